@@ -33,7 +33,7 @@ from chime_gateway.call.table import CallTable
 from chime_gateway.carriers.media_stream.credentials import StreamAuth
 from chime_gateway.carriers.media_stream.listener import StreamListener, StreamResource
 from chime_gateway.codec.prompt import prepare
-from chime_gateway.http.api.asked import ApiContext
+from chime_gateway.http.api.api_request import ApiContext
 from chime_gateway.http.api.elsewhere import Elsewhere
 from chime_gateway.http.api.idempotency import IdempotencyKeys
 from chime_gateway.http.api.key_file import KeyFile, keys_path

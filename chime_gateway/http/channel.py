@@ -1,6 +1,6 @@
 """
-An HTTP connection that anybody may open: reads a little at a time, and writes none of
-it to the disk.
+An HTTP connection, which any peer may open: reads in small pieces and writes nothing
+to disk.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from chime_gateway.http.turns import Turns
 from chime_gateway.net.strangers.connections import Connections
 from chime_gateway.net.timer import Timer
 
-#: Of a request's body: more than any request of ours has.
+#: How much of a request's body is kept; no request of this gateway needs as much.
 MAX_KEPT_BYTES: Final = 128 * 1024
 
-#: From the first byte of a request, or from the connection, to its last.
+#: The time allowed from the first byte of a request, or from the connection's start,
+#: to the last byte.
 REQUEST_SECONDS: Final = 20.0
 
-#: What is read in one turn of the reactor.
+#: The most that is read from one connection in one turn of the reactor.
 MAX_PIECE_BYTES: Final = 4096
 
-_TOO_OLD: Final = b" \t"
+_CONTINUES_A_HEADER: Final = b" \t"
 
-#: More than any length has; of far more digits Python makes no number.
+#: More than any real length needs.  Python refuses to convert far longer numbers.
 _MAX_LENGTH_DIGITS: Final = 18
 
 
 class _WithoutBody:
-    """A page that is asked for by C{HEAD}: Twisted logs each that has a body."""
+    """A page requested with C{HEAD}; Twisted would log a line if it had a body."""
 
     def __init__(self, page: Any) -> None:
         self._page = page
@@ -49,10 +50,10 @@ class _WithoutBody:
 
 
 class BoundedRequest(Request):
-    """A request whose body is kept in memory, up to a size, whoever sends it."""
+    """A request whose body is always kept in memory, up to a maximum size."""
 
     def gotLength(self, length: int | None) -> None:
-        # Twisted would make a file of a body that is long, or of unknown length.
+        # Twisted would write a body that is long, or of unknown length, to a file.
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -65,43 +66,43 @@ class BoundedRequest(Request):
         super().render(_WithoutBody(resrc) if self.method == b"HEAD" else resrc)
 
 
-class House:
+class OpenConnections:
     """
     The open connections of a site.
 
-    @ivar is_left: each is closed with its next answer: whoever asks again is to ask
-        the process that has the port now.
+    @ivar is_retired: another process has the port now.  Each connection is closed
+        with its next response, so that the peer's next request goes to that process.
     """
 
     def __init__(self) -> None:
         self.channels: WeakSet[Any] = WeakSet()
-        self.is_left = False
+        self.is_retired = False
 
     def __len__(self) -> int:
-        """Not those that have become streams."""
+        """The number of connections that have not become streams."""
         return sum(channel.transport is not None for channel in self.channels)
 
 
 class Channel(HTTPChannel):
     """
-    One request at a time: what a peer sends behind a request, before it has the
-    answer, is not read, and the connection is closed with that answer (RFC 9112
-    section 9.3.2: whoever sends requests in advance sends the others again).  So
-    nothing can be hidden behind a request, either.
+    Handles one request at a time.  Bytes that a peer sends after a request, before it
+    has the response, are not read, and the connection is closed with that response
+    (RFC 9112 section 9.3.2: a client that pipelines requests sends the others again).
+    This also prevents request smuggling.
 
-    @ivar turns: of all connections.
-    @ivar connections: of those of whom nothing is known.
-    @ivar house: all that are open, and whether another process has the new ones.
-    @ivar request_due: a request must be whole by then, however busily its bytes
-        drip in.
+    @ivar turns: limits the work of all connections in one turn of the reactor.
+    @ivar connections: the strangers' connections.
+    @ivar open_connections: all open connections of the site.
+    @ivar request_due: expires if a request is not complete in time, however steadily
+        its bytes arrive.
     """
 
-    #: How long Twisted waits for a peer to take what is left, then aborts.
+    #: How long Twisted waits for a peer to read the rest before it aborts, in seconds.
     abortTimeout = 5
 
     turns: Turns
     connections: Connections
-    house: House
+    open_connections: OpenConnections
     request_due: Timer
 
     _log = Logger()
@@ -116,7 +117,7 @@ class Channel(HTTPChannel):
         super().connectionMade()
         self.request_due.start(REQUEST_SECONDS, self._too_slow)
         self.connections.came(self.transport)
-        self.house.channels.add(self)
+        self.open_connections.channels.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_leaving:
@@ -150,7 +151,7 @@ class Channel(HTTPChannel):
         try:
             super().dataReceived(piece)
         except Exception:
-            # No reactor is above us where it is our turn.
+            # When this runs from the queue, the reactor does not catch it.
             self._log.failure("could not read a request")
             self._unread = b""
             self.transport.abortConnection()
@@ -158,9 +159,9 @@ class Channel(HTTPChannel):
             self._wait()
 
     def lineReceived(self, line: bytes) -> None:
-        if line[:1] and line[:1] in _TOO_OLD:
-            # A header over several lines (RFC 9112 section 5.2): nobody sends that,
-            # and putting them together takes the square of their number.
+        if line[:1] and line[:1] in _CONTINUES_A_HEADER:
+            # Obsolete line folding (RFC 9112 section 5.2): no current client sends
+            # it, and joining the lines takes time quadratic in their number.
             self._respondToBadRequestAndDisconnect()
             return
         super().lineReceived(line)
@@ -178,7 +179,7 @@ class Channel(HTTPChannel):
         return is_good
 
     def loseConnection(self) -> None:
-        # What is behind a request that was refused is none.
+        # What follows a refused request is not parsed as a request.
         self._is_leaving = True
         self._unread = b""
         super().loseConnection()
@@ -195,7 +196,7 @@ class Channel(HTTPChannel):
         self.loseConnection()
 
     def forceAbortClient(self) -> None:
-        # Twisted would log a line for each.
+        # Overridden because Twisted would log a line for each.
         self._abortingCall = None
         self.transport.abortConnection()
 
@@ -208,7 +209,7 @@ class Channel(HTTPChannel):
         behind = b"".join((*self._dataBuffer, self.clearLineBuffer(), self._unread))
         self._dataBuffer.clear()
         self._unread = b""
-        if behind.strip(b"\r\n") or self.house.is_left:
+        if behind.strip(b"\r\n") or self.open_connections.is_retired:
             self.persistent = False
             headers = self.requests[-1].responseHeaders
             headers.setRawHeaders(b"Connection", [b"close"])
@@ -218,5 +219,5 @@ class Channel(HTTPChannel):
         self._unread = b""
         self.request_due.stop()
         self.connections.left(self.transport)
-        self.house.channels.discard(self)
+        self.open_connections.channels.discard(self)
         super().connectionLost(reason)

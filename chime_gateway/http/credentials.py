@@ -1,6 +1,6 @@
 """
-Decides who makes a request: somebody with the admin token, somebody on this machine,
-or a stranger.
+Tells where a request comes from: from a holder of the admin token, from this machine,
+or from a stranger.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from twisted.web.server import Request
 
 from chime_gateway.net.strangers.own_names import is_own_name
 
-#: What a proxy adds: whoever it speaks for is not on this machine because it is.
+#: Headers that proxies add.  A proxy on this machine may act for a client elsewhere.
 _FORWARDED: Final = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
 
 class Shown(Enum):
-    """What a request shows in C{Authorization}."""
+    """The kind of credentials that a request has in C{Authorization}."""
 
     RIGHT = "right"
     WRONG = "wrong"
     NOTHING = "nothing"
-    #: Bytes that no credentials have (RFC 9110 section 11.4).
+    #: It contains bytes that credentials cannot have (RFC 9110 section 11.4).
     MALFORMED = "malformed"
 
 
 class AdminToken:
     """
-    @param token: empty: there is none, and nobody shows it.
+    The token that opens the API and the metrics.
+
+    @param token: empty if no token is set; then no request is authorized.
     """
 
     def __init__(self, token: str) -> None:
@@ -50,7 +52,8 @@ class AdminToken:
         if not given.isascii():
             return Shown.MALFORMED
         scheme, _, token = given.partition(b" ")
-        # Digests: the comparison says nothing, not even how long the token is.
+        # Digests are compared, so the time taken reveals nothing about the token, not
+        # even its length.
         digest = hashlib.sha256(token.strip()).digest()
         is_same = hmac.compare_digest(digest, self._digest)
         is_right = self.is_set and scheme.lower() == b"bearer" and is_same
@@ -59,14 +62,14 @@ class AdminToken:
 
 def is_local(request: Request, public_address: str) -> bool:
     """
-    Whether it comes from this machine, and neither by a proxy on it nor from a page
-    of somebody else's whose name has come to lead to it.
+    Return whether a request comes from this machine, neither through a proxy on it
+    nor from a foreign web page whose host name resolves to it (DNS rebinding).
     """
     if any(request.getHeader(name) is not None for name in _FORWARDED):
         return False
     address = request.getClientAddress()
     if isinstance(address, UNIXAddress):
-        return True  # no page reaches that
+        return True  # a web page cannot open a UNIX socket
     host = (request.getHeader(b"host") or b"").decode("latin-1")
     reached_at = getattr(request.getHost(), "host", "")
     if not is_own_name(host, reached_at, public_address):

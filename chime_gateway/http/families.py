@@ -63,8 +63,8 @@ class DestinationCounts(Protocol):
     refused: Counter[str]
 
 
-class KeptCounts(Protocol):
-    """What is counted of what is kept of calls."""
+class StorageCounts(Protocol):
+    """The counts of call storage."""
 
     store: Store | None
     recordings: RecordingWriter | None
@@ -93,12 +93,12 @@ class LogCounts(Protocol):
 def log_families(log: LogCounts) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "chimegw_log_lines_waiting",
-        "Lines that nobody has taken from the log yet.",
+        "Log lines that are waiting to be written.",
         value=log.waiting,
     )
     yield CounterMetricFamily(
         "chimegw_log_lines_lost",
-        "Lines that nobody took from the log in time, or that could not be written.",
+        "Log lines that were dropped or could not be written.",
         value=log.lost,
     )
 
@@ -106,7 +106,9 @@ def log_families(log: LogCounts) -> Iterator[Metric]:
 def admission_families(admission: AdmissionCounts) -> Iterator[Metric]:
     load = admission.load
     yield GaugeMetricFamily(
-        "chimegw_cpu_used", "Of one core, by the process (average).", value=load.cpu
+        "chimegw_cpu_used",
+        "CPU used by the process, as a fraction of one core (average).",
+        value=load.cpu,
     )
     yield GaugeMetricFamily(
         "chimegw_late_seconds",
@@ -115,73 +117,76 @@ def admission_families(admission: AdmissionCounts) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "chimegw_overloaded",
-        "1 while calls are refused as the process carries enough.",
+        "1 while calls are refused because the process is overloaded.",
         value=0 if load.fault() is None else 1,
     )
     yield by_label(
         "chimegw_refusals",
-        "Calls that could not come in.",
+        "Calls that were refused.",
         "reason",
         Counter({reason.value: admission.refused[reason] for reason in Reason}),
     )
     yield CounterMetricFamily(
         "chimegw_apologies",
-        "Calls that could not come in, and whose callers were told so.",
+        "Refused calls whose callers heard the apology.",
         value=admission.apologised,
     )
 
 
-def kept_families(kept: KeptCounts) -> Iterator[Metric]:
-    store = kept.store
+def storage_families(storage: StorageCounts) -> Iterator[Metric]:
+    store = storage.store
     if store is not None:
         yield GaugeMetricFamily(
             "chimegw_store_backlog_bytes",
-            "Records on this machine that the database has not taken yet.",
+            "Bytes of records in the journal that are not in the database yet.",
             value=store.writer.backlog_bytes,
         )
         yield GaugeMetricFamily(
             "chimegw_store_up",
-            "1 while the database takes records.",
+            "1 while the database is available.",
             value=0 if store.writer.fault else 1,
         )
         yield GaugeMetricFamily(
             "chimegw_store_oldest_seconds",
-            "How long the oldest record has waited for the database; 0: there is none.",
+            "How long the oldest record has waited for the database; 0 if none waits.",
             value=store.writer.oldest_seconds,
         )
         yield by_label(
             "chimegw_store_entries",
-            "What was written down, or was not.",
+            "Entries for the store, by outcome.",
             "outcome",
             store.writer.counts,
         )
         yield by_label(
             "chimegw_webhooks",
-            "Deliveries to webhooks that were tried.",
+            "Attempted webhook deliveries.",
             "outcome",
             store.webhooks.counts,
         )
-    if kept.recordings is not None:
+    if storage.recordings is not None:
         yield by_label(
-            "chimegw_recordings", "Recordings.", "outcome", kept.recordings.counts
+            "chimegw_recordings", "Recordings.", "outcome", storage.recordings.counts
         )
-    if kept.uploads is not None:
+    if storage.uploads is not None:
         yield by_label(
-            "chimegw_uploads", "Recordings to S3.", "outcome", kept.uploads.counts
+            "chimegw_uploads",
+            "Uploads of recordings to S3.",
+            "outcome",
+            storage.uploads.counts,
         )
         yield GaugeMetricFamily(
             "chimegw_uploads_waiting",
-            "Recordings on this machine that S3 has not taken yet.",
-            value=kept.uploads.waiting,
+            "Recordings on this machine that are not uploaded to S3 yet.",
+            value=storage.uploads.waiting,
         )
-    if kept.captures is not None:
+    if storage.captures is not None:
         yield by_label(
             "chimegw_capture_entries_missing",
-            "Entries that captures have not.",
+            "Entries missing from captures.",
             "reason",
-            kept.captures.counts,
+            storage.captures.counts,
         )
-    yield from _worker_families(list(kept.workers()))
+    yield from _worker_families(list(storage.workers()))
 
 
 def _worker_families(workers: Iterable[WorkerThread[Any]]) -> Iterator[Metric]:
@@ -189,14 +194,16 @@ def _worker_families(workers: Iterable[WorkerThread[Any]]) -> Iterator[Metric]:
         "chimegw_worker_up", "1 while the thread runs.", labels=["worker"]
     )
     waiting = GaugeMetricFamily(
-        "chimegw_worker_waiting", "Jobs that wait for the thread.", labels=["worker"]
+        "chimegw_worker_waiting", "Jobs waiting for the thread.", labels=["worker"]
     )
     bugs = CounterMetricFamily(
-        "chimegw_worker_bugs", "Jobs that met a bug.", labels=["worker"]
+        "chimegw_worker_bugs",
+        "Jobs that failed with an unexpected exception.",
+        labels=["worker"],
     )
     refused = CounterMetricFamily(
         "chimegw_worker_refused",
-        "Jobs that the thread had no room for.",
+        "Jobs refused because the thread's queue was full.",
         labels=["worker"],
     )
     for worker in workers:
@@ -207,14 +214,14 @@ def _worker_families(workers: Iterable[WorkerThread[Any]]) -> Iterator[Metric]:
     yield from (up, waiting, bugs, refused)
 
 
-#: Shown before a deployment has been in them.
+#: Every state is shown, even one that no deployment has been in yet.
 _STATES = ("usable", "resting", "misconfigured", "half-open", "spent")
 
 
 def agent_families(agents: AgentCounts) -> Iterator[Metric]:
     states = GaugeMetricFamily(
         "chimegw_deployment_state",
-        "1 for the state that a deployment is in.",
+        "1 for the current state of a deployment.",
         labels=["deployment", "state"],
     )
     for name, now in agents.states().items():
@@ -228,7 +235,7 @@ def agent_families(agents: AgentCounts) -> Iterator[Metric]:
     )
     limits = GaugeMetricFamily(
         "chimegw_deployment_per_minute",
-        "How many of them may be, as it is set; 0: nobody has said.",
+        "The configured limits of sessions and tokens per minute; 0 if not set.",
         labels=["deployment", "of"],
     )
     for name, budget in agents.budgets().items():
@@ -238,7 +245,7 @@ def agent_families(agents: AgentCounts) -> Iterator[Metric]:
     yield from (used, limits)
     attempts = CounterMetricFamily(
         "chimegw_deployment_attempts",
-        "Attempts to open a session, by how they ended.",
+        "Attempts to open a session, by outcome.",
         labels=["deployment", "outcome"],
     )
     for (name, outcome), count in sorted(agents.attempts.items()):
@@ -246,13 +253,13 @@ def agent_families(agents: AgentCounts) -> Iterator[Metric]:
     yield attempts
     yield by_label(
         "chimegw_deployment_hedges",
-        "Attempts beside one at another deployment that was slow.",
+        "Hedging attempts, made because another deployment was slow.",
         "deployment",
         agents.hedges,
     )
     fallbacks = CounterMetricFamily(
         "chimegw_deployment_fallbacks",
-        "Sessions with WebRTC that had to go another way than UDP, by how.",
+        "WebRTC sessions that could not use UDP, by what was used instead.",
         labels=["deployment", "reason"],
     )
     for (name, reason), count in sorted(agents.fallbacks.items()):
@@ -263,12 +270,12 @@ def agent_families(agents: AgentCounts) -> Iterator[Metric]:
 def stranger_families(strangers: StrangerCounts) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "chimegw_http_strangers",
-        "Connections that have neither a call nor shown the admin token.",
+        "Connections without a call and without the admin token.",
         value=len(strangers),
     )
     yield by_label(
         "chimegw_http_closed",
-        "Such connections that were closed, by why.",
+        "Strangers' connections that were closed, by reason.",
         "reason",
         strangers.closed,
     )
@@ -277,7 +284,7 @@ def stranger_families(strangers: StrangerCounts) -> Iterator[Metric]:
 def control_families(control: ControlCounts) -> Iterator[Metric]:
     yield by_label(
         "chimegw_sma_updates",
-        "Requests to the SIP media application about calls.",
+        "Requests to the SIP media application to change a call.",
         "outcome",
         control.counts,
     )
@@ -286,7 +293,7 @@ def control_families(control: ControlCounts) -> Iterator[Metric]:
 def destination_families(destinations: DestinationCounts) -> Iterator[Metric]:
     yield by_label(
         "chimegw_destinations_refused",
-        "Calls that were not sent on or placed, by the bound that they met.",
+        "Refused transfers and outbound calls, by the limit that refused them.",
         "by",
         destinations.refused,
     )

@@ -1,9 +1,9 @@
 """
 Gathers the metrics of all processes of this gateway on one page: those of the newest
-unchanged, those of older ones with the label C{generation}.
+process unchanged, those of older ones with the label C{generation}.
 
-A process's counters vanish with it; if they were added up, the sum would fall each
-time, and Prometheus would take that for a restart.
+The counters are not added up.  A process's counters vanish with it; their sum would
+then fall, and Prometheus would take that for a restart.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chime_gateway.net.generations.kin import Kin, Peer
 
 _TEXT: Final = "metrics.text"
 
-#: Prometheus waits for 10 s.
+#: Well below Prometheus' default scrape timeout of 10 s.
 ASK_SECONDS: Final = 1.0
 
 _HELP: Final = b"# HELP "
@@ -27,7 +27,9 @@ _UP: Final = "chimegw_generation_answers"
 
 class Gathered:
     """
-    @param own: the metrics of this process.
+    The metrics of all processes of this gateway.
+
+    @param own: returns the metrics of this process.
     """
 
     def __init__(self, own: Callable[[], bytes], kin: Kin) -> None:
@@ -46,7 +48,7 @@ class Gathered:
         return self._own()
 
     async def text(self) -> bytes:
-        """The metrics of all processes that answer in time."""
+        """Return the metrics of all processes that answer in time."""
         older = dict(self._kin.older)
         asking = [peer.ask(_TEXT, seconds=ASK_SECONDS) for peer in older.values()]
         results = await DeferredList(asking, consumeErrors=True)
@@ -59,12 +61,14 @@ class Gathered:
 
 def merged(own: bytes, others: Mapping[str, bytes | None]) -> bytes:
     """
-    Each family once (Prometheus' text format, 0.0.4), with all samples of it.
+    Merge the families, so that each appears once, with all its samples (Prometheus'
+    text format, 0.0.4).
 
-    @param others: by generation; C{None}: it did not answer.
+    @param others: the texts of older processes by generation; C{None} for one that
+        did not answer.
     """
     families = _families(own)
-    up = f"{_UP} 1 for each older process that has told its metrics.\n"
+    up = f"{_UP} 1 for each older process that reported its metrics.\n"
     families[_UP] = [
         _HELP + up.encode(),
         f"# TYPE {_UP} gauge\n".encode(),

@@ -1,8 +1,8 @@
 """
 The gateway's metrics, as C{/metrics} shows them.
 
-Calls count for themselves while they run; the counts are summed when somebody asks,
-so that a frame costs no metric.  No call ids in labels.
+Each call keeps its own counts, which are summed when the page is requested, so that
+no metric is updated per frame.  Labels contain no call ids.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from chime_gateway.http.families import (
     AgentCounts,
     ControlCounts,
     DestinationCounts,
-    KeptCounts,
     KinesisCounts,
     LogCounts,
+    StorageCounts,
     StrangerCounts,
     admission_families,
     agent_families,
     by_label,
     control_families,
     destination_families,
-    kept_families,
     kinesis_families,
     log_families,
+    storage_families,
     stranger_families,
 )
 from chime_gateway.http.network_families import (
@@ -47,13 +47,13 @@ from chime_gateway.http.network_families import (
 from chime_gateway.media.stats import MediaStats
 from chime_gateway.outcomes import Outcome
 
-#: How attempts to open a session end, shown before any has.
+#: The outcomes of attempts to open a session; shown even while their count is 0.
 _SESSIONS: Final = ("opened", "failed", "misconfigured", "refused", "overtaken")
 
-#: How what a caller says may fail to be written down.
+#: The ways in which the transcription of a caller's turn may fail.
 _TEXTS_MISSED: Final = ("refused", "failed", "silent")
 
-#: Voice to voice: below half a second is good, above two is broken.
+#: In seconds: below 0.5 is good, above 2 is broken.
 _TURN_BUCKETS: Final = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 _BRIDGE_BUCKETS: Final = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 _LATE_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
@@ -67,21 +67,21 @@ _CONNECT_BUCKETS: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 
 class Metrics(Collector):
     """
-    What the rest of the gateway reports to, and C{/metrics} reads.
+    The metrics: the rest of the gateway reports to it, and C{/metrics} reads it.
 
-    @ivar calls: the calls in progress; set once there is a table of them.
-    @ivar carriers: names of those that this gateway has; they are shown before
-        they have a call.
-    @ivar admission: which calls may come in.
-    @ivar agents: where sessions come from.
-    @ivar agents_rtp: the audio of agents, if any is RTP.
+    @ivar calls: returns the calls in progress; set once the call table exists.
+    @ivar carriers: the names of this gateway's carriers; shown even before their first
+        call.
+    @ivar admission: decides which calls may come in.
+    @ivar agents: the source of sessions.
+    @ivar agents_rtp: the agents' RTP audio, if any.
     @ivar sip: the SIP carrier, if there is one; C{webrtc} and C{kinesis} likewise.
-    @ivar call_storage: what is kept of calls.
-    @ivar strangers: connections of whom nothing is known.
-    @ivar log: the process's, if a thread writes it.
-    @ivar destinations: where calls may be sent.
-    @ivar control: of calls, by the SIP media application, if there is one.
-    @ivar timers: how many the reactor has set.
+    @ivar call_storage: the records, recordings and captures of calls.
+    @ivar strangers: the strangers' connections.
+    @ivar log: the log of the process, if a thread writes it.
+    @ivar destinations: the limits of transfers and outbound calls.
+    @ivar control: call control by the SIP media application, if there is one.
+    @ivar timers: returns the number of timers set in the reactor.
     """
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Metrics(Collector):
         self.kinesis: KinesisCounts | None = None
         self.control: ControlCounts | None = None
         self.destinations: DestinationCounts | None = None
-        self.call_storage: KeptCounts | None = None
+        self.call_storage: StorageCounts | None = None
         self.log: LogCounts | None = None
         self.strangers: StrangerCounts | None = None
         self.timers: Callable[[], int] = lambda: 0
@@ -112,7 +112,7 @@ class Metrics(Collector):
         )
         self._bridge = self._histogram(
             "chimegw_bridge_latency_seconds",
-            "From the arrival of a piece of audio to its hand-over (sampled).",
+            "From the arrival of audio to its delivery to the other side (sampled).",
             _BRIDGE_BUCKETS,
         )
         self._late = self._histogram(
@@ -122,17 +122,17 @@ class Metrics(Collector):
         )
         self._connect = self._histogram(
             "chimegw_agent_connect_seconds",
-            "From dialling Azure to a configured session.",
+            "From the start of the connection to Azure to a configured session.",
             _CONNECT_BUCKETS,
         )
         self._reply = self._histogram(
             "chimegw_kinesis_reply_seconds",
-            "From the end of an utterance of the agent until it is played.",
+            "From the end of an utterance of the agent to the start of its playback.",
             _REPLY_BUCKETS,
         )
         self._tools = Histogram(
             "chimegw_tool_seconds",
-            "From asking the server of a tool until there is a result, or none.",
+            "From the request to a tool's server to its result or failure.",
             ["tool", "outcome"],
             buckets=_TOOL_BUCKETS,
             registry=self.registry,
@@ -207,8 +207,8 @@ class Metrics(Collector):
 
         frames = CounterMetricFamily(
             "chimegw_frames",
-            "20 ms frames from callers (in), to callers (out), and of silence put"
-            " in for callers (filled).",
+            "20 ms frames from callers (in), to callers (out), and of silence inserted"
+            " for callers (filled).",
             labels=["direction"],
         )
         frames.add_metric(["in"], round(total.frames_in))
@@ -224,10 +224,14 @@ class Metrics(Collector):
         yield dropped
 
         yield CounterMetricFamily(
-            "chimegw_barge_ins", "Agents cut short by callers.", value=total.barge_ins
+            "chimegw_barge_ins",
+            "Barge-ins: callers who interrupted the agent.",
+            value=total.barge_ins,
         )
         yield CounterMetricFamily(
-            "chimegw_underruns", "Legs that ran dry in an item.", value=total.underruns
+            "chimegw_underruns",
+            "Times that a leg had nothing to play in the middle of an item.",
+            value=total.underruns,
         )
         yield CounterMetricFamily(
             "chimegw_session_rollovers",
@@ -235,23 +239,25 @@ class Metrics(Collector):
             value=self._rollovers + sum(_changes(call.record) for call in calls),
         )
         sessions = CounterMetricFamily(
-            "chimegw_agent_sessions", "Attempts to open one.", labels=["outcome"]
+            "chimegw_agent_sessions",
+            "Attempts to open an agent session.",
+            labels=["outcome"],
         )
         for outcome in sorted({*_SESSIONS, *self._sessions}):
             sessions.add_metric([outcome], self._sessions[outcome])
         yield sessions
         yield by_label(
             "chimegw_transcription_failures",
-            "Turns of callers that were not written down: the transcriber was refused"
-            " with the session's settings, failed, or was silent.",
+            "Caller turns without a transcript: the service refused the transcriber in"
+            " the session's settings, the transcriber failed, or it was silent.",
             "form",
             self._texts_missed,
         )
         queues = [call.queued_seconds() for call in calls]
         queued = GaugeMetricFamily(
             "chimegw_play_queue_seconds",
-            "Agent's audio that callers have not heard yet: of all calls, and of"
-            " the one with the most.",
+            "Agent audio that callers have not heard yet: of all calls (all), and of"
+            " the call with the most (max).",
             labels=["of"],
         )
         queued.add_metric(["all"], sum(queues))
@@ -274,7 +280,7 @@ class Metrics(Collector):
         if self.webrtc is not None:
             yield from webrtc_families(self.webrtc)
         if self.call_storage is not None:
-            yield from kept_families(self.call_storage)
+            yield from storage_families(self.call_storage)
         if self.log is not None:
             yield from log_families(self.log)
         if self.destinations is not None:
@@ -288,7 +294,7 @@ class Metrics(Collector):
 
 
 def _changes(record: CallRecord) -> int:
-    """How often another session went on with the call."""
+    """Return how often another session took over the call."""
     return max(0, len(record.sessions) - 1)
 
 

@@ -42,64 +42,70 @@ class WebRtcCounts(CarrierCounts, Protocol):
 
 def rtp_families(prefix: str, sources: Iterable[RtpCounts]) -> Iterator[Metric]:
     """
-    Of all of them together.
+    Yield the families of all sources together.
 
-    @param prefix: which side of calls it is.
+    @param prefix: the start of the metric names; says which side of the calls it is.
     """
     network = NetworkStats()
     for source in sources:
         network.add(source.network_stats())
     packets = CounterMetricFamily(
-        f"{prefix}_packets", "RTP packets taken and sent.", labels=["direction"]
+        f"{prefix}_packets", "RTP packets accepted and sent.", labels=["direction"]
     )
     packets.add_metric(["in"], network.packets_in)
     packets.add_metric(["out"], network.packets_out)
     yield packets
     for name, text, value in (
-        ("lost", "RTP packets that never came, or too late.", network.lost),
+        ("lost", "RTP packets that never came, or came too late.", network.lost),
         ("late", "RTP packets that came after their gap was filled.", network.late),
-        ("reordered", "RTP packets that were put in order.", network.reordered),
-        ("duplicates", "RTP packets that came twice.", network.duplicates),
-        ("concealed", "Lost packets that were made up for.", network.concealed),
+        ("reordered", "RTP packets that came out of order.", network.reordered),
+        ("duplicates", "RTP packets that came more than once.", network.duplicates),
+        ("concealed", "Lost packets that were concealed.", network.concealed),
         (
             "clock_resets",
-            "RTP clocks of other sides that made no sense and were followed anew.",
+            "Implausible jumps of peers' RTP timestamps, after which the clock was"
+            " followed anew.",
             network.clock_resets,
         ),
     ):
         yield CounterMetricFamily(f"{prefix}_{name}", text, value=value)
     yield by_label(
         f"{prefix}_dropped",
-        "RTP and RTCP packets not taken or not sent.",
+        "RTP and RTCP packets that were not accepted or not sent.",
         "reason",
         network.dropped,
     )
     yield GaugeMetricFamily(
         f"{prefix}_jitter_seconds",
-        "Of the live call with the most (RFC 3550).",
+        "Jitter of the live call with the most (RFC 3550).",
         value=network.jitter_seconds,
     )
     yield GaugeMetricFamily(
         f"{prefix}_remote_lost",
-        "Packets of ours that the other sides say they lost.",
+        "Sent packets that the peers report as lost.",
         value=network.remote_lost,
     )
     if network.round_trip_seconds is not None:
         yield GaugeMetricFamily(
             f"{prefix}_round_trip_seconds",
-            "Of the live call with the longest.",
+            "Round-trip time of the live call with the longest.",
             value=network.round_trip_seconds,
         )
 
 
 def sip_families(sip: SipCounts) -> Iterator[Metric]:
     yield by_label(
-        "chimegw_sip_requests", "Requests that came.", "method", sip.requests
+        "chimegw_sip_requests", "SIP requests received.", "method", sip.requests
     )
     yield by_label(
-        "chimegw_sip_dropped", "Messages not looked at.", "reason", sip.dropped()
+        "chimegw_sip_dropped",
+        "SIP messages that were not processed.",
+        "reason",
+        sip.dropped(),
     )
-    held = GaugeMetricFamily("chimegw_sip_held", "Held now.", labels=["what"])
+    held = GaugeMetricFamily(
+        "chimegw_sip_held", "SIP objects in memory now.", labels=["what"]
+    )
     for what, count in sip.counts().items():
         held.add_metric([what], count)
     yield held
@@ -108,7 +114,7 @@ def sip_families(sip: SipCounts) -> Iterator[Metric]:
 def webrtc_families(webrtc: WebRtcCounts) -> Iterator[Metric]:
     yield by_label(
         "chimegw_webrtc_offers",
-        "Offers of callers, by what became of them.",
+        "Callers' offers, by result.",
         "result",
         webrtc.offers,
     )
@@ -118,7 +124,9 @@ def webrtc_families(webrtc: WebRtcCounts) -> Iterator[Metric]:
         "reason",
         webrtc.dropped(),
     )
-    held = GaugeMetricFamily("chimegw_webrtc_held", "Held now.", labels=["what"])
+    held = GaugeMetricFamily(
+        "chimegw_webrtc_held", "WebRTC objects in memory now.", labels=["what"]
+    )
     for what, count in webrtc.counts().items():
         held.add_metric([what], count)
     yield held

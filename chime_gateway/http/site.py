@@ -1,5 +1,5 @@
 """
-HTTP on the gateway's port: health, readiness, metrics.
+The HTTP site on the gateway's port: health, readiness and metrics.
 
 The media streams and the API are children of the same site.
 """
@@ -19,32 +19,32 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from chime_gateway import __version__
-from chime_gateway.http.channel import BoundedRequest, Channel, House
+from chime_gateway.http.channel import BoundedRequest, Channel, OpenConnections
 from chime_gateway.http.credentials import AdminToken, Shown, is_local
 from chime_gateway.http.turns import Turns
 from chime_gateway.net.strangers.connections import Connections
 from chime_gateway.net.timer import Timer
 
-#: Balancers keep connections for 60 s; the one who closes first must be them.
+#: Load balancers keep idle connections for 60 s, and they must be the ones to close.
 IDLE_SECONDS: Final = 75
 
-#: How old what C{/metrics} says may be.
+#: The maximum age of the content of C{/metrics}.
 METRICS_SECONDS: Final = 1.0
 
 _METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Content(Protocol):
-    """Makes what a page shows, and its status."""
+    """Makes the content of a page, and its status."""
 
     def __call__(self, *, is_known: bool) -> tuple[int, Mapping[str, Any]]: ...
 
 
 class JsonPage(Resource):
     """
-    For everybody; whoever shows the admin token sees more.
+    A page for any client; one that shows the admin token sees more.
 
-    @param content: gives the status code and the object to show.
+    @param content: returns the status code and the object to show.
     """
 
     isLeaf = True
@@ -70,10 +70,10 @@ class JsonPage(Resource):
 
 class MetricsPage(Resource):
     """
-    With an admin token for whoever shows it, as Prometheus does with
-    C{authorization}; without one for this machine only.
+    The metrics.  If an admin token is set, a client must show it, as Prometheus does
+    with its setting C{authorization}; otherwise only clients on this machine get them.
 
-    @param content: gives the text, now or later; asked once a second at most.
+    @param content: returns the text, now or later; called once a second at most.
     """
 
     isLeaf = True
@@ -100,13 +100,15 @@ class MetricsPage(Resource):
             return _refused(request, 400, "Authorization has bytes beyond ASCII")
         if self._token.is_set and shown is not Shown.RIGHT:
             request.setHeader(b"WWW-Authenticate", b"Bearer")
-            return _refused(request, 401, "Authorization: Bearer and the admin token")
+            return _refused(
+                request, 401, "send Authorization: Bearer with the admin token"
+            )
         if not self._token.is_set and not is_local(request, self._public_address):
             return _refused(
                 request,
                 403,
-                "set CHIMEGW_ADMIN_TOKEN to read metrics from elsewhere, or under"
-                " another name than localhost",
+                "set CHIMEGW_ADMIN_TOKEN to read metrics from another machine, or by a"
+                " host name other than localhost",
             )
         _known(request, shown)
         now = self._clock.seconds()
@@ -173,20 +175,20 @@ class FrontPage(Resource):
         return self._text
 
 
-class _Nothing(Resource):
+class _NotFound(Resource):
     def render(self, request: Request) -> bytes:
-        return _refused(request, 404, "there is no such page; / tells which there are")
+        return _refused(request, 404, "there is no such page; / lists the pages")
 
 
 class GatewaySite(Site):
-    """A site that does not put every health check into the log."""
+    """A site that does not log every health check."""
 
     noisy = False
     protocol = Channel  # type: ignore[assignment]
     requestFactory = BoundedRequest
 
     def __init__(self, root: IResource, reactor: Any, connections: Connections) -> None:
-        # Nothing of ours takes a form, so nobody's is parsed.
+        # No page takes a form, so none is parsed.
         super().__init__(
             root,
             timeout=IDLE_SECONDS,
@@ -195,34 +197,36 @@ class GatewaySite(Site):
         )
         self.turns = Turns(reactor)
         self.connections = connections
-        self._house = House()
+        self._open = OpenConnections()
 
     def retire(self) -> None:
-        """Another process has the port: each connection closes with its next answer."""
-        self._house.is_left = True
+        """
+        Close each connection with its next response, as another process has the port.
+        """
+        self._open.is_retired = True
 
     def resume(self) -> None:
-        self._house.is_left = False
+        self._open.is_retired = False
 
     @property
     def open_connections(self) -> int:
-        """The open HTTP connections, without streams."""
-        return len(self._house)
+        """The number of open HTTP connections, without streams."""
+        return len(self._open)
 
     def buildProtocol(self, addr: Any) -> Any:
         channel: Any = super().buildProtocol(addr)
         channel.turns = self.turns
         channel.connections = self.connections
-        channel.house = self._house
+        channel.open_connections = self._open
         channel.request_due = Timer(self.reactor)
         return channel
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Not HTTP/2: its frames would be read past L{Channel}."""
+        """Offer no HTTP/2: its frames would bypass L{Channel}."""
         return [b"http/1.1"]
 
     def log(self, request: HTTPRequest) -> None:
-        """Calls are logged by themselves; pages are not."""
+        """Log nothing: calls have their own log lines, and pages need none."""
 
 
 def build_site(
@@ -240,15 +244,18 @@ def build_site(
     public_address: str,
 ) -> GatewaySite:
     """
-    @param token: opens C{/metrics}, and more than strangers see.
-    @param public_address: what the operator says that we are called.
+    Build the site with all its pages.
+
+    @param token: gives access to C{/metrics}, and to details that strangers do not
+        see.
+    @param public_address: the gateway's public name, from the settings.
     """
     root = _Folder()
     pages = {
         "/stream": "media streams of calls, as a WebSocket (/stream/raw: without JSON)",
-        "/health": "is the process well",
-        "/ready": "may calls come",
-        "/metrics": "what it counts, for Prometheus",
+        "/health": "whether the process works",
+        "/ready": "whether a new call would be served",
+        "/metrics": "metrics for Prometheus",
         "/api": "the API; /api/openapi.json describes it",
     }
     if webrtc is not None:
@@ -268,11 +275,11 @@ class _Folder(Resource):
     """A resource that has only children."""
 
     def getChild(self, path: bytes, request: Request) -> Any:
-        nothing = _Nothing()
-        # Else Twisted asks it for every further part of the path, each of which takes
-        # the time of all that are left.
-        nothing.isLeaf = True
-        return nothing
+        not_found = _NotFound()
+        # Otherwise Twisted asks it for every further segment of the path, in time
+        # quadratic in their number.
+        not_found.isLeaf = True
+        return not_found
 
 
 class _Stream(_Folder):
@@ -287,5 +294,5 @@ class _Stream(_Folder):
         return self._stream.render(request)
 
     def getChild(self, path: bytes, request: Request) -> Any:
-        # A trailing slash is the same place: /stream/
+        # A trailing slash makes no difference: /stream/
         return self._stream if path == b"" else super().getChild(path, request)

@@ -2,7 +2,7 @@
 Limits the time that HTTP takes in one turn of the reactor.
 
 Media is read and sent once a turn, so turns must be short, however many connections
-have something to say in it.
+have sent something.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from twisted.internet.interfaces import IReactorTime
 
 from chime_gateway.net.timer import Timer
 
-#: Pieces of requests, of all connections: each takes some tenths of a millisecond.
+#: The number of pieces of requests, over all connections, that are handled in a turn;
+#: each usually takes some tenths of a millisecond.
 MOST: Final = 8
 
-#: Some take longer: once so many seconds are over the others wait as well.
+#: Some take longer: after this many seconds the remaining pieces wait.
 MOST_SECONDS: Final = 0.004
 
 
 class Turns:
-    """So many pieces of work in a turn; what is more waits in line for the next."""
+    """
+    Admits a limited number of pieces of work per turn; the rest waits in a queue.
+    """
 
     def __init__(self, clock: IReactorTime, most: int = MOST) -> None:
         self._clock = clock
@@ -39,7 +42,7 @@ class Turns:
 
     def take(self) -> bool:
         """
-        @return: whether it may be done now; otherwise it is to L{wait}.
+        @return: whether the work may be done now; if not, queue it with L{wait}.
         """
         if self._waiting or self._taken >= self._most:
             return False
@@ -52,7 +55,7 @@ class Turns:
         return True
 
     def wait(self, work: Callable[[], None]) -> None:
-        """It is done when it is its turn."""
+        """Queue a piece of work for a later turn."""
         self._waiting.append(work)
         self._begin()
 
@@ -64,7 +67,7 @@ class Turns:
         self._taken = min(self._most, len(self._waiting))
         self._over_at = self._clock.seconds() + MOST_SECONDS
         if self._taken:
-            # Before the work: one that fails does not stop the line.
+            # Before the work, so that a failing piece does not stop the queue.
             self._begin()
         for _ in range(self._taken):
             self._waiting.popleft()()

@@ -63,7 +63,7 @@ class SiteTests(SynchronousTestCase):
             def render(self, request: Request) -> bytes:
                 return b""
 
-        self.patch(pages, "_Nothing", Page)
+        self.patch(pages, "_NotFound", Page)
         clock = TurningClock()
         peer = HttpPeer(site_of(clock))
         peer.say(request(start + part * count))

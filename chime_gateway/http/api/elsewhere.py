@@ -1,8 +1,8 @@
 """
-Calls of older processes of this gateway: the newest asks for them, and the process
-that has one answers.
+Asks older processes of this gateway about their calls, and answers such requests of
+newer ones.
 
-A process that hangs costs a short wait; the answer then says that it is incomplete.
+A process that hangs costs a short wait; the response then says that it is incomplete.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _HAS: Final = "api.has"
 _DO: Final = "api.do"
 _LIVE: Final = "api.live"
 
-#: Whether it has a call, and which: a process that works says so at once.
+#: For questions about which calls a process has; a process that works answers at once.
 ASK_SECONDS: Final = 1.0
 
-#: What is done to a call may wait for the other side, as a transfer does.
+#: For actions on a call, which may wait for the other party, as a transfer does.
 DO_SECONDS: Final = 40.0
 
 
@@ -34,17 +34,19 @@ class Answering(Protocol):
 
     def has(self, call_id: str) -> bool: ...
     def live(self) -> list[dict[str, Any]]:
-        """Rows of calls in progress."""
+        """Return the rows of the calls in progress."""
 
     async def do(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
-        """@raise Problem: it cannot be."""
+        """@raise Problem: the request cannot be carried out."""
 
 
 @frozen
-class Theirs:
+class OlderCalls:
     """
-    @ivar rows: of calls in progress at older processes.
-    @ivar unanswered: generations of those that did not say.
+    The calls in progress at older processes.
+
+    @ivar rows: the rows of the calls.
+    @ivar unanswered: the generations of the processes that did not answer.
     """
 
     rows: Sequence[Mapping[str, Any]] = ()
@@ -53,7 +55,9 @@ class Theirs:
 
 class Elsewhere:
     """
-    @param kin: C{None}: there are no other processes.
+    The older processes of this gateway.
+
+    @param kin: the connections to them; C{None} if there can be none.
     """
 
     def __init__(self, kin: Kin | None = None) -> None:
@@ -78,12 +82,12 @@ class Elsewhere:
         self._kin.on(_DO, do)
 
     @property
-    def is_somebody(self) -> bool:
-        """There are older processes."""
+    def has_older(self) -> bool:
+        """Whether there are older processes."""
         return self._kin is not None and bool(self._kin.older)
 
-    async def live(self) -> Theirs:
-        """The calls in progress at older processes."""
+    async def live(self) -> OlderCalls:
+        """Return the calls in progress at older processes."""
         answers = await self._ask_all(_LIVE, {})
         rows = [
             row
@@ -91,11 +95,13 @@ class Elsewhere:
             if answer is not None
             for row in answer.head.get("rows", ())
         ]
-        return Theirs(rows, [name for name, said in answers.items() if said is None])
+        return OlderCalls(
+            rows, [name for name, said in answers.items() if said is None]
+        )
 
     async def owner(self, call_id: str) -> tuple[Peer | None, Sequence[str]]:
         """
-        The older process that has a call, and those that did not say.
+        Return the older process that has a call, and those that did not answer.
         """
         answers = await self._ask_all(_HAS, {"call_id": call_id})
         unanswered = [name for name, said in answers.items() if said is None]
@@ -108,9 +114,9 @@ class Elsewhere:
         self, peer: Peer, method: str, path: str, body: Mapping[str, Any]
     ) -> Any:
         """
-        Have it done where the call is.
+        Carry out a request in the process that has the call.
 
-        @raise Problem: as that process says, or it does not.
+        @raise Problem: that process refused the request, or did not answer.
         """
         head = {"method": method, "path": path, "body": dict(body)}
         try:
@@ -118,8 +124,8 @@ class Elsewhere:
         except NotAnswered as exc:
             raise Problem(
                 503,
-                f"process {peer.generation}, which has the call, does not answer; it"
-                f" may have been done ({exc})",
+                f"process {peer.generation}, which has the call, does not answer; the"
+                f" request may have been carried out ({exc})",
                 Retry_After="5",
             ) from exc
         if (status := said.get("status")) is not None:
@@ -129,7 +135,7 @@ class Elsewhere:
     async def _ask_all(
         self, kind: str, head: Mapping[str, Any]
     ) -> dict[str, Message | None]:
-        """The answers by generation; C{None}: there was none."""
+        """Return the answers by generation; C{None} where there was none."""
         older = {} if self._kin is None else dict(self._kin.older)
         if not older:
             return {}

@@ -1,6 +1,6 @@
 """
-The interface of an API request: its path, what it takes and answers, and the function
-that answers it.
+The interface of an API request: its path, its request and response schemas, and the
+function that handles it.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from typing import Any, Final, TypeAlias
 
 from attrs import Factory, field, frozen
 
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.schema import CALL_ID, DONE, PROBLEM, Schema
 
-#: What is answered as JSON; C{None}: it was answered already.
+#: The response as JSON; C{None} if it was sent already.
 Answer: TypeAlias = Mapping[str, Any] | None
 
-#: Problems of requests that read, and of those that act on a call.
+#: The problem statuses of requests that read, and of those that act on a call.
 READING: Final = (400, 401, 403, 404, 422, 503)
 ACTING: Final = (400, 401, 403, 404, 409, 413, 415, 422)
 
 _PROBLEMS: Final[Mapping[int, str]] = {
     400: "The request cannot be understood.",
-    401: "No token, or a wrong one.",
-    403: "The API is shut: CHIMEGW_ADMIN_TOKEN is not set.",
+    401: "The token is missing or wrong.",
+    403: "The API is closed: CHIMEGW_ADMIN_TOKEN is not set.",
     404: "There is no such call, agent, recording or page.",
-    409: "It cannot be, as the call or the gateway is.",
+    409: "The current state of the call or the gateway does not allow it.",
     413: "The request is too large.",
     415: "The request is not JSON.",
-    422: "The request does not fit the schema.",
+    422: "The request does not match the schema.",
     429: "Too many listeners.",
-    503: "The store cannot be read now, or the call cannot be placed.",
+    503: "The database is unavailable, or the call cannot be placed.",
 }
 
 _CALL_ID: Final = {
@@ -45,10 +45,11 @@ _CALL_ID: Final = {
 @frozen(kw_only=True)
 class Reply:
     """
-    The answer to a request that succeeds.
+    The response to a request that succeeds.
 
-    @ivar schema: with a name, or as it is.
-    @ivar has_calls: each of its calls can be asked for and acted on.
+    @ivar schema: a named schema, or an inline one.
+    @ivar has_calls: it lists calls, which the description links to the entries for one
+        call.
     """
 
     description: str
@@ -61,24 +62,26 @@ class Reply:
 @frozen(kw_only=True)
 class Entry:
     """
-    One request.
+    One kind of request.
 
-    @ivar path: below C{/api/}; C{{call_id}} stands for a call's.
-    @ivar operation: its name in the description.
-    @ivar run: answers it.
-    @ivar body: of the request; C{None}: it has none.
-    @ivar query: parameters by name; C{None}: a query string is not looked at.
-    @ivar headers: that are looked at, as the description has them.
-    @ivar problems: statuses that it may have instead.
-    @ivar elsewhere: what a redirection (307) leads to; empty: there is none.
-    @ivar is_audited: the log says who has asked, though it changes nothing.
+    @ivar path: the path below C{/api/}; C{{call_id}} stands for a call id.
+    @ivar operation: the name in the OpenAPI description.
+    @ivar run: handles the request.
+    @ivar body: the schema of the request's body; C{None} if it has none.
+    @ivar query: the query parameters' schemas by name; C{None}: the query string is
+        ignored.
+    @ivar headers: the request headers in use, as OpenAPI describes them.
+    @ivar problems: the statuses of a request that fails.
+    @ivar elsewhere: describes what a redirection (307) leads to; empty if there is
+        none.
+    @ivar is_audited: the request is logged although it changes nothing.
     """
 
     method: str
     path: str
     operation: str
     summary: str
-    run: Callable[[Asked], Awaitable[Answer]] = field(repr=False)
+    run: Callable[[ApiRequest], Awaitable[Answer]] = field(repr=False)
     reply: Reply
     body: Schema | None = None
     query: Mapping[str, Mapping[str, Any]] | None = None
@@ -103,16 +106,22 @@ class Entry:
 
     @property
     def is_done_where_the_call_is(self) -> bool:
-        """By the process that has it; a file is read by whoever is asked."""
+        """
+        Whether the process that has the call must handle the request; a file can be
+        read by any process.
+        """
         return self.is_about_a_call and self.reply.kind == "application/json"
 
     def match(self, path: str) -> str | None:
-        """The call's id in C{path} (empty: none is wanted); C{None}: no match."""
+        """
+        Return the call id in C{path}, empty if the entry has none; C{None} if the
+        path does not match.
+        """
         found = self._pattern.fullmatch(path)
         return None if found is None else found.groupdict().get("call_id", "")
 
     def schemas(self) -> list[Schema]:
-        """That it names, with those they use."""
+        """Return the named schemas of the entry, with those they use."""
         wanted = [PROBLEM, self.body, self.reply.schema]
         found: list[Schema] = []
         while wanted:
@@ -124,9 +133,9 @@ class Entry:
 
     def described(self, links: Mapping[str, Any]) -> dict[str, Any]:
         """
-        As OpenAPI has it.
+        Return the description in OpenAPI's form.
 
-        @param links: what can be done with a call of an answer.
+        @param links: the links from a call in a response to the entries for one call.
         """
         description: dict[str, Any] = {
             "operationId": self.operation,
@@ -183,9 +192,9 @@ def act(
     operation: str,
     summary: str,
     body: Schema,
-    run: Callable[[Asked], Awaitable[Answer]],
+    run: Callable[[ApiRequest], Awaitable[Answer]],
 ) -> Entry:
-    """An entry that does something to a call in progress."""
+    """Return an entry that acts on a call in progress."""
     return Entry(
         method="POST",
         path=f"calls/{{call_id}}/{path}",
@@ -193,10 +202,10 @@ def act(
         summary=summary,
         run=run,
         body=body,
-        reply=Reply(description="It was done.", schema=DONE),
+        reply=Reply(description="Done.", schema=DONE),
         problems=ACTING,
     )
 
 
-def done(asked: Asked, what: str) -> Answer:
+def done(asked: ApiRequest, what: str) -> Answer:
     return {"call_id": asked.call_id, "done": what}

@@ -1,8 +1,8 @@
 """
-Makes repeated API requests with the same C{Idempotency-Key} act only once.
+Carries out repeated API requests with the same C{Idempotency-Key} only once.
 
 A key is stored before the request is carried out.  As long as it is stored, the
-request is not carried out again, even if the client, the answer or the process was
+request is not carried out again, even if the client, the response or the process was
 lost in the meantime.
 """
 
@@ -20,20 +20,23 @@ from twisted.logger import Logger
 from chime_gateway.errors import CallInDoubt, CallRefused
 from chime_gateway.http.api.problem import Problem
 
-#: So long the same key is the same request.
+#: How long a key is stored.
 KEPT_SECONDS: Final = 24 * 3600.0
 
-#: More than any account may place in that time.
+#: More calls than any account may place in that time.
 MAX_KEYS: Final = 100_000
 
 
 @define
-class KeptKey:
+class StoredKey:
     """
-    @ivar fingerprint: of the request.
-    @ivar at: when it came, in Unix seconds.
-    @ivar answer: C{None}: it is not known whether it was done.
-    @ivar is_released: it was not done; the key may be used again.
+    A key, with the request that used it.
+
+    @ivar fingerprint: the fingerprint of the request.
+    @ivar at: when the request came, in Unix seconds.
+    @ivar answer: the response; C{None} if it is not known whether the request was
+        carried out.
+    @ivar is_released: the request was not carried out; the key may be used again.
     """
 
     key: str
@@ -44,21 +47,21 @@ class KeptKey:
 
 
 class KeyStore(Protocol):
-    """Stores keys beyond the end of the process."""
+    """Stores keys across restarts of the process."""
 
-    def read(self) -> Sequence[KeptKey]: ...
-    def read_again(self) -> Sequence[KeptKey]:
-        """@raise OSError: it cannot be."""
+    def read(self) -> Sequence[StoredKey]: ...
+    def read_again(self) -> Sequence[StoredKey]:
+        """@raise OSError: the keys cannot be read."""
 
-    async def write(self, kept: KeptKey) -> None:
-        """@raise OSError: it is not kept."""
+    async def write(self, kept: StoredKey) -> None:
+        """@raise OSError: the key could not be stored."""
 
 
 def fingerprint(secret: str, request: Mapping[str, Any]) -> str:
     """
-    What says that a request is the same, and nothing else of it.
+    Return a hash that identifies a request without revealing its content.
 
-    @param secret: without it nobody can try all telephone numbers.
+    @param secret: prevents a search through all telephone numbers.
     """
     text = json.dumps(request, sort_keys=True)
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
@@ -66,8 +69,10 @@ def fingerprint(secret: str, request: Mapping[str, Any]) -> str:
 
 class IdempotencyKeys:
     """
-    @param wall_time: Unix seconds.
-    @param store: C{None}: keys are kept as long as the process lives.
+    The keys in use.
+
+    @param wall_time: returns Unix seconds.
+    @param store: C{None}: keys are kept only as long as the process runs.
     """
 
     _log = Logger()
@@ -77,10 +82,10 @@ class IdempotencyKeys:
     ) -> None:
         self._wall_time = wall_time
         self._store = store
-        self._kept: dict[str, KeptKey] = {}
+        self._kept: dict[str, StoredKey] = {}
         self._under_way: set[str] = set()
         for kept in () if store is None else store.read():
-            # The last word on a key counts, and the oldest key is the first.
+            # The last entry of a key counts.  The dictionary is in order of age.
             self._kept.pop(kept.key, None)
             if not kept.is_released:
                 self._kept[kept.key] = kept
@@ -90,7 +95,7 @@ class IdempotencyKeys:
         return len(self._kept)
 
     def read_again(self) -> None:
-        """What the process before this one has used is used here as well."""
+        """Read the keys that the previous process has used since this one started."""
         try:
             found = () if self._store is None else self._store.read_again()
         except OSError as exc:
@@ -106,18 +111,20 @@ class IdempotencyKeys:
         self, key: str, request: str, do: Callable[[], Awaitable[dict[str, Any]]]
     ) -> Mapping[str, Any]:
         """
-        Answer as the first time; if this is it, do it.
+        Carry out a request the first time; afterwards return the same answer.
 
-        @param request: its fingerprint.
-        @raise Problem: it is another request, is under way, or nobody knows whether
-            it was done; it cannot be kept.
-        @raise CallRefused: as C{do}; if not L{CallInDoubt}, it may be tried again.
+        @param request: the fingerprint of the request.
+        @raise Problem: the key was used for another request, the request is in
+            progress, it is not known whether it was carried out, or the key cannot be
+            stored.
+        @raise CallRefused: raised by C{do}; unless it is L{CallInDoubt}, the client
+            may try again with the same key.
         """
         self._forget()
         kept = self._kept.get(key)
         if kept is not None:
             return self._answered(kept, request)
-        kept = KeptKey(key, request, self._wall_time())
+        kept = StoredKey(key, request, self._wall_time())
         self._kept[key] = kept
         self._under_way.add(key)
         try:
@@ -138,7 +145,7 @@ class IdempotencyKeys:
                 self._kept.pop(key, None)
         return answer
 
-    def _answered(self, kept: KeptKey, request: str) -> Mapping[str, Any]:
+    def _answered(self, kept: StoredKey, request: str) -> Mapping[str, Any]:
         if not hmac.compare_digest(kept.fingerprint, request):
             raise Problem(422, "this Idempotency-Key was used for another request")
         if kept.answer is not None:
@@ -152,11 +159,11 @@ class IdempotencyKeys:
         raise Problem(
             409,
             "it is not known whether the call with this Idempotency-Key was placed;"
-            " look at the calls, then use another key",
+            " check the list of calls, then use another key",
         )
 
-    async def _write_first(self, kept: KeptKey) -> None:
-        """@raise Problem: nothing may be done, as the key would not be known."""
+    async def _write_first(self, kept: StoredKey) -> None:
+        """@raise Problem: the key cannot be stored, so nothing may be done."""
         if self._store is None:
             return
         try:
@@ -165,16 +172,16 @@ class IdempotencyKeys:
             kept.is_released = True
             self._log.error("could not store an Idempotency-Key: {why}", why=str(exc))
             raise Problem(
-                503, "the Idempotency-Key cannot be kept now", Retry_After="5"
+                503, "the Idempotency-Key cannot be stored now", Retry_After="5"
             ) from exc
 
-    async def _write(self, kept: KeptKey) -> None:
+    async def _write(self, kept: StoredKey) -> None:
         if self._store is None:
             return
         try:
             await self._store.write(kept)
         except OSError as exc:
-            # After a restart it is not known how it went, and nothing is done again.
+            # After a restart the result is unknown, and the request is not repeated.
             self._log.error("could not store an Idempotency-Key: {why}", why=str(exc))
 
     def _forget(self) -> None:
@@ -188,13 +195,13 @@ class IdempotencyKeys:
             del self._kept[oldest.key]
 
 
-def key_line(kept: KeptKey) -> str:
+def key_line(kept: StoredKey) -> str:
     return json.dumps(asdict(kept), separators=(",", ":")) + "\n"
 
 
-def read_key_line(line: str) -> KeptKey | None:
-    """C{None}: it is none, as one that was cut off by the end of the process."""
+def read_key_line(line: str) -> StoredKey | None:
+    """Return C{None} for an invalid line, such as one cut off by a crash."""
     try:
-        return KeptKey(**json.loads(line))
+        return StoredKey(**json.loads(line))
     except (ValueError, TypeError):
         return None

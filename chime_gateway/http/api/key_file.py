@@ -1,8 +1,8 @@
 """
-A file of C{Idempotency-Key}s: each change of a key appends a line.
+A file of C{Idempotency-Key}s; each change of a key appends a line.
 
-The last line of a key counts.  The file is rewritten at each start, without expired
-keys.
+The last line of a key counts.  The file is rewritten without expired keys at each
+start.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 from chime_gateway.errors import ConfigError
 from chime_gateway.http.api.idempotency import (
     KEPT_SECONDS,
-    KeptKey,
+    StoredKey,
     key_line,
     read_key_line,
 )
@@ -26,20 +26,22 @@ from chime_gateway.net.system.private_files import private
 from chime_gateway.net.system.threads import NoThreadFree
 from chime_gateway.services import InThread
 
-#: After so many lines it is written anew in the middle of a run.
+#: At this number of lines the file is rewritten while the process runs.
 _MAX_LINES: Final = 300_000
 
 
 def keys_path(folder: Path, instance: str) -> Path:
-    """Where an instance keeps them, beside its journal."""
+    """Return the path of an instance's key file, beside its journal."""
     name = instance.replace(":", "-").replace("/", "-")
     return folder / f"keys-{name}.jsonl"
 
 
 class KeyFile:
     """
-    @param in_thread: where files are written.
-    @param is_alone: no other process appends to it.
+    The key file of one instance.
+
+    @param in_thread: runs a function in a thread; used to write the file.
+    @param is_alone: no other process appends to the file.
     """
 
     def __init__(
@@ -59,12 +61,12 @@ class KeyFile:
         self._lines = 0
         self._writing = threading.Lock()
 
-    def read(self) -> list[KeptKey]:
+    def read(self) -> list[StoredKey]:
         """
-        At the start; blocks.
+        Read the keys at the start; blocks.
 
-        @raise ConfigError: keys are there and cannot be read: what they have done
-            would be done again.
+        @raise ConfigError: the file exists and cannot be read; without it, requests
+            could be carried out twice.
         """
         try:
             keys = self._last_words()
@@ -72,24 +74,24 @@ class KeyFile:
             raise ConfigError(f"CHIMEGW_STATE: {self._path}: {exc}") from exc
         self._lines = len(keys)
         if self._is_alone:
-            # A key that cannot be written is refused when it comes.
+            # If the file cannot be written, later requests with a key are refused.
             with contextlib.suppress(OSError):
                 self._rewrite(keys)
         return keys
 
-    def read_again(self) -> list[KeptKey]:
+    def read_again(self) -> list[StoredKey]:
         """
-        What the process before this one has added; blocks.
+        Read the keys again, with those that the previous process has added; blocks.
 
-        @raise OSError: it cannot be read.
+        @raise OSError: the file cannot be read.
         """
         return self._last_words()
 
-    async def write(self, kept: KeptKey) -> None:
+    async def write(self, kept: StoredKey) -> None:
         """
-        It is on the disk when this is done.
+        Write a key; it is on the disk when this returns.
 
-        @raise OSError: it is not.
+        @raise OSError: it could not be written.
         """
         try:
             await self._in_thread(self._append, key_line(kept))
@@ -109,20 +111,20 @@ class KeyFile:
         try:
             data = line.encode()
             if os.write(descriptor, data) != len(data):
-                # The rest of the line may follow; it is none by itself.
+                # End the partial line, so that the next entry starts on its own line.
                 os.write(descriptor, b"\n")
-                raise OSError("no room for all of it")
+                raise OSError("the disk is full: the entry was written partly")
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         self._lines += 1
 
-    def _last_words(self) -> list[KeptKey]:
+    def _last_words(self) -> list[StoredKey]:
         try:
             text = self._path.read_text("utf-8", "replace")
         except FileNotFoundError:
             return []
-        last: dict[str, KeptKey] = {}
+        last: dict[str, StoredKey] = {}
         for line in text.splitlines():
             kept = read_key_line(line)
             if kept is not None:
@@ -134,7 +136,7 @@ class KeyFile:
             key=lambda kept: kept.at,
         )
 
-    def _rewrite(self, keys: list[KeptKey]) -> None:
+    def _rewrite(self, keys: list[StoredKey]) -> None:
         beside = self._path.with_suffix(".part")
         descriptor = private(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with open(descriptor, "w", encoding="utf-8") as out:

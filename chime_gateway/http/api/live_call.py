@@ -1,4 +1,4 @@
-"""Shows a call in progress in the form in which the store has completed ones."""
+"""Shows a call in progress in the form of a stored call."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from attrs import evolve
 
 from chime_gateway.call.call import Call
 from chime_gateway.call.reports.event_json import live_call_json, turn_json
-from chime_gateway.http.api.asked import ApiContext
+from chime_gateway.http.api.api_request import ApiContext
 from chime_gateway.store.rows import StoredCall, opened_row
 
 
 def live_call(context: ApiContext, call: Call) -> StoredCall:
-    """A call in progress, as it will be stored."""
+    """Return a call in progress as it will be stored."""
     live = context.guard.guard_live(call.snapshot())
     facts = live.call
     row = evolve(

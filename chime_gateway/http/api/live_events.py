@@ -1,8 +1,9 @@
 """
-Sends the events of calls live to listeners: server-sent events.
+Sends the events of calls to listeners as they happen, as server-sent events
+(html.spec.whatwg.org, section 9.2).
 
-(html.spec.whatwg.org, section 9.2.)  A listener that does not read is disconnected;
-it can ask for what it missed by the last id it has seen, as far as that is kept.
+A listener that does not read is disconnected.  With the last id it has seen it can
+request the events it missed, as far as they are kept.
 """
 
 from __future__ import annotations
@@ -20,31 +21,35 @@ from zope.interface import implementer
 from chime_gateway.call.reports.events import CallEvent
 from chime_gateway.net.timer import Timer
 
-#: So many are kept for listeners that come back.
+#: The number of events kept for listeners that reconnect.
 KEPT: Final = 1000
 
-#: A proxy takes a line that is silent for longer to be dead.
+#: Proxies close a connection that is silent for longer.
 _KEEP_ALIVE_SECONDS: Final = 15.0
 
-#: Events that wait for a listener that does not read.
+#: The number of events queued for a listener that does not read.
 _MAX_WAITING: Final = 1000
 
-#: So many events a second, for as long as a run lasts, and ids go up over restarts.
+#: Ids increase across restarts as long as a run has fewer than 2 to this power events
+#: a second on average.
 _EPOCH_BITS: Final = 20
 
-#: Listeners at the same time.
+#: The number of listeners at the same time.
 MAX_LISTENERS: Final = 50
 
 
 class LiveEvents:
     """
-    Ids go up over restarts, and tell one run, and one gateway of many, from another.
+    The latest events, and the listeners.
 
-    @param shown: what may be seen of an event.
-    @param wall_time: Unix seconds.
-    @param chance: from 0 to 1.
-    @ivar passed_on: takes each event of this process: kind, call and JSON.
-    @ivar is_elsewhere: whether a newer process tells of all calls.
+    Ids increase across restarts.  They differ from run to run, and between the
+    instances of a gateway.
+
+    @param shown: returns the part of an event that listeners may see.
+    @param wall_time: returns Unix seconds.
+    @param chance: returns a random number from 0 to 1.
+    @ivar passed_on: called with each event of this process: kind, call id and JSON.
+    @ivar is_elsewhere: returns whether a newer process sends the events of all calls.
     """
 
     _log = Logger()
@@ -59,8 +64,8 @@ class LiveEvents:
         self._clock = clock
         self._shown = shown
         self._kept: deque[tuple[int, str, bytes]] = deque(maxlen=KEPT)
-        # Those that begin in the same second begin apart from each other.  A browser
-        # can hold such a number exactly.
+        # The random part separates runs that begin in the same second.  The number
+        # is small enough for a browser to hold exactly.
         self._first = (int(wall_time()) << _EPOCH_BITS) + int(
             chance() * (1 << _EPOCH_BITS)
         )
@@ -75,13 +80,13 @@ class LiveEvents:
         self.passed_on(event.kind, event.call_id, text)
 
     def told(self, kind: str, call_id: str, text: str) -> None:
-        """An event of this process, or of an older process of this gateway."""
+        """Send an event of this process, or of an older one of this gateway."""
         self._last += 1
         message = f"id: {self._last}\nevent: {kind}\ndata: {text}\n\n".encode()
         self._kept.append((self._last, call_id, message))
         for listener in list(self._listeners):
-            with self._log.failuresHandled("a listener was not told"):
-                listener.told(call_id, message)
+            with self._log.failuresHandled("could not send an event to a listener"):
+                listener.send(call_id, message)
 
     @property
     def is_full(self) -> bool:
@@ -89,22 +94,23 @@ class LiveEvents:
 
     def listen(self, request: Request, call_id: str, after: int | None) -> None:
         """
-        Send events until the other side leaves.
+        Send events until the listener disconnects.
 
-        @param call_id: empty: of all calls.
-        @param after: begin behind this id, as far as it is kept; one of another run
-            or of another gateway: behind nothing.
+        @param call_id: the call whose events are sent; empty for all calls.
+        @param after: begin with the first event after this id that is kept; with an
+            id of another run or instance, begin with the first that is kept.
         """
         request.setHeader(b"Content-Type", b"text/event-stream")
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"X-Accel-Buffering", b"no")
-        # A stream is not cut off because nothing is heard of the other side.
+        # The listener sends nothing, so there is no idle timeout.
         request.channel.setTimeout(None)
         listener = _Listener(request, call_id, self._clock, self._listeners.discard)
         self._listeners.add(listener)
         request.write(b": live events\n\n")
         if self.is_elsewhere():
-            # By a connection from before: a listener comes again, to whoever has all.
+            # The connection is from before the take-over: the listener reconnects to
+            # the newest process, which has the events of all calls.
             listener.close()
             return
         if after is not None:
@@ -112,10 +118,10 @@ class LiveEvents:
                 after = self._first
             for number, of_call, message in self._kept:
                 if number > after:
-                    listener.told(of_call, message)
+                    listener.send(of_call, message)
 
     def close(self) -> None:
-        """Disconnect all listeners; a browser reconnects by itself."""
+        """Disconnect all listeners; browsers reconnect automatically."""
         for listener in list(self._listeners):
             listener.close()
 
@@ -140,7 +146,7 @@ class _Listener:
         request.notifyFinish().addBoth(lambda _: self._left())
         self._keep_alive.start(_KEEP_ALIVE_SECONDS, self._stay)
 
-    def told(self, call_id: str, message: bytes) -> None:
+    def send(self, call_id: str, message: bytes) -> None:
         if self._is_over or (self._call_id and call_id != self._call_id):
             return
         if not self._is_paused:
@@ -156,7 +162,7 @@ class _Listener:
             self._request.unregisterProducer()
             self._request.finish()
             self._left()
-            # By this connection it would come to the same process again.
+            # On this connection the next request would reach the same process again.
             channel.loseConnection()
 
     def _left(self) -> None:

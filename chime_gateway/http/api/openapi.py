@@ -10,7 +10,7 @@ from chime_gateway.http.api.entry import Entry
 
 
 def description(entries: Iterable[Entry]) -> dict[str, Any]:
-    """The whole document."""
+    """Return the whole document."""
     entries = tuple(entries)
     links = {
         entry.operation: {
@@ -31,7 +31,8 @@ def description(entries: Iterable[Entry]) -> dict[str, Any]:
         "info": {
             "title": "chime-gateway",
             "version": __version__,
-            "description": "Calls of one gateway: see them, act on them, place them.",
+            "description": "Shows the calls of a gateway, acts on them, and places"
+            " calls.",
         },
         "security": [{"adminToken": []}],
         "paths": paths,

@@ -1,6 +1,6 @@
 """
-JSON requests and answers of the API: read and checked by their schemas, and refused
-with problem details (RFC 9457).
+Reads JSON requests of the API, checks them by their schemas, and writes responses;
+errors are problem details (RFC 9457).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from twisted.web.server import Request
 
 from chime_gateway.settings.json_schema import faults
 
-#: Requests are some words.
+#: Requests contain a few words.
 _MAX_BODY_BYTES: Final = 65_536
 
 _TITLES: Final[Mapping[int, str]] = {
     400: "Malformed request",
     401: "Unauthorized",
-    403: "The API is shut",
+    403: "The API is closed",
     404: "Not found",
     405: "Method not allowed",
     409: "Conflict",
@@ -33,7 +33,7 @@ _TITLES: Final[Mapping[int, str]] = {
 
 
 class Problem(Exception):
-    """A request that fails: the status, and the detail for the client."""
+    """A request failed: the status, and the detail for the client."""
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:
         super().__init__(detail)
@@ -43,9 +43,9 @@ class Problem(Exception):
 
 def header(request: Request, name: str) -> str:
     """
-    What is in a header that is to be understood; empty: nothing.
+    Return the value of a header; empty if it is missing.
 
-    @raise Problem: it has bytes beyond ASCII, which none of ours has.
+    @raise Problem: it contains bytes beyond ASCII; no header of this API has any.
     """
     value = request.getHeader(name.encode()) or b""
     if not value.isascii():
@@ -54,7 +54,7 @@ def header(request: Request, name: str) -> str:
 
 
 def read_body(request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """@raise Problem: it is not JSON, or does not fit C{schema}."""
+    """@raise Problem: the body is not JSON, or does not match C{schema}."""
     kind = header(request, "content-type").partition(";")[0].strip()
     if kind.lower() != "application/json":
         raise Problem(415, "send application/json")
@@ -64,7 +64,7 @@ def read_body(request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
         raise Problem(413, f"at most {_MAX_BODY_BYTES} bytes")
     try:
         body = json.loads(content)
-        # Half of a surrogate pair is no text: it can be neither kept nor sent.
+        # An unpaired surrogate cannot be encoded, so it could not be stored or sent.
         json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as exc:
         raise Problem(400, f"not JSON: {exc}") from exc
@@ -83,7 +83,7 @@ def check(value: Any, schema: Mapping[str, Any], what: str) -> None:
 def read_query(
     request: Request, schemas: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Read the query string by its schemas; other parameters are refused."""
+    """Read the query string by its schemas; unknown parameters are rejected."""
     given: dict[str, Any] = {}
     for raw_name, values in request.args.items():
         name = raw_name.decode("utf-8", "replace")
@@ -92,7 +92,7 @@ def read_query(
             known = ", ".join(schemas)
             raise Problem(422, f"there is no parameter {name[:40]!r} ({known})")
         if len(values) > 1:
-            raise Problem(422, f"{name} stands there twice")
+            raise Problem(422, f"{name} is given more than once")
         text = values[0].decode("utf-8", "replace")
         value: Any = text
         try:
@@ -103,7 +103,9 @@ def read_query(
                 if value != value or value in (float("inf"), float("-inf")):
                     raise ValueError(text)
         except ValueError as exc:
-            raise Problem(422, f"{name}: {text[:40]!r} is no {schema['type']}") from exc
+            raise Problem(
+                422, f"{name}: {text[:40]!r} is not of type {schema['type']}"
+            ) from exc
         check(value, schema, name)
         given[name] = value
     return given

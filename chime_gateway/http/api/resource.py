@@ -1,9 +1,8 @@
 """
-The API as a resource of the site: checks who may use it, finds the entry, and
-answers.
+The API as a resource of the site: checks the token, finds the entry, and responds.
 
-Errors are problem details (RFC 9457).  Each action on a call is logged, without what
-was said or whose numbers it concerns.
+Errors are problem details (RFC 9457).  Each action on a call is logged, without texts
+or telephone numbers.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from chime_gateway.errors import NoSuchCall
-from chime_gateway.http.api.asked import ApiContext, Asked
+from chime_gateway.http.api.api_request import ApiContext, ApiRequest
 from chime_gateway.http.api.entry import Entry
 from chime_gateway.http.api.live_call import live_call
 from chime_gateway.http.api.openapi import description
@@ -43,7 +42,7 @@ class Api(Resource):
     """
     Everything below C{/api}.
 
-    @ivar token: opens it.
+    @ivar token: gives access.
     """
 
     isLeaf = True
@@ -69,7 +68,7 @@ class Api(Resource):
         if method in ("GET", "HEAD"):
             gone.addErrback(lambda _: answering.cancel())
         else:
-            # What was begun for whoever has left goes on, and is known to all others.
+            # An action continues even if its client has disconnected.
             gone.addErrback(lambda _: None)
         return NOT_DONE_YET
 
@@ -81,7 +80,9 @@ class Api(Resource):
             self._check_token(request)
             is_known = True
             if entry is None and allowed:
-                raise Problem(405, f"{method} is not for this", Allow=allowed)
+                raise Problem(
+                    405, f"{method} is not allowed at this path", Allow=allowed
+                )
             if entry is None:
                 raise Problem(
                     404, "there is nothing at this path; see /api/openapi.json"
@@ -98,14 +99,16 @@ class Api(Resource):
         is_audited = entry is not None and entry.is_audited
         if method in ("GET", "HEAD") and not is_audited:
             return
-        # Strangers may ask as often as they like.
+        # Strangers may send any number of requests, so their log lines are limited.
         if is_known or self._context.is_told(f"api.audit ({status})"):
             self._audit(request, method, path, status)
 
-    async def _run(self, entry: Entry, asked: Asked, method: str, path: str) -> Any:
-        """Where the call is, if it is about one."""
+    async def _run(
+        self, entry: Entry, asked: ApiRequest, method: str, path: str
+    ) -> Any:
+        """Run the entry; if it is about a call, in the process that has the call."""
         call_id, elsewhere = asked.call_id, self._context.elsewhere
-        is_moved = elsewhere.is_somebody and entry.is_done_where_the_call_is
+        is_moved = elsewhere.has_older and entry.is_done_where_the_call_is
         if not is_moved or self.has(call_id):
             return await entry.run(asked)
         peer, unanswered = await elsewhere.owner(call_id)
@@ -113,10 +116,10 @@ class Api(Resource):
             return await entry.run(evolve(asked, unanswered=unanswered))
         return await elsewhere.do(peer, entry.method, path, asked.body)
 
-    # -- asked by other processes ----------------------------------------------------
+    # -- called by other processes ---------------------------------------------------
 
     def has(self, call_id: str) -> bool:
-        """Whether the call is in progress here."""
+        """Return whether the call is in progress in this process."""
         try:
             self._context.calls.call(call_id)
         except NoSuchCall:
@@ -124,7 +127,7 @@ class Api(Resource):
         return True
 
     def live(self) -> list[dict[str, Any]]:
-        """Rows of calls in progress here; not what one alone is asked for."""
+        """Return the rows of the calls in progress here, without their records."""
         context = self._context
         return [
             {**columns(live_call(context, call).row), "record": {}}
@@ -133,23 +136,27 @@ class Api(Resource):
 
     async def do(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
         """
-        A request about a call that is here; whoever asks was let in by another process.
+        Carry out a request about a call of this process; another process has checked
+        its token.
 
-        @raise Problem: it cannot be.
+        @raise Problem: it cannot be carried out.
         """
         entry, call_id, _ = self._find(method, path)
         if entry is None or not entry.is_done_where_the_call_is:
             raise Problem(
-                409, f"the process that has the call knows no {method} {path[:100]}"
+                409,
+                f"the process that has the call does not support {method} {path[:100]}",
             )
         if entry.body is not None:
             check(body, entry.body.definition, "the request")
-        nobody: Any = None
-        asked = Asked(request=nobody, context=self._context, call_id=call_id, body=body)
+        no_request: Any = None
+        asked = ApiRequest(
+            request=no_request, context=self._context, call_id=call_id, body=body
+        )
         return await entry.run(asked)
 
     def _find(self, method: str, path: str) -> tuple[Entry | None, str, str]:
-        """The entry, the id of a call in the path, and methods that there are."""
+        """Return the entry, the call id in the path, and the allowed methods."""
         allowed = []
         for entry in self._entries:
             call_id = entry.match(path)
@@ -160,15 +167,15 @@ class Api(Resource):
             allowed.append(entry.method)
         return None, "", ", ".join(allowed)
 
-    def _asked(self, request: Request, entry: Entry, call_id: str) -> Asked:
+    def _asked(self, request: Request, entry: Entry, call_id: str) -> ApiRequest:
         """
-        @raise Problem: that is not what the entry takes.
+        @raise Problem: the request does not match the entry.
         """
         body = {} if entry.body is None else read_body(request, entry.body.definition)
         query = {} if entry.query is None else read_query(request, entry.query)
         if entry.is_about_a_call and not re.fullmatch(CALL_ID, call_id):
-            raise Problem(404, "that is no call's id")
-        return Asked(
+            raise Problem(404, "the path has no valid call id")
+        return ApiRequest(
             request=request,
             context=self._context,
             call_id=call_id,
@@ -185,17 +192,17 @@ class Api(Resource):
         if shown is not Shown.RIGHT:
             raise Problem(
                 401,
-                "Authorization: Bearer and the admin token",
+                "send Authorization: Bearer with the admin token",
                 WWW_Authenticate="Bearer",
             )
         self._context.known(request)
 
     def _bug(self, failure: Failure, request: Request) -> None:
         if failure.check(CancelledError):
-            return  # whoever asked has left
-        self._log.failure("a bug in the API", failure)
+            return  # the client has disconnected
+        self._log.failure("unexpected error in the API", failure)
         if not request.startedWriting and not request._disconnected:
-            refuse(request, Problem(500, "a bug; the log has more"))
+            refuse(request, Problem(500, "unexpected error; see the gateway's log"))
 
     def _audit(self, request: Request, method: str, path: str, status: int) -> None:
         address = request.getClientAddress()

@@ -1,6 +1,4 @@
-"""
-The shapes of requests and answers (JSON Schema).
-"""
+"""Shared JSON Schemas of the API's requests and responses."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from attrs import frozen
 
 from chime_gateway.settings.tools import object_schema
 
-#: No control characters: they mean nothing in any of these.
+#: No control characters: they have no meaning in any of these fields.
 _TEXT: Final = r"^[^\x00-\x1f\x7f]*$"
 _SPOKEN: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 CALL_ID: Final = r"^[0-9A-Za-z_-]{1,64}$"
@@ -20,9 +18,9 @@ CALL_ID: Final = r"^[0-9A-Za-z_-]{1,64}$"
 @frozen
 class Schema:
     """
-    A schema that has a name in the description.
+    A schema that has a name in the OpenAPI description.
 
-    @ivar uses: others that it refers to.
+    @ivar uses: the schemas that it refers to.
     """
 
     name: str
@@ -38,7 +36,7 @@ def text_schema(most: int, **more: Any) -> dict[str, Any]:
     return {"type": "string", "pattern": _TEXT, "maxLength": most, **more}
 
 
-#: What an agent says or is told.
+#: What an agent is to say, or an instruction for it.
 SENTENCE: Final = {
     "type": "string",
     "minLength": 1,
@@ -71,8 +69,8 @@ DONE: Final = Schema(
 UNANSWERED: Final = {
     "type": "array",
     "items": {"type": "string"},
-    "description": "Older processes of the gateway that did not answer: what they know"
-    " is missing.",
+    "description": "Older processes of the gateway that did not answer; their calls"
+    " may be missing or out of date.",
 }
 
 CALL: Final = Schema(
@@ -82,7 +80,7 @@ CALL: Final = Schema(
         "properties": {
             "generation": {
                 "type": "string",
-                "description": "Which process of the gateway has, or had, it.",
+                "description": "The gateway process that has, or had, the call.",
             },
             "call_id": {"type": "string"},
             "state": {"type": "string", "enum": ["live", "ended"]},
@@ -108,13 +106,13 @@ CALL: Final = Schema(
 _NUMBER_OR_NULL: Final = {"type": ["number", "null"]}
 _MILLISECONDS: Final = {"type": ["integer", "null"], "minimum": 0}
 
-#: As L{chime_gateway.call.reports.event_json.turn_json} makes it.
+#: The result of L{chime_gateway.call.reports.event_json.turn_json}.
 TURN: Final = Schema(
     "Turn",
     {
         "type": "object",
-        "description": "One turn of the transcript; times are seconds since the start"
-        " of the call.",
+        "description": "One turn of the transcript. Times are in seconds since the"
+        " start of the call.",
         "properties": {
             "number": {"type": "integer"},
             "speaker": {
@@ -126,30 +124,31 @@ TURN: Final = Schema(
             "text": {"type": "string"},
             "interrupted": {
                 "type": "boolean",
-                "description": "Of the agent's: the caller did not hear the end.",
+                "description": "Agent turns: the caller did not hear the end.",
             },
             "heard_ms": {
                 **_MILLISECONDS,
-                "description": "Of the agent's: how much the caller heard.",
+                "description": "Agent turns: how much audio the caller heard.",
             },
             "spoken_ms": {
                 **_MILLISECONDS,
-                "description": "Of the agent's: how much there was.",
+                "description": "Agent turns: how much audio there was.",
             },
             "heard_text": {
                 "type": "string",
-                "description": "Of the agent's: the part of the text that was heard.",
+                "description": "Agent turns: the part of the text that was heard.",
             },
-            "name": {"type": "string", "description": "Of a tool."},
-            "arguments": {"type": "string", "description": "Of a tool: JSON."},
-            "result": {"type": "string", "description": "Of a tool."},
+            "name": {"type": "string", "description": "Tool calls: the tool's name."},
+            "arguments": {"type": "string", "description": "Tool calls: JSON."},
+            "result": {"type": "string", "description": "Tool calls: the result."},
             "fault": {
                 "type": "string",
-                "description": "Of a tool: why it has no result; empty: it has one.",
+                "description": "Tool calls: why there is no result; empty if there is"
+                " one.",
             },
             "seconds": {
                 "type": "number",
-                "description": "Of a tool: how long it took.",
+                "description": "Tool calls: how long the tool took.",
             },
         },
         "required": ["number", "speaker", "started", "ended", "text"],

@@ -158,12 +158,12 @@ class ElsewhereTests(SynchronousTestCase):
                 self.turns.advance(DO_SECONDS)
             failure = self.failureResultOf(doing, Problem)
             self.assertEqual(failure.value.status, 503)
-            self.assertIn("may have been done", str(failure.value))
+            self.assertIn("may have been carried out", str(failure.value))
             calls.later.callback(None)
             self.end()
 
     def test_alone_nobody_is_asked(self) -> None:
         for elsewhere in (Elsewhere(), Elsewhere(Kin("one", ClockTurns()))):
-            self.assertFalse(elsewhere.is_somebody)
+            self.assertFalse(elsewhere.has_older)
             live = self.successResultOf(Deferred.fromCoroutine(elsewhere.live()))
             self.assertEqual((live.rows, live.unanswered), ([], []))

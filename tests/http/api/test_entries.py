@@ -15,7 +15,7 @@ from twisted.web.test.requesthelper import DummyRequest
 
 from chime_gateway.call.routing import Roster
 from chime_gateway.http.api import requests
-from chime_gateway.http.api.asked import ApiContext, Asked
+from chime_gateway.http.api.api_request import ApiContext, ApiRequest
 from chime_gateway.http.api.entry import Answer, Entry, Reply, act
 from chime_gateway.http.api.live_events import LiveEvents
 from chime_gateway.http.api.requests import ENTRIES
@@ -28,7 +28,7 @@ from chime_gateway.store.rows import Whose
 TOKEN = "admin-token-0123456789"
 
 
-async def _wink(asked: Asked) -> Answer:
+async def _wink(asked: ApiRequest) -> Answer:
     return {"call_id": asked.call_id, "done": "*" * asked.body["times"]}
 
 
@@ -41,7 +41,7 @@ WINK = act(
 )
 
 
-async def _count(asked: Asked) -> Answer:
+async def _count(asked: ApiRequest) -> Answer:
     return {"count": asked.query.get("from", 0)}
 
 

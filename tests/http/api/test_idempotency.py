@@ -20,11 +20,11 @@ from twisted.web.test.requesthelper import DummyRequest
 
 from chime_gateway.call.routing import Roster
 from chime_gateway.errors import CallInDoubt, CallRefused, ConfigError
-from chime_gateway.http.api.asked import ApiContext
+from chime_gateway.http.api.api_request import ApiContext
 from chime_gateway.http.api.idempotency import (
     KEPT_SECONDS,
     IdempotencyKeys,
-    KeptKey,
+    StoredKey,
     fingerprint,
 )
 from chime_gateway.http.api.key_file import KeyFile, keys_path
@@ -279,4 +279,4 @@ class KeyTests(SynchronousTestCase):
         self.world.restart()
         self.world.post("k", self.body)
         self.assertEqual(len(self.world.asked), 1)
-        self.assertEqual(KeptKey("k", "f", 1.0).answer, None)
+        self.assertEqual(StoredKey("k", "f", 1.0).answer, None)

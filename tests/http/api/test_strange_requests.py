@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.call.routing import Roster
-from chime_gateway.http.api.asked import ApiContext
+from chime_gateway.http.api.api_request import ApiContext
 from chime_gateway.http.api.live_events import LiveEvents
 from chime_gateway.http.api.resource import Api
 from chime_gateway.settings.agent_profile import AgentProfile

@@ -1,9 +1,9 @@
 """
 The requests of the API under C{/api}.
 
-Each is one entry, in a module of its own and in the list below: its path, what it
-takes and answers, and what it does.  Routing and the description at
-C{/api/openapi.json} both come from here.
+Each request is one entry, in a module of its own and in the list below: its path, its
+schemas, and its function.  Routing and the description at C{/api/openapi.json} both
+come from this list.
 """
 
 from __future__ import annotations

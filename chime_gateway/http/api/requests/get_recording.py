@@ -1,4 +1,4 @@
-"""Gets the recording of a call."""
+"""Sends the recording of a call."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import BinaryIO, Final
 
 from twisted.protocols.basic import FileSender
 
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.entry import READING, Answer, Entry, Reply
 from chime_gateway.http.api.problem import Problem
 from chime_gateway.store.recordings.files import whole_bytes
 from chime_gateway.store.tables import LIVE
 
 
-class _AsLong:
-    """A file that grows, as long as it was."""
+class _FixedLength:
+    """The first bytes of a file that may grow while it is read."""
 
     def __init__(self, file: BinaryIO, left: int) -> None:
         self._file = file
@@ -27,16 +27,16 @@ class _AsLong:
         return data
 
 
-async def _send(asked: Asked) -> Answer:
+async def _send(asked: ApiRequest) -> Answer:
     context = asked.context
-    # First: a call that began just now may not be written down yet.
+    # First, because a call that has just begun may not be in the store yet.
     path = await context.in_thread(context.live_recording, asked.call_id)
     if path is not None and await _sent(asked, path):
         return None
     row = (await asked.stored_call()).row
     location = row.recording
     if not location and row.state == LIVE:
-        raise Problem(404, "nothing of the call is recorded here yet")
+        raise Problem(404, "there is no recording of the call here yet")
     if not location:
         raise Problem(404, "the call was not recorded")
     path = await context.in_thread(context.recording_path, location)
@@ -52,11 +52,11 @@ async def _send(asked: Asked) -> Answer:
     return None
 
 
-async def _sent(asked: Asked, path: Path) -> bool:
+async def _sent(asked: ApiRequest, path: Path) -> bool:
     """
-    What is there now.
+    Send what the file contains now.
 
-    @return: C{False}: it has its final name, or is in S3, since a moment ago.
+    @return: C{False} if the file is gone: it was just renamed or uploaded to S3.
     """
     request, in_thread = asked.request, asked.context.in_thread
     try:
@@ -69,8 +69,8 @@ async def _sent(asked: Asked, path: Path) -> bool:
         request.setHeader(b"Cache-Control", b"no-store")
         request.setHeader(b"Content-Length", str(size).encode())
         if request.method != b"HEAD":
-            as_long = _AsLong(file, size)
-            await FileSender().beginFileTransfer(as_long, request)
+            content = _FixedLength(file, size)
+            await FileSender().beginFileTransfer(content, request)
     request.finish()
     return True
 
@@ -79,14 +79,14 @@ GET_RECORDING: Final = Entry(
     method="GET",
     path="calls/{call_id}/audio",
     operation="getRecording",
-    summary="The recording; of a call in progress, what there is of it so far.",
+    summary="The recording of a call; of a call in progress, the part so far.",
     run=_send,
     reply=Reply(
-        description="Caller left, agent right.",
+        description="Stereo audio: the caller left, the agent right.",
         kind="audio/wav",
         schema={"type": "string", "format": "binary"},
     ),
-    elsewhere="It is in S3: a link to it, signed, for five minutes.",
+    elsewhere="The recording is in S3: a signed link to it, valid for five minutes.",
     problems=READING,
     is_audited=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.entry import Answer, act, done
 from chime_gateway.http.api.schema import Schema, text_schema
 from chime_gateway.outcomes import Ending, Outcome
@@ -22,7 +22,7 @@ _REQUEST: Final = Schema(
 )
 
 
-async def _hang_up(asked: Asked) -> Answer:
+async def _hang_up(asked: ApiRequest) -> Answer:
     call = await asked.live_call()
     reason = asked.body.get("reason") or "an operator ended the call"
     ending = Ending(Outcome.COMPLETED, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.entry import Answer, Entry, Reply
 from chime_gateway.http.api.schema import Schema
 
@@ -18,7 +18,7 @@ _AGENTS: Final = Schema(
 )
 
 
-async def _list(asked: Asked) -> Answer:
+async def _list(asked: ApiRequest) -> Answer:
     agents = [
         {
             "name": name,
@@ -36,8 +36,8 @@ LIST_AGENTS: Final = Entry(
     method="GET",
     path="agents",
     operation="listAgents",
-    summary="The agents there are, and what they may do.",
+    summary="The agent profiles, with their tools and targets.",
     run=_list,
-    reply=Reply(description="All of them.", schema=_AGENTS),
+    reply=Reply(description="All agent profiles.", schema=_AGENTS),
     problems=(401, 403),
 )

@@ -12,8 +12,8 @@ from typing import Any, Final
 from attrs import fields
 
 from chime_gateway.call.call import Call
-from chime_gateway.http.api.asked import ApiContext, Asked
-from chime_gateway.http.api.elsewhere import Theirs
+from chime_gateway.http.api.api_request import ApiContext, ApiRequest
+from chime_gateway.http.api.elsewhere import OlderCalls
 from chime_gateway.http.api.entry import READING, Answer, Entry, Reply
 from chime_gateway.http.api.live_call import live_call
 from chime_gateway.http.api.problem import Problem
@@ -24,7 +24,7 @@ from chime_gateway.store.tables import LIVE, OVER
 
 _DEFAULT_LIMIT: Final = 50
 
-#: In Unix seconds, for whoever compares them.
+#: The limit of a plausible time, in Unix seconds.
 _END_OF_TIME: Final = 1e15
 
 _PAGE: Final = Schema(
@@ -35,7 +35,7 @@ _PAGE: Final = Schema(
             "calls": {"type": "array", "items": CALL.reference},
             "next": {
                 "type": ["string", "null"],
-                "description": "The cursor of the next page.",
+                "description": "The cursor of the next page; null on the last page.",
             },
             "unanswered": UNANSWERED,
         },
@@ -45,7 +45,7 @@ _PAGE: Final = Schema(
 )
 
 
-async def _list(asked: Asked) -> Answer:
+async def _list(asked: ApiRequest) -> Answer:
     context, given = asked.context, dict(asked.query)
     limit = int(given.pop("limit", _DEFAULT_LIMIT))
     cursor = given.pop("cursor", None)
@@ -63,7 +63,7 @@ async def _list(asked: Asked) -> Answer:
     if records is None or query.state == LIVE:
         rows = _live_rows(query, live)
     else:
-        # Of what is in progress, more is known than was written down.
+        # For calls in progress, memory has more recent facts than the store.
         rows = [
             live[row.call_id]() if row.call_id in live else row
             for row in await asked.stored(records.calls, query)
@@ -76,8 +76,8 @@ async def _list(asked: Asked) -> Answer:
     return answer
 
 
-def _live(context: ApiContext, theirs: Theirs) -> dict[str, Callable[[], CallRow]]:
-    """What is in progress, by the call's id: here, and at older processes."""
+def _live(context: ApiContext, theirs: OlderCalls) -> dict[str, Callable[[], CallRow]]:
+    """Return the calls in progress, here and at older processes, by call id."""
     rows = list(map(_row_of_another, theirs.rows))
     return {
         **{row.call_id: partial(_as_it_is, row) for row in rows if row is not None},
@@ -89,7 +89,10 @@ def _live(context: ApiContext, theirs: Theirs) -> dict[str, Callable[[], CallRow
 
 
 def _row_of_another(values: Mapping[str, Any]) -> CallRow | None:
-    """Its program may be older or newer; C{None}: it is not to be understood."""
+    """
+    Return the row of another process, whose program may be older or newer; C{None} if
+    required values are missing.
+    """
     known = {attribute.name for attribute in fields(CallRow)}
     try:
         return CallRow(**{name: v for name, v in values.items() if name in known})
@@ -108,7 +111,7 @@ def _row_of(context: ApiContext, call: Call) -> CallRow:
 def _live_rows(
     query: CallQuery, live: Mapping[str, Callable[[], CallRow]]
 ) -> list[CallRow]:
-    """What is in progress, without asking the store."""
+    """Filter the calls in progress, without the store."""
     rows = [row() for row in live.values()]
     found = [
         row
@@ -144,12 +147,11 @@ def _read_cursor(cursor: str) -> tuple[float, str]:
     try:
         at, call_id = json.loads(base64.urlsafe_b64decode(cursor))
     except (ValueError, TypeError, RecursionError) as exc:
-        raise Problem(404, "that is no cursor of this API") from exc
-    # Whatever was made to look like one does not reach the database: no half of a
-    # surrogate pair, and no number that is none.
+        raise Problem(404, "that is not a cursor of this API") from exc
+    # A forged cursor must not reach the database: no unpaired surrogate, no NaN.
     is_time = type(at) in (int, float) and abs(at) < _END_OF_TIME
     if not is_time or type(call_id) is not str or not re.fullmatch(CALL_ID, call_id):
-        raise Problem(400, "there is something else in this cursor than a call")
+        raise Problem(400, "this cursor does not name a call")
     return float(at), call_id
 
 
@@ -172,6 +174,6 @@ LIST_CALLS: Final = Entry(
         "limit": {"type": "integer", "minimum": 1, "maximum": 500},
         "cursor": {"type": "string", "pattern": r"^[0-9A-Za-z_=-]{1,200}$"},
     },
-    reply=Reply(description="A page.", schema=_PAGE, has_calls=True),
+    reply=Reply(description="A page of calls.", schema=_PAGE, has_calls=True),
     problems=READING,
 )

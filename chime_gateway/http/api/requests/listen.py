@@ -1,22 +1,23 @@
-"""Streams the events of calls, live."""
+"""Streams the events of calls as they happen."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.entry import Answer, Entry, Reply
 from chime_gateway.http.api.problem import Problem, header
 from chime_gateway.http.api.schema import CALL_ID
 
 
-async def _listen(asked: Asked) -> Answer:
+async def _listen(asked: ApiRequest) -> Answer:
     request, given = asked.request, asked.query
     events = asked.context.events
     if events.is_full:
-        raise Problem(429, "too many listen already")
+        raise Problem(429, "there are too many listeners")
     after = given.get("after")
-    # It is younger: a browser that comes back asks for the same address again.
+    # The header wins: a browser that reconnects requests the same URL again, with an
+    # older id in the query.
     if last := header(request, "last-event-id"):
         is_id = last.isascii() and last.isdecimal() and len(last) < 20
         after = int(last) if is_id else 0
@@ -28,14 +29,14 @@ LISTEN: Final = Entry(
     method="GET",
     path="events",
     operation="liveEvents",
-    summary="What happens in calls, as server-sent events.",
+    summary="The events of calls, as server-sent events.",
     run=_listen,
     query={
         "call_id": {"type": "string", "pattern": CALL_ID},
         "after": {
             "type": "integer",
             "minimum": 0,
-            "description": "Begin behind this event; Last-Event-ID does the same.",
+            "description": "Begin after this event; Last-Event-ID does the same.",
         },
     },
     reply=Reply(

@@ -6,7 +6,7 @@ import re
 from typing import Any, Final
 
 from chime_gateway.errors import CallInDoubt, CallRefused, NoOutboundRoute, UnknownAgent
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.entry import ACTING, Answer, Entry, Reply
 from chime_gateway.http.api.idempotency import fingerprint
 from chime_gateway.http.api.problem import Problem, header
@@ -14,7 +14,7 @@ from chime_gateway.http.api.schema import Schema, text_schema
 from chime_gateway.settings.telephone import E164
 from chime_gateway.settings.tools import object_schema
 
-#: Until there is room, perhaps.
+#: In seconds; by then there may be capacity again.
 _RETRY_AFTER: Final = "5"
 
 _KEY: Final = r"^[0-9A-Za-z_-]{1,100}$"
@@ -28,18 +28,18 @@ _REQUEST: Final = Schema(
             "pattern": f"^{E164}$",
             "description": "The number to call.",
         },
-        agent=text_schema(100, description="Who talks. Left out: the default agent."),
+        agent=text_schema(100, description="The agent profile. Default: default."),
         via={
             "type": "string",
             "enum": ["trunk", "application"],
-            "description": "The SIP trunk, or the SIP media application. Left out:"
+            "description": "The SIP trunk, or the SIP media application. Default:"
             " the trunk if there is one.",
         },
         parameters={
             "type": "object",
             "maxProperties": 10,
             "additionalProperties": text_schema(200),
-            "description": "Come back with the call, for templates and records.",
+            "description": "Parameters of the call, for templates and records.",
         },
     ),
 )
@@ -50,7 +50,8 @@ _ORIGINATED: Final = Schema(
         "properties": {
             "call_id": {
                 "type": ["string", "null"],
-                "description": "Not known yet for calls of the application.",
+                "description": "Null for calls by the SIP media application: their id"
+                " is not known yet.",
             },
             "transaction_id": {"type": ["string", "null"]},
             "via": {"type": "string"},
@@ -60,7 +61,7 @@ _ORIGINATED: Final = Schema(
 )
 
 
-async def _originate(asked: Asked) -> Answer:
+async def _originate(asked: ApiRequest) -> Answer:
     context, body = asked.context, asked.body
     key = header(asked.request, "idempotency-key")
     if key and not re.fullmatch(_KEY, key):
@@ -94,7 +95,7 @@ ORIGINATE: Final = Entry(
     method="POST",
     path="calls",
     operation="originate",
-    summary="Call somebody and let an agent talk.",
+    summary="Place an outbound call and connect it to an agent.",
     run=_originate,
     body=_REQUEST,
     headers=(
@@ -103,11 +104,13 @@ ORIGINATE: Final = Entry(
             "in": "header",
             "required": False,
             "schema": {"type": "string", "pattern": _KEY},
-            "description": "The same key places one call only, for 24 hours. While it"
-            " is being placed, or nobody knows whether it was: 409. With another"
-            " request: 422.",
+            "description": "Within 24 hours, requests with the same key place only one"
+            " call. 409: the call is being placed, or it is not known whether it was"
+            " placed. 422: the key was used for another request.",
         },
     ),
-    reply=Reply(status=202, description="It is being placed.", schema=_ORIGINATED),
+    reply=Reply(
+        status=202, description="The call is being placed.", schema=_ORIGINATED
+    ),
     problems=(*ACTING, 503),
 )

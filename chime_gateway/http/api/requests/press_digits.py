@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.entry import Answer, act, done
 from chime_gateway.http.api.problem import Problem
 from chime_gateway.http.api.schema import Schema
@@ -18,11 +18,13 @@ _REQUEST: Final = Schema(
 )
 
 
-async def _press(asked: Asked) -> Answer:
+async def _press(asked: ApiRequest) -> Answer:
     call = await asked.live_call()
     if not call.send_digits(asked.body["digits"]):
-        raise Problem(409, "this call's line cannot send keys")
+        raise Problem(409, "this call's carrier cannot send digits")
     return done(asked, "pressed")
 
 
-PRESS_DIGITS: Final = act("digits", "pressDigits", "Press keys.", _REQUEST, _press)
+PRESS_DIGITS: Final = act(
+    "digits", "pressDigits", "Send DTMF digits.", _REQUEST, _press
+)

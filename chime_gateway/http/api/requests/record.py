@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.entry import Answer, act, done
 from chime_gateway.http.api.problem import Problem
 from chime_gateway.http.api.schema import Schema
@@ -16,7 +16,7 @@ _REQUEST: Final = Schema(
 )
 
 
-async def _record(asked: Asked) -> Answer:
+async def _record(asked: ApiRequest) -> Answer:
     is_pause = asked.body["action"] == "pause"
     call = await asked.live_call()
     if not call.pause_recording(is_pause):
@@ -25,5 +25,5 @@ async def _record(asked: Asked) -> Answer:
 
 
 RECORD: Final = act(
-    "recording", "record", "Pause the recording, or go on with it.", _REQUEST, _record
+    "recording", "record", "Pause or resume the recording.", _REQUEST, _record
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.entry import Answer, act, done
 from chime_gateway.http.api.problem import Problem
 from chime_gateway.http.api.schema import SENTENCE, Schema
@@ -13,10 +13,10 @@ from chime_gateway.settings.tools import object_schema
 _REQUEST: Final = Schema("Say", object_schema(("text",), text=SENTENCE))
 
 
-async def _say(asked: Asked) -> Answer:
+async def _say(asked: ApiRequest) -> Answer:
     call = await asked.live_call()
     if not call.say(asked.body["text"]):
-        raise Problem(409, "there is no agent who could say it now")
+        raise Problem(409, "the call has no agent that can speak now")
     return done(asked, "said")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from chime_gateway.errors import NoSuchCall
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.entry import READING, Answer, Entry, Reply
 from chime_gateway.http.api.live_call import live_call
 from chime_gateway.http.api.schema import CALL, TURN, UNANSWERED, Schema
@@ -32,7 +32,7 @@ _DETAIL: Final = Schema(
 )
 
 
-async def _show(asked: Asked) -> Answer:
+async def _show(asked: ApiRequest) -> Answer:
     try:
         call = live_call(asked.context, asked.context.calls.call(asked.call_id))
     except NoSuchCall:

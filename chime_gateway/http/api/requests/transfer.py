@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from chime_gateway.errors import TransferFailed
-from chime_gateway.http.api.asked import Asked
+from chime_gateway.http.api.api_request import ApiRequest
 from chime_gateway.http.api.entry import Answer, act, done
 from chime_gateway.http.api.problem import Problem
 from chime_gateway.http.api.schema import Schema, text_schema
@@ -19,13 +19,13 @@ _REQUEST: Final = Schema(
         target=text_schema(
             200,
             minLength=1,
-            description="A target of the call's agent, a number, or a sip or tel URI.",
+            description="A target of the agent profile, a number, or a SIP or tel URI.",
         ),
     ),
 )
 
 
-async def _transfer(asked: Asked) -> Answer:
+async def _transfer(asked: ApiRequest) -> Answer:
     target = asked.body["target"]
     call = await asked.live_call()
     address = call.targets.get(target)
@@ -33,7 +33,7 @@ async def _transfer(asked: Asked) -> Answer:
         address = dialled(target)
     if target not in call.targets and not is_address(address):
         known = ", ".join(call.targets) or "none"
-        raise Problem(404, f"neither a number, nor a URI, nor a target ({known})")
+        raise Problem(404, f"not a number, a URI or a target ({known})")
     try:
         await call.transfer(address, target)
     except TransferFailed as exc:
@@ -42,5 +42,5 @@ async def _transfer(asked: Asked) -> Answer:
 
 
 TRANSFER: Final = act(
-    "transfer", "transfer", "Hand the caller on.", _REQUEST, _transfer
+    "transfer", "transfer", "Transfer the caller.", _REQUEST, _transfer
 )

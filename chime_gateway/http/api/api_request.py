@@ -1,6 +1,6 @@
 """
-One request of the API as its entry gets it: checked, with the parts of the gateway
-that it acts on.
+One request of the API as its entry receives it: checked, with the parts of the
+gateway that it acts on.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Calls(Protocol):
 
 
 class Records(Protocol):
-    """The stored calls; these methods block."""
+    """The stored calls.  These methods block."""
 
     def calls(self, query: CallQuery) -> list[CallRow]: ...
     def call(self, call_id: str) -> StoredCall | None: ...
 
 
-#: (to, agent, via, parameters) -> what the answer to C{originate} says.
+#: (to, agent, via, parameters) -> the content of the response to C{originate}.
 Originate: TypeAlias = Callable[
     [str, str, str, Mapping[str, str]], Awaitable[dict[str, Any]]
 ]
@@ -57,19 +57,20 @@ async def _no_link(location: str, method: str) -> str:
 @define(kw_only=True)
 class ApiContext:
     """
-    What the API works with.
+    The parts of the gateway that the API works with.
 
-    @ivar token: empty: nobody gets in.
-    @ivar whose: the rows of calls here.
-    @ivar elsewhere: calls of older processes of this gateway.
-    @ivar records: C{None}: nothing is written down.
-    @ivar known: is told of each request that has shown the token.
-    @ivar is_told: whether one more line of a kind goes into the log.
-    @ivar recording_path: from a recording's location to its file here, if any; it
+    @ivar token: the admin token; if it is empty, the API is closed.
+    @ivar whose: the owner of the rows of calls in this process.
+    @ivar elsewhere: the calls of older processes of this gateway.
+    @ivar records: the stored calls; C{None} if there is no store.
+    @ivar known: called with each request that has shown the token.
+    @ivar is_told: returns whether one more line of a kind goes into the log.
+    @ivar recording_path: maps a recording's location to its file on this machine, if
+        any; blocks.
+    @ivar live_recording: maps a call's id to the file that is being written, if any;
         blocks.
-    @ivar live_recording: from a call to the file that is being written, likewise.
-    @ivar recording_link: from a location, and C{GET} or C{HEAD}, to a URL that needs no
-        other key; empty: there is none.
+    @ivar recording_link: maps a location, and C{GET} or C{HEAD}, to a signed URL; empty
+        if there is none.
     """
 
     token: str = field(repr=False)
@@ -90,11 +91,13 @@ class ApiContext:
 
 
 @frozen(kw_only=True)
-class Asked:
+class ApiRequest:
     """
-    @ivar call_id: of the path; empty: there is none in it.
-    @ivar unanswered: older processes that may have the call, and did not say.
-    @ivar body: it fits the entry's schema, as does C{query}.
+    A checked request.
+
+    @ivar call_id: the call id in the path; empty if the path has none.
+    @ivar unanswered: older processes that may have the call and did not answer.
+    @ivar body: the body; it matches the entry's schema, as does C{query}.
     """
 
     request: Request
@@ -106,20 +109,20 @@ class Asked:
 
     async def stored(self, read: Callable[[Any], Any], what: Any) -> Any:
         """
-        The result of a query of the store.
+        Return the result of a query of the store.
 
-        @raise Problem: it cannot be read now.
+        @raise Problem: the store is unavailable.
         """
         try:
             return await self.context.in_thread(read, what)
         except DatabaseUnavailable as exc:
-            raise Problem(503, "the store cannot be read now", Retry_After="5") from exc
+            raise Problem(503, "the database is unavailable", Retry_After="5") from exc
 
     async def stored_call(self) -> StoredCall:
         """
-        The stored call.
+        Return the stored call.
 
-        @raise Problem: there is none.
+        @raise Problem: there is no such call.
         """
         records = self.context.records
         call = None
@@ -132,9 +135,9 @@ class Asked:
 
     async def live_call(self) -> Call:
         """
-        The call, to act on it.
+        Return the call in progress.
 
-        @raise Problem: it is not in progress, or not here.
+        @raise Problem: it is not in progress, or not in this process.
         """
         try:
             return self.context.calls.call(self.call_id)
@@ -147,5 +150,5 @@ class Asked:
                 Retry_After="2",
             )
         if row.state == LIVE:
-            raise Problem(409, f"the call is in progress at the gateway {row.instance}")
+            raise Problem(409, f"the call is in progress at instance {row.instance}")
         raise Problem(409, "the call has ended")
