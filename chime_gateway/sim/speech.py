@@ -1,10 +1,11 @@
 """
-Words as tones, and back: the speech that simulated callers and agents understand.
+Encodes text as tones and decodes it: the speech that simulated callers and agents
+understand.
 
-A character is two tones, its upper and its lower half; each half has sixteen tones of
-its own, so that whatever is lost in between shows.  It survives G.711, resampling and
-a lost frame.  No other sound on a telephone line, music and recorded speech included,
-is taken for it.
+A character is two tones, one for its upper and one for its lower four bits.  The two
+halves use different sets of sixteen tones, so that a lost tone is detected.  The
+encoding survives G.711, resampling and a lost frame.  No other sound on a telephone
+line, music and recorded speech included, is mistaken for it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from chime_gateway.codec.g711 import Samples
 from chime_gateway.codec.registry import decode
 from chime_gateway.codec.tone import tone
 
-#: Two frames, so that one may be lost; and how fast that is for a listener.
+#: Two frames, so that one may be lost; and the resulting duration of a character.
 TONE_SECONDS: Final = 0.04
 CHARACTER_SECONDS: Final = 2 * TONE_SECONDS
 
@@ -28,18 +29,18 @@ _LOWEST_HZ: Final = 450.0
 _STEP_HZ: Final = 75.0
 _TONES: Final = 32
 
-#: A window is as long as a frame and begins each half frame.
+#: The decoder's windows are one frame long and start every half frame.
 _WINDOW_SECONDS: Final = 0.02
 _HOP_SECONDS: Final = 0.01
 
-#: Of two matrices: OpenBLAS begins to use threads above 262,144.
+#: The size limit of a matrix product; OpenBLAS uses threads above 262,144.
 _FEW_PRODUCTS: Final = 250_000
 
-#: The same tone after a longer pause is another one; a lost frame is shorter.
+#: After a longer pause the same tone counts as a new one; a lost frame is shorter.
 _MOST_HOPS: Final = 6
 
-#: Of a window's energy in its one tone.  Half of one tone and half of another have
-#: at most a half each.
+#: The minimum share of a window's energy in its tone.  In a window that contains half
+#: of one tone and half of the next, neither has more than half of the energy.
 _PURE: Final = 0.7
 
 #: Quieter than -50 dBFS is silence.
@@ -47,18 +48,20 @@ _SILENT_RMS: Final = 100.0
 
 _BEGIN, _END, _GONE = "\x02", "\x03", "\x1a"
 
-#: From here on characters are sums, which say whether a sentence is unharmed.
+#: Characters from here on are checksums, which show whether a sentence is undamaged.
 _SUMS: Final = 0x80
 
-#: What stands where a character was lost.
+#: Replaces a lost character.
 LOST: Final = "?"
 
 
 @frozen
 class Sentence:
     """
-    @ivar is_whole: it came from its first character to its last, unharmed.
-    @ivar at_seconds: where in the audio it begins.
+    One decoded sentence.
+
+    @ivar is_whole: it is complete and undamaged.
+    @ivar at_seconds: its start in the audio.
     """
 
     text: str
@@ -72,16 +75,16 @@ def _hz(high: bool, half: int) -> float:
 
 def _checked(text: str) -> str:
     if not text.isascii() or not text.isprintable():
-        raise ValueError(f"{text!r} cannot be said")
+        raise ValueError(f"{text!r} cannot be spoken: not printable ASCII")
     return chr(_SUMS + sum(text.encode()) % 112)
 
 
 def spoken(codec: Codec, text: str) -> bytes:
     """
-    One sentence.
+    Encode one sentence as audio.
 
     @param text: printable ASCII.
-    @raise ValueError: it is not.
+    @raise ValueError: it contains other characters.
     """
     whole = _BEGIN + text + _END + _checked(text)
     return b"".join(
@@ -92,32 +95,32 @@ def spoken(codec: Codec, text: str) -> bytes:
 
 
 def seconds_of(text: str) -> float:
-    """How long it takes to say it."""
+    """Return the duration of a spoken text."""
     return (len(text) + 3) * CHARACTER_SECONDS
 
 
 def heard(codec: Codec, audio: bytes) -> list[Sentence]:
     """
-    The sentences in it, in order; one that was cut off or harmed included.
+    Decode the sentences in the audio, in order, including cut-off and damaged ones.
 
-    @param audio: whatever was said, and silence.
+    @param audio: speech and silence.
     """
     whole = len(audio) - len(audio) % codec.sample_bytes
     return understood(decode(codec, audio[:whole]), codec.clock_rate)
 
 
 def understood(samples: Samples, rate: int) -> list[Sentence]:
-    """As L{heard}, of samples."""
+    """Like L{heard}, for samples."""
     return _sentences(_characters(_halves(samples, rate)))
 
 
 def words(sentences: Iterable[Sentence]) -> str:
-    """What is left of them, as text."""
+    """Join the texts of the sentences."""
     return " ".join(one.text for one in sentences if one.text)
 
 
 def _halves(samples: Samples, rate: int) -> list[tuple[bool, int, float]]:
-    """(is it an upper half, its value, where it begins) of each tone."""
+    """Return (is upper half, value, start in seconds) of each tone."""
     size, hop = round(rate * _WINDOW_SECONDS), round(rate * _HOP_SECONDS)
     if len(samples) < size:
         return []
@@ -127,8 +130,8 @@ def _halves(samples: Samples, rate: int) -> list[tuple[bool, int, float]]:
     windows = np.lib.stride_tricks.sliding_window_view(samples, size)[::hop]
     found: list[tuple[bool, int, float]] = []
     last, last_at = -1, -_MOST_HOPS
-    # One part after the other: each is too small for threads of numpy's, which wait
-    # for each other with a processor each.
+    # In parts that are too small for NumPy's threads, each of which would occupy a
+    # processor while waiting for the others.
     count = max(1, _FEW_PRODUCTS // (size * _TONES))
     for start in range(0, len(windows), count):
         part = windows[start : start + count].astype(np.float64)
@@ -149,7 +152,7 @@ def _halves(samples: Samples, rate: int) -> list[tuple[bool, int, float]]:
 def _characters(
     halves: Sequence[tuple[bool, int, float]],
 ) -> list[tuple[str, float]]:
-    """A half without its other half is a character that was lost."""
+    """Join the halves; a half without its counterpart is a lost character."""
     found: list[tuple[str, float]] = []
     upper: tuple[int, float] | None = None
     for is_upper, half, at_seconds in halves:
@@ -181,7 +184,7 @@ def _sentences(characters: Sequence[tuple[str, float]]) -> list[Sentence]:
                 found.append(_sentence(text, False, begins))
             text, begins, is_begun = "", at_seconds, True
         elif character == _END:
-            # A sum that was lost belongs to nobody else.
+            # If the checksum was lost, the next character begins another sentence.
             total = characters[index][0] if index < len(characters) else ""
             index += bool(total) and total != _BEGIN
             is_whole = is_begun and _GONE not in text and total == _checked(text)
@@ -190,7 +193,7 @@ def _sentences(characters: Sequence[tuple[str, float]]) -> list[Sentence]:
         elif ord(character) < _SUMS:
             begins = begins if text or is_begun else at_seconds
             text += character
-    # A tone that only happens to be one of ours says nothing.
+    # Lone tones, which other sounds may contain, are not a sentence.
     if text.strip(_GONE):
         found.append(_sentence(text, False, begins))
     return found

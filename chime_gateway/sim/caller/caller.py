@@ -1,8 +1,8 @@
 """
-Simulates a caller, who speaks a recording, listens, may interrupt, hangs up, and
-reports how the call was.
+Simulates a caller who speaks a recording, listens, may interrupt, hangs up, and then
+reports on the call.
 
-The L{Line} carries the audio.
+A L{Line} carries the audio.
 """
 
 from __future__ import annotations
@@ -18,32 +18,33 @@ from chime_gateway.audio import PTIME_MS, Codec
 from chime_gateway.codec.level import FLOOR_DBFS, level_dbfs
 from chime_gateway.codec.registry import decode
 
-#: The agent has finished when nothing was heard for so long.
+#: The agent has finished when nothing was heard for this long.
 _ANSWER_OVER_SECONDS: Final = 1.0
 
-#: Levels are shown this often.
+#: The interval at which levels are shown.
 _METER_SECONDS: Final = 0.1
 
-#: On a line that does not say when the agent is cut: after so long of an
-#: interruption it must be silent.
+#: On a line that does not report when the agent is cut short: how long into an
+#: interruption the agent must be silent.
 _CUT_SECONDS: Final = 1.0
 
-#: A pause in speech is shorter than this.
+#: Silence longer than this is not a pause within speech.
 _PAUSE_SECONDS: Final = 0.06
 
 
 @frozen(kw_only=True)
 class CallPlan:
     """
-    What the caller does.
+    The caller's behaviour.
 
-    @ivar utterances: what to say, in the codec; each after the answer to the
-        one before.
-    @ivar interrupt_after_seconds: for each utterance but the first, how much of
-        the answer is listened to before it is interrupted; absent or C{None}:
-        the answer is heard to its end.
-    @ivar wait_for_greeting: begin when the agent has spoken.
-    @ivar answer_seconds: give an answer up after so long.
+    @ivar utterances: what to say, encoded with the codec; each is said after the
+        answer to the previous one.
+    @ivar interrupt_after_seconds: for each utterance but the first, how much of the
+        previous answer to hear before interrupting it; absent or C{None}: hear the
+        answer to its end.
+    @ivar wait_for_greeting: begin after the agent has spoken.
+    @ivar lead_seconds: the silence before the first utterance.
+    @ivar answer_seconds: how long to wait for an answer.
     """
 
     utterances: tuple[bytes, ...] = field(repr=lambda u: f"<{len(u)} utterances>")
@@ -57,9 +58,9 @@ class CallPlan:
 @frozen
 class Interruption:
     """
-    One barge-in, as the caller lived it.
+    One barge-in, as the caller heard it.
 
-    @ivar heard_ms: of the agent's speech, when it fell silent.
+    @ivar heard_ms: how much of the agent's speech was heard before it fell silent.
     @ivar silence_after_ms: from the caller's first word to the agent's silence.
     """
 
@@ -70,12 +71,18 @@ class Interruption:
 @define
 class CallReport:
     """
+    What happened in the call.
+
     @ivar said: what the caller said, silence included; as long as C{heard}.
+    @ivar heard: what the caller heard, silence included.
     @ivar answer_latencies: seconds from the caller's last word to the answer.
-    @ivar stale_bytes: agent audio that came between a C{clear} and the end of
-        the caller's interruption: old speech after the cut.
-    @ivar close_code: of the WebSocket; over SIP 200, or why there was no call.
-    @ivar audio_sizes: lengths of the audio messages that came.
+    @ivar unanswered: the number of utterances without an answer in time.
+    @ivar stale_bytes: agent audio that came between a C{clear} and the end of the
+        caller's interruption, which is old speech.
+    @ivar close_code: the WebSocket's close code; over SIP 200, or the status of the
+        refusal.
+    @ivar audio_sizes: the lengths of the received audio messages.
+    @ivar error: why there was no call; empty if there was one.
     """
 
     codec: Codec
@@ -93,7 +100,7 @@ class CallReport:
 
 
 class Meter(Protocol):
-    """Who watches the call live."""
+    """Shows the progress of a call."""
 
     def show(
         self, seconds: float, state: str, caller_dbfs: float, agent_dbfs: float
@@ -113,7 +120,7 @@ class Playout(Protocol):
     What the caller hears.
 
     @ivar heard: everything since the start of the call, silence included.
-    @ivar speech_bytes: heard of the agent's current speech.
+    @ivar speech_bytes: how much of the agent's current speech was heard.
     """
 
     heard: bytearray
@@ -128,9 +135,9 @@ class Playout(Protocol):
 
 class Line(Protocol):
     """
-    What a caller speaks into.
+    The connection that carries the caller's audio.
 
-    @ivar says_clear: the line tells when the agent is cut short
+    @ivar says_clear: the line reports when the agent is cut short
         (L{SimulatedCaller.cleared}).
     """
 
@@ -140,7 +147,7 @@ class Line(Protocol):
     def playout(self) -> Playout: ...
 
     def begin(self) -> None:
-        """The call is connected: say what it is."""
+        """The call is connected: send what the carrier sends first."""
 
     def send_frame(self, frame: bytes, number: int) -> None: ...
     def hang_up(self) -> None: ...
@@ -148,7 +155,7 @@ class Line(Protocol):
 
 class SimulatedCaller:
     """
-    The caller, apart from the line.
+    The caller, independent of the kind of line.
     """
 
     def __init__(
@@ -182,13 +189,13 @@ class SimulatedCaller:
         self._loudest = FLOOR_DBFS
 
     def start(self) -> None:
-        """The line is open."""
+        """Begin the call: the line is open."""
         self._began = self._stopped_at = self._clock.seconds()
         self._line.begin()
         self._timer = self._clock.callLater(0, self._tick)
 
     def stop(self) -> CallReport:
-        """The line is gone."""
+        """End the call: the line is gone."""
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
@@ -198,9 +205,9 @@ class SimulatedCaller:
 
     def audio_came(self, byte_count: int, is_speech: bool = True) -> None:
         """
-        The line brought so much of the agent's audio.
+        The line received audio from the agent.
 
-        @param is_speech: it is more than the silence that keeps a line open.
+        @param is_speech: the audio is more than the silence that keeps a line open.
         """
         report = self.report
         report.received_bytes += byte_count
@@ -219,7 +226,7 @@ class SimulatedCaller:
             self._state = _CallerState.LISTENING
 
     def cleared(self, heard_bytes: int) -> None:
-        """The agent was cut short after so much of its speech was heard."""
+        """The agent was cut short after this much of its speech was heard."""
         self._is_cutting = True
         self._is_interrupting = False
         now = self._clock.seconds()
@@ -232,7 +239,7 @@ class SimulatedCaller:
         self.report.interruptions.append(Interruption(heard_ms, after_seconds * 1000))
 
     def _look_for_a_cut(self, now: float) -> None:
-        """Where the line says nothing of it, the agent's silence does."""
+        """Detect from the agent's silence that it was cut short."""
         playout = self._line.playout
         quiet = playout.quiet_seconds()
         spoken_for = now - self._began_speaking
@@ -243,7 +250,9 @@ class SimulatedCaller:
             self._interrupted(playout.speech_bytes, after)
 
     def _tick(self) -> None:
-        """One frame each ptime on an absolute clock; late ones are made up."""
+        """
+        Send one frame each ptime on an absolute clock, and catch up after a delay.
+        """
         now = self._clock.seconds()
         self._line.playout.advance()
         due = int((now - self._began) * 1000 / PTIME_MS + 1e-6) + 1
@@ -297,7 +306,7 @@ class SimulatedCaller:
         return self._line.playout.quiet_seconds() > _ANSWER_OVER_SECONDS
 
     def _speak(self, now: float) -> None:
-        """Say what comes next, or hang up when all was said."""
+        """Say the next utterance, or hang up after the last one."""
         if self._next >= len(self._plan.utterances):
             self._state = _CallerState.DONE
             return

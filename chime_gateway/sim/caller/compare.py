@@ -1,4 +1,4 @@
-"""Compares what was said with what was heard."""
+"""Compares spoken audio with heard audio."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from chime_gateway.codec.g711 import Samples
 
 def correlation(reference: Samples, other: Samples) -> tuple[float, int]:
     """
-    The best normalised correlation of C{reference} with a stretch of C{other}.
+    Find the best normalised correlation of C{reference} with a section of C{other}.
 
-    @return: from -1 to 1, and the sample in C{other} where that stretch begins.
+    @return: from -1 to 1, and the sample of C{other} at which the section begins.
     """
     size = len(reference)
     if not size or len(other) < size:
@@ -23,7 +23,7 @@ def correlation(reference: Samples, other: Samples) -> tuple[float, int]:
     products = np.fft.irfft(spectrum, length)[: len(heard) - size + 1]
     squares = np.concatenate(([0.0], np.cumsum(heard**2)))
     energies = squares[size:] - squares[:-size]
-    # Silence correlates with nothing, whatever rounding leaves of it.
+    # The floor keeps rounding errors in silence from correlating.
     floor = max(1.0, 1e-6 * float(energies.max(initial=0.0)))
     scores = products / np.sqrt(np.maximum(energies, floor) * max(1.0, wanted @ wanted))
     at = int(np.argmax(scores))
@@ -34,10 +34,10 @@ def piecewise_correlation(
     reference: Samples, other: Samples, window: int
 ) -> tuple[float, float]:
     """
-    The same in pieces, for speech that is played with pauses put in.
+    Correlate piece by piece, for speech that is played with inserted pauses.
 
-    @param window: samples of a piece.
-    @return: the median of the pieces that are not silent, and the least of them.
+    @param window: the number of samples of a piece.
+    @return: the median and the minimum over the pieces that are not silent.
     """
     pieces = [
         reference[at : at + window]

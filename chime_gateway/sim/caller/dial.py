@@ -1,4 +1,4 @@
-"""Places a call to the URL that is given."""
+"""Places a call to a URL; its scheme selects the kind of line."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ def place_call(
     meter: Meter | None = None,
 ) -> Deferred[CallReport]:
     """
-    Dial C{url} and act out C{plan}.
+    Call C{url} and follow C{plan}.
 
-    @param headers: for the WebSocket's upgrade, or the offer; SIP has none.
-    @return: fires with the report when the call is over, however it went;
-        C{report.error} says why there was none.
+    @param headers: HTTP headers of the WebSocket handshake or the offer; not used for
+        SIP.
+    @return: fires with the report when the call is over, even if it failed;
+        C{report.error} says why there was no call.
     """
     scheme = url.partition(":")[0].lower()
     if scheme in WEBRTC_SCHEMES:
-        # With what it needs for DTLS and SRTP it takes a moment to import.
+        # Imported late: DTLS and SRTP take a moment to import.
         from chime_gateway.sim.caller.webrtc.phone import place_webrtc_call
 
         return place_webrtc_call(

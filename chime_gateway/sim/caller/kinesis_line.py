@@ -1,9 +1,9 @@
 """
-A line whose caller's audio a Voice Connector streams, and to which the SIP media
-application plays files.
+A line over Kinesis: a Voice Connector streams the caller's audio, and the SIP media
+application plays files to the caller.
 
-It is the telephone network as seen by a gateway without SIP: notices in a queue,
-audio in video streams, and files played to the caller.
+It simulates the telephone network for a gateway without SIP: notifications in a
+queue, audio in video streams, and files played to the caller.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from chime_gateway.sim.aws.streams import Stream
 from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter, SimulatedCaller
 from chime_gateway.sim.caller.playout import PlayoutBuffer
 
-#: What stands in for the installation.
+#: The resources of the simulated installation.
 QUEUE: Final = "chimegw-notices"
 BUCKET: Final = "chimegw-replies"
 VOICE_CONNECTOR_ID: Final = "abcdef1ghij2klmno3pqr4"
@@ -37,20 +37,20 @@ VOICE_CONNECTOR_ARN: Final = f"arn:aws:chime:{REGION}:{ACCOUNT}:vc/{VOICE_CONNEC
 OWNED_NUMBER: Final = "+12065550100"
 CALLER_NUMBER: Final = "+15105550101"
 
-#: How gateways name those for the Lambda's reports.
+#: The start of the names of the gateways' queues for the Lambda's reports.
 _EVENT_QUEUES: Final = QUEUE.removesuffix("notices") + "events-"
 
-#: Events are a moment behind what they tell.
+#: The delay of a notification.
 _NOTICE_SECONDS: Final = 0.1
 
 
 class KinesisWorld:
     """
-    Queue, bucket, streams and application of one installation.
+    The queue, bucket, streams and application of one installation.
 
-    @param function: the Lambda.
-    @ivar lines: calls in progress.
-    @ivar unreachable: numbers that nobody answers.
+    @param function: the Lambda function.
+    @ivar lines: the calls in progress.
+    @ivar unreachable: telephone numbers that do not answer.
     """
 
     def __init__(self, function: Function, clock: IReactorTime) -> None:
@@ -74,7 +74,7 @@ class KinesisWorld:
         return self.media.aws
 
     def gateway_settings(self) -> dict[str, str]:
-        """What makes a gateway take these calls."""
+        """Return the settings with which a gateway accepts these calls."""
         return {
             "CHIMEGW_SMA_ID": self.application.application_id,
             "CHIMEGW_KINESIS_QUEUE": self.media.queues.url_of(QUEUE),
@@ -82,7 +82,7 @@ class KinesisWorld:
         }
 
     def function_settings(self) -> dict[str, str]:
-        """What makes the Lambda work with it."""
+        """Return the environment of the Lambda function."""
         return {
             "MODE": "kinesis",
             "VOICE_CONNECTOR_ARN": VOICE_CONNECTOR_ARN,
@@ -91,7 +91,7 @@ class KinesisWorld:
         }
 
     def stream(self) -> Stream:
-        """Streams are pooled: a call gets one that others had."""
+        """Return a stream.  Streams are pooled: earlier calls may have used it."""
         if self._free_streams:
             return self._free_streams.pop(0)
         return self.media.streams.new_stream(VOICE_CONNECTOR_ID)
@@ -118,25 +118,25 @@ class KinesisWorld:
         self, call: SmaCall, endpoint: Mapping[str, str], headers: Mapping[str, str]
     ) -> Deferred[Any]:
         """
-        The Voice Connector answers at once: nobody but its stream is there.
-        People answer as well, but for those who do not.
+        Answer a call from the application: the Voice Connector answers at once and
+        starts streaming; telephones answer unless they are unreachable.
         """
         if endpoint["BridgeEndpointType"] == "PSTN":
             if endpoint["Uri"] in self.unreachable:
                 return fail(InvalidAction("Call not answered", "CallNotAnswered"))
-            return succeed(_Person())
+            return succeed(_TransferTarget())
         return succeed(_SourceLeg(self.lines[call.transaction_id], endpoint["Uri"]))
 
 
-class _Person:
-    """Somebody to whom the caller was sent on."""
+class _TransferTarget:
+    """The party to whom the caller was transferred."""
 
     def hang_up(self) -> None:
-        """They put the receiver down."""
+        """Do nothing."""
 
 
 class _SourceLeg:
-    """The leg of the Voice Connector, which streams while it lives."""
+    """The Voice Connector's leg, which streams as long as it lasts."""
 
     def __init__(self, line: KinesisLine, called: str) -> None:
         self._line = line
@@ -148,8 +148,8 @@ class _SourceLeg:
 
 class KinesisLine:
     """
-    One caller's line (L{chime_gateway.sim.caller.caller.Line}, and the application's
-    L{chime_gateway.sim.aws.sma.participants.Phone}).
+    One caller's line: a L{chime_gateway.sim.caller.caller.Line}, and the application's
+    L{chime_gateway.sim.aws.sma.participants.Phone}.
     """
 
     says_clear = True
@@ -173,7 +173,7 @@ class KinesisLine:
     # -- Line ------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """There is nothing to say first."""
+        """Do nothing: this line sends nothing first."""
 
     def send_frame(self, frame: bytes, number: int) -> None:
         streaming = self._streams.get(True)
@@ -206,7 +206,7 @@ class KinesisLine:
     # -- the Voice Connector ---------------------------------------------------------
 
     def begin_streaming(self, called: str, transaction_id: str = "") -> None:
-        """Each leg goes into a stream of its own."""
+        """Stream each leg into a stream of its own."""
         transaction_id = transaction_id or str(uuid.uuid4())
         for is_caller in (False, True):
             stream = self._world.stream()
@@ -270,9 +270,9 @@ def place_kinesis_call(
     world: KinesisWorld, plan: CallPlan, *, meter: Meter | None = None
 ) -> Deferred[CallReport]:
     """
-    Call the application's number and act out C{plan}.
+    Call the application's number and follow C{plan}.
 
-    @return: fires with the report when the call is over, however it went.
+    @return: fires with the report when the call is over, even if it failed.
     """
     finished: Deferred[CallReport] = Deferred()
     line = KinesisLine(world, plan, meter, finished)

@@ -7,19 +7,19 @@ from typing import Final, TextIO
 _BAR_CELLS: Final = 16
 _LOWEST_DBFS: Final = -54.0
 
-#: Where the output is no terminal, a line this often is enough.
+#: If the output is not a terminal, a line is written this often.
 _LINE_SECONDS: Final = 0.5
 
 
 def bar(dbfs: float, cells: int = _BAR_CELLS) -> str:
-    """A level as a bar, empty at -54 dBFS and full at 0."""
+    """Draw a level as a bar, empty at -54 dBFS and full at 0."""
     share = (dbfs - _LOWEST_DBFS) / -_LOWEST_DBFS
     full = round(max(0.0, min(1.0, share)) * cells)
     return "#" * full + "." * (cells - full)
 
 
 class TerminalMeter:
-    """One line that is drawn again and again, or one line each half second."""
+    """A line that is redrawn in place; without a terminal, a line each half second."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -44,11 +44,11 @@ class TerminalMeter:
         self._write(f"\r{line:<78}" if self._is_live else f"{line}\n")
 
     def say(self, text: str) -> None:
-        """A line of its own among the meters."""
+        """Write a separate line between the meter's lines."""
         self._write(f"\r{text:<78}\n" if self._is_live else f"{text}\n")
 
     def _write(self, text: str) -> None:
-        # The call goes on, whether anybody watches or not.
+        # The call continues even if the output's reader has gone.
         if self._is_read:
             try:
                 self._out.write(text)

@@ -1,8 +1,8 @@
 """
-A carrier's playout buffer: plays what it was given, in real time, to the sample.
+A carrier's playout buffer: plays audio in real time, exact to the sample.
 
-The caller hears what L{PlayoutBuffer} played.  It returns marks when their turn
-comes, and all of them at once when it is cleared, as Twilio's does.
+The caller hears what L{PlayoutBuffer} has played.  The buffer returns each mark when
+it is reached, and all of them at once when it is cleared, as Twilio's buffer does.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chime_gateway.audio import Codec
 
-#: A pause as long as this separates one thing said from the next.
+#: A pause longer than this separates two speeches of the agent.
 _PAUSE_SECONDS = 0.3
 
 
 class PlayoutBuffer:
     """
+    The buffer, and the audio that was played.
+
     @ivar heard: everything since the start of the call, silence included.
-    @ivar speech_bytes: played since the last pause: what was heard of the
-        agent's current speech.
-    @param delay_seconds: what comes after a pause is played so much later, so
-        that frames sent one by one may be a little late (a jitter buffer).
+    @ivar speech_bytes: the number of bytes played since the last pause, which is how
+        much of the agent's current speech was heard.
+    @param mark_reached: called with the name of each mark.
+    @param delay_seconds: the delay of audio that comes after a pause, so that frames
+        sent one by one may be a little late (a jitter buffer).
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class PlayoutBuffer:
         self.advance()
         now = self._clock.seconds()
         if not self._queue:
-            # Playing begins now; what was not played until now was silence.
+            # Playback begins now; the time since the last audio was silence.
             missing = self._position(now + self._delay) - len(self.heard)
             if missing > 0:
                 self.heard += self._codec.silence(missing)
@@ -68,9 +71,9 @@ class PlayoutBuffer:
 
     def clear(self) -> int:
         """
-        Forget what was not played.
+        Discard what was not played yet.
 
-        @return: bytes heard of the speech that was cut.
+        @return: the number of bytes heard of the speech that was cut.
         """
         self.advance()
         marks = [entry for entry in self._queue if isinstance(entry, str)]
@@ -85,11 +88,11 @@ class PlayoutBuffer:
         return bool(self._queue)
 
     def quiet_seconds(self) -> float:
-        """How long nothing was played."""
+        """Return how long nothing has been played."""
         return 0.0 if self._queue else self._clock.seconds() - self._ended_at
 
     def advance(self) -> None:
-        """Play up to now."""
+        """Play everything that is due."""
         due = self._position(self._clock.seconds()) - len(self.heard)
         while self._queue:
             entry = self._queue[0]
@@ -114,12 +117,12 @@ class PlayoutBuffer:
         self._forget_alarm()
 
     def _position(self, now: float) -> int:
-        """Where in the call C{now} is, in bytes, on a sample."""
+        """Return the position of C{now} in the call, in bytes, on a sample."""
         samples = int((now - self._began) * self._codec.clock_rate)
         return samples * self._codec.sample_bytes
 
     def _watch(self) -> None:
-        """Wake up when the next mark is due: to the moment, not to the frame."""
+        """Set a timer for the exact time of the next mark, independent of frames."""
         self._forget_alarm()
         ahead = 0
         for entry in self._queue:

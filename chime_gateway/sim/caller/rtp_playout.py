@@ -1,4 +1,4 @@
-"""Puts received RTP audio where its timestamps say, as a caller hears it."""
+"""Places received RTP audio according to its timestamps, as a caller hears it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from chime_gateway.audio import Codec
 
 class RtpPlayout:
     """
-    What came, each packet where its timestamp says: the stream is continuous,
-    so the sound of it needs no clock.
+    The received audio.  The stream is continuous, so the timestamps alone determine
+    what is heard.
 
-    @ivar speech_bytes: of the agent's speech since its first packet, which has
-        the marker bit.
+    @ivar heard: everything since the start of the call, silence included.
+    @ivar speech_bytes: the length of the agent's current speech, which begins at the
+        last packet with the marker bit.
     """
 
     def __init__(self, codec: Codec, clock: IReactorTime) -> None:
@@ -27,11 +28,11 @@ class RtpPlayout:
         self._spoke_at = self._began
 
     def receive(self, timestamp: int, marker: bool, payload: bytes) -> bool:
-        """@return: whether it is more than silence."""
+        """@return: whether the payload is more than silence."""
         codec = self._codec
         now = self._clock.seconds()
         if self._base is None:
-            # What passed before the first packet was silence.
+            # The time before the first packet was silence.
             passed = int((now - self._began) * codec.clock_rate)
             self._base = timestamp - passed
         at = (timestamp - self._base) & 0xFFFFFFFF
@@ -57,7 +58,7 @@ class RtpPlayout:
         return self._clock.seconds() - self._spoke_at
 
     def advance(self) -> None:
-        """Time changes nothing."""
+        """Do nothing: the playout does not depend on time."""
 
     def stop(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing: there is nothing to stop."""

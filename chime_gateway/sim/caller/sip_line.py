@@ -1,8 +1,8 @@
 """
 Simulates a telephone over SIP and RTP: one call, from its INVITE to its BYE.
 
-It tests the gateway's SIP carrier from outside: it uses C{sipmessage} alone, and none
-of the gateway's own SIP or RTP.  It is sans I/O.
+It tests the gateway's SIP carrier from outside: it uses C{sipmessage} only, and none
+of the gateway's own SIP or RTP code.  It is sans I/O.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from chime_gateway.sim.caller.rtp_playout import RtpPlayout
 PAYLOAD_TYPES: Final[Mapping[str, int]] = {PCMU.name: 0, PCMA.name: 8}
 _RTP: Final = struct.Struct("!BBHII")
 
-#: Retransmission over UDP begins after so long and gives up after 64 of it.
+#: Timer T1 (RFC 3261 section 17.1.1.1): retransmission over UDP begins after it, and
+#: ends after 64 * T1.
 _T1_SECONDS: Final = 0.5
 
 
 class SipCall:
     """
-    One call from a softphone: INVITE, talk, BYE.
+    One call from a softphone: INVITE, audio, BYE.
 
-    @param send: a message to the gateway.
-    @param finished: told the report when it is over.
+    @param send: sends a message to the gateway.
+    @param finished: called with the report when the call is over.
     """
 
     says_clear = False
@@ -82,7 +83,7 @@ class SipCall:
     # -- Line ------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """It was connected by the 200."""
+        """Do nothing: the 200 has connected the call."""
 
     def send_frame(self, frame: bytes, number: int) -> None:
         header = _RTP.pack(
@@ -98,7 +99,7 @@ class SipCall:
 
     def hang_up(self) -> None:
         if self._state == "calling":
-            # A 200 may be on its way all the same (RFC 3261 section 15).
+            # A 200 may still be on its way (RFC 3261 section 15).
             self._state = "giving up"
             self._send(bytes(self._new("CANCEL", b"")))
         elif self._state == "talking":

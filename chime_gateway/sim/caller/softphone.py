@@ -1,4 +1,4 @@
-"""A softphone with one button, for UDP and TCP: the sockets of a L{SipCall}."""
+"""A minimal softphone over UDP and TCP: the sockets of a L{SipCall}."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Datagrams(DatagramProtocol):
 
 
 class _Stream(Protocol):
-    """SIP over TCP: whole messages by Content-Length."""
+    """SIP over TCP: splits the stream into messages by Content-Length."""
 
     transport: Any
 
@@ -66,10 +66,10 @@ def place_sip_call(
     meter: Meter | None = None,
 ) -> Deferred[CallReport]:
     """
-    Dial C{sip:USER@HOST:PORT;transport=udp} and act out C{plan}.
+    Call C{sip:USER@HOST:PORT;transport=udp} and follow C{plan}.
 
-    @return: fires with the report when the call is over, however it went;
-        C{report.error} says why there was none.  Cancelling hangs up.
+    @return: fires with the report when the call is over, even if it failed;
+        C{report.error} says why there was no call.  Cancelling hangs up.
     """
     done: Deferred[CallReport] = Deferred(lambda _: call.hang_up())
     try:
@@ -78,7 +78,8 @@ def place_sip_call(
         done.callback(CallReport(codec, error=str(exc)))
         return done
     if codec.name not in PAYLOAD_TYPES:
-        done.callback(CallReport(codec, error=f"RTP carries no {codec.name} here"))
+        error = f"this softphone does not support {codec.name} over RTP"
+        done.callback(CallReport(codec, error=error))
         return done
     transport = (uri.parameters.get("transport") or "udp").lower()
     host, port = uri.host.strip("[]"), uri.port or 5060

@@ -1,6 +1,6 @@
 """
-A line over a media stream: the peer of C{/stream} and C{/stream/raw}, on plain
-Autobahn.  It uses none of the gateway's own dialects.
+A line over a media stream: the peer of C{/stream} and C{/stream/raw}, built on
+Autobahn alone.  It uses none of the gateway's own dialects.
 """
 
 from __future__ import annotations
@@ -27,18 +27,20 @@ _ENCODINGS: Final[Mapping[str, str]] = {
     PCMA.name: "audio/x-alaw",
 }
 
-#: The jitter buffer of a peer that is fed frame by frame: one frame.
+#: The jitter buffer of a peer that receives single frames: one frame.
 _JITTER_SECONDS: Final = 0.02
 
-#: How long the gateway may take to agree that the stream is over.
+#: How long the gateway may take to complete the closing handshake.
 _CLOSE_SECONDS: Final = 10
 
 
 class StreamLine:
     """
-    @param send: takes a text or a binary message.
+    One media stream.
+
+    @param send: sends a message; the second argument says whether it is binary.
     @param hang_up: ends the connection.
-    @ivar caller: who is on the line; set before it begins.
+    @ivar caller: the caller on the line; set before the call begins.
     """
 
     says_clear = True
@@ -139,7 +141,7 @@ class StreamLine:
 
 
 class CallerProtocol(WebSocketClientProtocol):  # type: ignore[misc]
-    """The socket of one L{SimulatedCaller}."""
+    """The WebSocket of one L{SimulatedCaller}."""
 
     caller: SimulatedCaller | None = None
     line: StreamLine
@@ -176,13 +178,13 @@ class CallerProtocol(WebSocketClientProtocol):  # type: ignore[misc]
         factory.finished(report)
 
     def _send(self, payload: bytes, is_binary: bool) -> None:
-        # The gateway may have begun to close; then nothing more is wanted.
+        # The gateway may have begun to close; nothing may be sent then.
         if self.state == self.STATE_OPEN:
             self.sendMessage(payload, isBinary=is_binary)
 
 
 class CallerFactory(WebSocketClientFactory):  # type: ignore[misc]
-    """Dial once."""
+    """Makes one connection."""
 
     noisy = False
     protocol = CallerProtocol
@@ -199,8 +201,8 @@ class CallerFactory(WebSocketClientFactory):  # type: ignore[misc]
         finished: Callable[[CallReport], None],
     ) -> None:
         super().__init__(url, headers=dict(headers), reactor=reactor)
-        # A second, Autobahn's own patience, is short for a busy machine: the
-        # call would be reported as broken (1006) when it ended well.
+        # Autobahn's default of 1 s is too short on a busy machine: a call that ended
+        # well would be reported as broken (1006).
         self.setProtocolOptions(
             closeHandshakeTimeout=_CLOSE_SECONDS,
             serverConnectionDropTimeout=_CLOSE_SECONDS,
@@ -222,10 +224,10 @@ def place_stream_call(
     meter: Meter | None = None,
 ) -> Deferred[CallReport]:
     """
-    Dial C{url} and act out C{plan}.
+    Call C{url} and follow C{plan}.
 
-    @return: fires with the report when the call is over, however it went;
-        C{report.error} says why there was none.
+    @return: fires with the report when the call is over, even if it failed;
+        C{report.error} says why there was no call.
     """
     done: Deferred[CallReport] = Deferred()
 

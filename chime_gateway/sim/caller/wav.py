@@ -17,16 +17,16 @@ from chime_gateway.net.system.private_files import private
 
 def read_wav(path: str) -> tuple[Samples, int]:
     """
-    Mono samples and their rate; several channels are mixed.
+    Read mono samples and their rate; several channels are mixed.
 
-    @raise ConfigError: not a WAV file of 8, 16, 24 or 32 bit PCM.
+    @raise ConfigError: the file is not a WAV file of 8, 16, 24 or 32 bit PCM.
     """
     try:
         with wave.open(path, "rb") as file:
             channels, width = file.getnchannels(), file.getsampwidth()
             rate, data = file.getframerate(), file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as exc:
-        why = str(exc) or "it ends too early"
+        why = str(exc) or "the file is truncated"
         raise ConfigError(f"{path}: not a PCM WAV file ({why})") from exc
     if not 1 <= width <= 4:
         raise ConfigError(f"{path}: {width * 8} bit samples are not supported")
@@ -38,7 +38,7 @@ def read_wav(path: str) -> tuple[Samples, int]:
 
 
 def convert(samples: Samples, rate: int, codec: Codec) -> bytes:
-    """A whole recording as bytes of C{codec}; any rate will do."""
+    """Convert a whole recording of any sample rate to bytes of C{codec}."""
     if rate != codec.clock_rate:
         if rate in (8000, 16000, 24000):
             samples = Resampler(rate, codec.clock_rate).resample(samples)
@@ -48,7 +48,7 @@ def convert(samples: Samples, rate: int, codec: Codec) -> bytes:
 
 
 def _stretch(samples: Samples, rate: int, to_hz: int) -> Samples:
-    """An odd rate (44.1 kHz, 11.025 kHz): by the spectrum, as a whole."""
+    """Resample other rates (44.1 kHz, 11.025 kHz) by the spectrum of the whole."""
     count = round(len(samples) * to_hz / rate)
     spectrum = np.fft.rfft(samples.astype(np.float64))
     bins = count // 2 + 1
@@ -60,7 +60,7 @@ def _stretch(samples: Samples, rate: int, to_hz: int) -> Samples:
 
 
 def write_wav(path: str | Path, rate: int, *channels: Samples) -> None:
-    """One file with the given channels side by side; short ones end in silence."""
+    """Write one file with the given channels; shorter ones are padded with silence."""
     length = max(len(channel) for channel in channels)
     frames = np.zeros((length, len(channels)), dtype="<i2")
     for index, channel in enumerate(channels):

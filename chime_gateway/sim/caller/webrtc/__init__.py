@@ -1,1 +1,1 @@
-"""A line over WebRTC."""
+"""A simulated caller's line over WebRTC."""

@@ -1,8 +1,8 @@
 """
-ICE of a simulated caller that made the offer, towards a public peer: full ICE, in the
-controlling role (RFC 8445, RFC 7675).
+The ICE agent of a simulated caller, which made the offer, towards a public peer: full
+ICE in the controlling role (RFC 8445, RFC 7675).
 
-Every check nominates, as the other side is lite.
+Every check nominates, because the peer is ICE-lite.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _USE_CANDIDATE: Final = 0x0025
 _FINGERPRINT: Final = 0x8028
 _ICE_CONTROLLING: Final = 0x802A
 
-#: Of a peer-reflexive candidate, component 1 (RFC 8445 section 5.1.2.1).
+#: The priority of a peer-reflexive candidate, component 1 (RFC 8445 section 5.1.2.1).
 _OWN_PRIORITY: Final = 110 << 24 | 65535 << 8 | 255
 
-#: From one check to the next while there is no path.
+#: The interval of the checks while there is no path.
 _CHECK_SECONDS: Final = 0.1
 
 #: RFC 7675 section 5.1.
@@ -44,11 +44,14 @@ _LOST_SECONDS: Final = 30.0
 
 class Checks:
     """
-    @param ufrag: ours; C{remote_ufrag} and C{remote_password} are the other side's.
-    @param places: of the other side, best first.
-    @param send: takes a datagram.
-    @param found: told the place that answers, once.
-    @param lost: told that it does so no more.
+    The connectivity and consent checks of one call.
+
+    @param ufrag: the caller's user fragment; C{remote_ufrag} and C{remote_password}
+        are the peer's.
+    @param places: the peer's addresses, best first.
+    @param send: sends a datagram.
+    @param found: called once, with the first address that answers.
+    @param lost: called when that address has stopped answering.
     """
 
     def __init__(
@@ -83,7 +86,7 @@ class Checks:
         self._timer.stop()
 
     def received(self, data: bytes, address: Address) -> None:
-        """What may be the answer to a check."""
+        """Handle a datagram that may be the response to a check."""
         transaction = _answered(data, self._password)
         if transaction is None or self._sent.get(transaction) != address:
             return
@@ -102,7 +105,7 @@ class Checks:
         elif self._clock.seconds() - self._answered_at >= _LOST_SECONDS:
             self._lost()
         else:
-            # Of earlier ones no answer is waited for any more: none is 5 s late.
+            # Earlier checks are forgotten: no response is 5 s late.
             self._sent.clear()
             self._check(self._selected)
             self._timer.start(_CONSENT_SECONDS, self._tick)
@@ -121,7 +124,7 @@ class Checks:
         data = _with_length(data, 24)
         proof = hmac.digest(self._password, data, "sha1")
         data = _with_length(data + _attribute(_MESSAGE_INTEGRITY, proof), 8)
-        # RFC 8489 section 14.7: over all that is before it.
+        # FINGERPRINT covers everything before it (RFC 8489 section 14.7).
         value = crc32(data) ^ 0x5354554E
         self._send(data + _attribute(_FINGERPRINT, struct.pack("!I", value)), place)
 
@@ -131,13 +134,16 @@ def _attribute(name: int, value: bytes) -> bytes:
 
 
 def _with_length(data: bytes, more: int) -> bytes:
-    """The header's length counts so many bytes that are still to come."""
+    """Set the header's length, which includes C{more} bytes still to be added."""
     length = len(data) - _HEADER.size + more
     return data[:2] + struct.pack("!H", length) + data[4:]
 
 
 def _answered(data: bytes, password: bytes) -> bytes | None:
-    """The transaction of a signed success; C{None}: it is something else."""
+    """
+    Return the transaction id of an authenticated success response; C{None} for
+    anything else.
+    """
     if len(data) < _HEADER.size:
         return None
     kind, _, cookie, transaction = _HEADER.unpack_from(data)

@@ -1,8 +1,8 @@
 """
 Simulates a WebRTC caller: one call, from its offer to its end.
 
-It tests the gateway's WebRTC carrier from outside, with ICE and RTP of its own.  It
-is sans I/O.
+It tests the gateway's WebRTC carrier from outside, with its own ICE and RTP.  It is
+sans I/O.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from chime_gateway.sim.realtime.webrtc.dtls import Certificate, DtlsClient, Keys
 PAYLOAD_TYPES: Final[Mapping[str, int]] = {PCMU.name: 0, PCMA.name: 8}
 _RTP: Final = struct.Struct("!BBHII")
 
-#: From the answer to the first audio.
+#: The time allowed from the answer to the end of the DTLS handshake.
 _CONNECT_SECONDS: Final = 15.0
 
 
 class BadAnswer(Exception):
-    """No call can be made with it."""
+    """The answer cannot be used for a call."""
 
 
 @frozen
 class Answer:
     """
-    What an answer says, as far as a caller needs it.
+    The parts of an SDP answer that a caller needs.
 
-    @ivar places: that may be reached over UDP, best first.
+    @ivar places: the addresses of its UDP candidates, best first.
     """
 
     ufrag: str
@@ -50,7 +50,7 @@ class Answer:
     @classmethod
     def of_text(cls, text: str) -> Answer:
         """
-        @raise BadAnswer: something is missing.
+        @raise BadAnswer: something is missing or not supported.
         """
         found: dict[str, str] = {}
         places: list[tuple[int, Address]] = []
@@ -62,10 +62,10 @@ class Answer:
                 places.append((-int(words[3]), (words[4], int(words[5]))))
         try:
             if found["setup"] != "passive":
-                raise BadAnswer(f"it says setup:{found['setup']}")
+                raise BadAnswer(f"setup:{found['setup']} instead of setup:passive")
             name, _, digits = found["fingerprint"].partition(" ")
             if name.lower() != "sha-256":
-                raise BadAnswer(f"a fingerprint of {name}")
+                raise BadAnswer(f"unsupported fingerprint hash {name}")
             return cls(
                 found["ice-ufrag"],
                 found["ice-pwd"],
@@ -73,16 +73,16 @@ class Answer:
                 tuple(place for _, place in sorted(places)),
             )
         except KeyError as exc:
-            raise BadAnswer(f"it has no {exc}") from exc
+            raise BadAnswer(f"{exc} is missing") from exc
 
 
 class WebRtcCall:
     """
-    One call from an app.
+    One call from a WebRTC application.
 
-    @param send: takes a datagram for the other side.
-    @param delete: asks for the end over HTTP; L{deleted} is told how that went.
-    @param finished: told the report when it is over.
+    @param send: sends a datagram to the gateway.
+    @param delete: ends the call over HTTP; then calls L{deleted} with the result.
+    @param finished: called with the report when the call is over.
     """
 
     says_clear = False
@@ -152,7 +152,7 @@ class WebRtcCall:
             self._over(0, f"the answer: {exc}")
             return
         self._state = "connecting"
-        self._overdue.start(_CONNECT_SECONDS, self._over, 0, "there is no connection")
+        self._overdue.start(_CONNECT_SECONDS, self._over, 0, "could not connect")
         self._dtls = DtlsClient(
             self._certificate,
             answer.fingerprint,
@@ -173,24 +173,26 @@ class WebRtcCall:
             ],
             send=self._send,
             found=self._found,
-            lost=lambda: self._over(0, "the gateway does not consent any more"),
+            lost=lambda: self._over(0, "the gateway no longer answers consent checks"),
         )
         self._checks.start()
 
     def refused(self, status: int, why: str) -> None:
-        """There is no answer."""
+        """The gateway refused the offer."""
         self._over(status, why)
 
     def deleted(self, why: str) -> None:
         """
-        @param why: it was not; empty: it was.
+        The request to end the call has finished.
+
+        @param why: why it failed; empty if it succeeded.
         """
         self._over(200, why or "the caller hung up")
 
     # -- Line ------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """It is connected when DTLS is."""
+        """Do nothing: the DTLS handshake has connected the call."""
 
     def send_frame(self, frame: bytes, number: int) -> None:
         marker = 0x80 if number == 1 else 0
@@ -211,7 +213,7 @@ class WebRtcCall:
             self._state = "leaving"
             self._delete()
         elif self._state == "calling":
-            self._over(0, "given up")
+            self._over(0, "the caller gave up")
 
     # -- the other side --------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """
-An app that calls by C{POST /webrtc/offer}: the socket and the HTTP requests of a
-L{WebRtcCall}.
+An application that calls with C{POST /webrtc/offer}: the socket and the HTTP requests
+of a L{WebRtcCall}.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter
 from chime_gateway.sim.caller.webrtc.checks import Address
 from chime_gateway.sim.caller.webrtc.line import PAYLOAD_TYPES, WebRtcCall
 
-#: Of an answer, or of what a refusal says.
+#: The maximum size of an answer or of the text of a refusal.
 _MAX_BYTES: Final = 65536
 
 
@@ -38,7 +38,9 @@ class _Datagrams(DatagramProtocol):
 
 class _Phone:
     """
-    @ivar call: the one.
+    The socket and the HTTP requests of one call.
+
+    @ivar call: the call.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class _Phone:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect(there)
             local_host = probe.getsockname()[0]
-        # The gateway's media may be at another address than its HTTP.
+        # The gateway's media address may differ from its HTTP address.
         interface = "::" if family == socket.AF_INET6 else ""
         self._socket = _Datagrams(self)
         self._port = reactor.listenUDP(0, self._socket, interface=interface)
@@ -130,7 +132,7 @@ class _Phone:
 
 
 def _line(text: str) -> str:
-    """What a refusal says; pages for people are more than fits here."""
+    """Return the text of a refusal as one line; nothing of an HTML page."""
     return "" if text.lstrip().startswith("<") else " ".join(text.split())[:200]
 
 
@@ -144,14 +146,15 @@ def place_webrtc_call(
     meter: Meter | None = None,
 ) -> Deferred[CallReport]:
     """
-    Offer a call to C{http://HOST:PORT/webrtc/offer} and act out C{plan}.
+    Offer a call to C{http://HOST:PORT/webrtc/offer} and follow C{plan}.
 
-    @return: fires with the report when the call is over, however it went;
-        C{report.error} says why there was none.  Cancelling hangs up.
+    @return: fires with the report when the call is over, even if it failed;
+        C{report.error} says why there was no call.  Cancelling hangs up.
     """
     done: Deferred[CallReport] = Deferred(lambda _: phone.call.hang_up())
     if codec.name not in PAYLOAD_TYPES:
-        done.callback(CallReport(codec, error=f"RTP carries no {codec.name} here"))
+        error = f"this caller does not support {codec.name} over RTP"
+        done.callback(CallReport(codec, error=error))
         return done
     split = urlsplit(url)
     query = "&".join(filter(None, (split.query, urlencode(dict(plan.parameters)))))

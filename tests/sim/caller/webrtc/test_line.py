@@ -66,7 +66,7 @@ class LineTests(SynchronousTestCase):
             self.call.received(b"\x01\x01" + data[2:], ("192.0.2.9", 3478))
         for _ in range(200):
             self.clock.advance(0.1)
-        self.assertEqual(self.reports[0].error, "there is no connection")
+        self.assertEqual(self.reports[0].error, "could not connect")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_refusal_is_reported(self) -> None:
