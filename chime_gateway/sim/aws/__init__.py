@@ -1,1 +1,1 @@
-"""The services of AWS, as far as a gateway uses them."""
+"""Simulates the AWS services that a gateway uses."""

@@ -1,7 +1,7 @@
 """
-The control plane of an account, as far as a set-up needs it: everything of
+The control plane of an account that the set-up uses: the services of
 L{chime_gateway.sim.aws.chime} and L{chime_gateway.sim.aws.iam}, and event rules,
-log groups, the settings of buckets, quotas.
+log groups, bucket settings and quotas.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Events:
         try:
             json.loads(parameters["EventPattern"])
         except ValueError as exc:
-            raise Fault("InvalidEventPatternException", "no JSON") from exc
+            raise Fault("InvalidEventPatternException", "not JSON") from exc
         rule["pattern"] = parameters["EventPattern"]
         return {"RuleArn": self._arn(name)}
 
@@ -155,7 +155,7 @@ class Logs:
 
 
 class BucketSettings:
-    """What there is of S3 besides files."""
+    """S3's bucket settings."""
 
     _KINDS: Final[Mapping[str, tuple[str, str, str, str, str]]] = {
         "tags": (
@@ -246,9 +246,9 @@ class BucketSettings:
 
 class Account:
     """
-    All of it, behind one port.
+    All services of the account, behind one port.
 
-    @ivar quotas: name -> value, as Service Quotas has them.
+    @ivar quotas: name -> value, as in Service Quotas.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -283,7 +283,7 @@ class Account:
         }
 
     def left(self) -> list[str]:
-        """Everything that exists, for people."""
+        """List everything that exists, in readable form."""
         found: dict[str, Any] = {
             "connector": self.chime.connectors,
             "application": self.chime.applications,

@@ -1,9 +1,9 @@
 """
-C{chime-sdk-voice} without calls: Voice Connectors, SIP media applications and
-rules, telephone numbers.
+Simulates C{chime-sdk-voice} without calls: Voice Connectors, SIP media applications
+and rules, and telephone numbers.
 
-With the service's own rules: what refers to something else must find it, what is
-in use cannot be deleted.
+It enforces the service's rules: a referenced resource must exist, and a resource in
+use cannot be deleted.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _Parameters = Mapping[str, Any]
 
 class ChimeVoice:
     """
-    C{chime-sdk-voice}, but for calls.
+    C{chime-sdk-voice}, except calls.
 
-    @ivar connectors: id -> what there is of it; C{applications}, C{rules} and
-        C{numbers} (those of the inventory) likewise.
-    @ivar for_sale: numbers.
+    @ivar connectors: Voice Connectors by id; likewise C{applications}, C{rules}, and
+        C{numbers}, the telephone numbers in the inventory.
+    @ivar for_sale: the telephone numbers that can be ordered.
     """
 
     def __init__(self, has_function: Callable[[str], bool]) -> None:
@@ -100,7 +100,7 @@ class ChimeVoice:
         return found
 
     def _create_connector(self, parameters: _Parameters) -> Any:
-        # 22 of these; the first is a letter here, to be read easily.
+        # AWS' ids have 22 characters; here the first is always a letter, for clarity.
         connector_id = "v" + secrets.token_hex(11)[:21]
         arn = f"arn:aws:chime:{REGION}:{ACCOUNT}:vc/{connector_id}"
         self.connectors[connector_id] = {

@@ -1,4 +1,4 @@
-"""S3 buckets, as far as a gateway uses them."""
+"""Simulates the part of S3 that a gateway uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Files:
     S3.
 
     @ivar buckets: name -> key -> content.
-    @param wall_time: Unix seconds.
+    @param wall_time: returns Unix seconds.
     """
 
     def __init__(self, wall_time: Callable[[], float] = time.time) -> None:
@@ -54,7 +54,7 @@ class Files:
         return {"ETag": _etag(body)}
 
     def described(self, bucket: str, key: str) -> dict[str, Any]:
-        """Of a file that is there, what lists and heads say besides."""
+        """Return the metadata of an existing object."""
         written = self._written.get((bucket, key))
         when = {} if written is None else {"LastModified": written}
         return {"ETag": _etag(self.buckets[bucket][key]), **when}

@@ -1,5 +1,5 @@
 """
-IAM's roles and policies, and Lambda's functions: permissions, and the code that runs.
+Simulates IAM's roles and policies, and Lambda's functions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Iam:
     def operations(self) -> dict[str, Answerer]:
         return {
             "CreateRole": self._create_role,
-            "GetRole": lambda p: {"Role": self._told(self._role(p))},
+            "GetRole": lambda p: {"Role": self._shown_role(self._role(p))},
             "DeleteRole": self._delete_role,
             "ListRoleTags": lambda p: {"Tags": tag_list(self._role(p)["tags"])},
             "PutRolePolicy": self._put_inline,
@@ -44,7 +44,7 @@ class Iam:
             "DetachRolePolicy": self._detach,
             "ListAttachedRolePolicies": self._list_attached,
             "CreatePolicy": self._create_policy,
-            "GetPolicy": lambda p: {"Policy": self._policy_told(self._policy(p))},
+            "GetPolicy": lambda p: {"Policy": self._shown_policy(self._policy(p))},
             "ListPolicyTags": lambda p: {"Tags": tag_list(self._policy(p)["tags"])},
             "CreatePolicyVersion": self._create_version,
             "GetPolicyVersion": self._get_version,
@@ -59,7 +59,7 @@ class Iam:
             raise missing("The role", "NoSuchEntity")
         return found
 
-    def _told(self, role: Mapping[str, Any]) -> dict[str, Any]:
+    def _shown_role(self, role: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "Path": "/",
             "RoleName": role["name"],
@@ -75,7 +75,7 @@ class Iam:
         policy_document(parameters["AssumeRolePolicyDocument"])
         tags = tag_map(parameters.get("Tags", []))
         self.roles[name] = {"name": name, "tags": tags, "inline": {}, "attached": []}
-        return {"Role": self._told(self.roles[name])}
+        return {"Role": self._shown_role(self.roles[name])}
 
     def _delete_role(self, parameters: _Parameters) -> Any:
         role = self._role(parameters)
@@ -125,7 +125,7 @@ class Iam:
             raise missing("The policy", "NoSuchEntity")
         return found
 
-    def _policy_told(self, policy: Mapping[str, Any]) -> dict[str, Any]:
+    def _shown_policy(self, policy: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "PolicyName": policy["name"],
             "Arn": policy["arn"],
@@ -145,7 +145,7 @@ class Iam:
             "versions": {"v1": parameters["PolicyDocument"]},
             "tags": tag_map(parameters.get("Tags", [])),
         }
-        return {"Policy": self._policy_told(self.policies[arn])}
+        return {"Policy": self._shown_policy(self.policies[arn])}
 
     def _create_version(self, parameters: _Parameters) -> Any:
         policy = self._policy(parameters)
@@ -194,7 +194,7 @@ class Functions:
     """
     Lambda.
 
-    @ivar functions: by name.
+    @ivar functions: the functions by name.
     """
 
     def __init__(self, iam: Iam) -> None:
@@ -229,7 +229,7 @@ class Functions:
             text = "The role defined for the function cannot be assumed by Lambda."
             raise Fault("InvalidParameterValueException", text)
 
-    def _coded(self, content: bytes) -> dict[str, Any]:
+    def _code_facts(self, content: bytes) -> dict[str, Any]:
         digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
         return {"CodeSha256": digest, "CodeSize": len(content)}
 
@@ -243,7 +243,7 @@ class Functions:
         rest = {k: v for k, v in parameters.items() if k not in ("Code", "Tags")}
         configuration = {
             **rest,
-            **self._coded(parameters["Code"]["ZipFile"]),
+            **self._code_facts(parameters["Code"]["ZipFile"]),
             "FunctionArn": self.arn_of(name),
             "State": "Active",
             "LastUpdateStatus": "Successful",
@@ -267,7 +267,7 @@ class Functions:
 
     def _update_code(self, parameters: _Parameters) -> Any:
         configuration = self._find(parameters["FunctionName"])["configuration"]
-        configuration.update(self._coded(parameters["ZipFile"]))
+        configuration.update(self._code_facts(parameters["ZipFile"]))
         return configuration
 
     def _delete(self, parameters: _Parameters) -> Any:

@@ -1,8 +1,8 @@
 """
-The server's side of AWS' wire protocols, from botocore's own models.
+The server side of AWS' wire protocols, driven by botocore's models.
 
-A request becomes the name of an operation and its parameters, checked against the
-model; an answer is checked as well and becomes bytes.
+A request is converted to the name of an operation and its parameters, which are
+checked against the model; a response is checked too and converted to bytes.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from chime_gateway.sim.aws.shapes import (
     to_xml,
 )
 
-#: Everything here belongs to this account.
+#: The account that owns everything in the simulator.
 ACCOUNT: Final = "111122223333"
 REGION: Final = "us-east-1"
 
 
 class Fault(Exception):
     """
-    A refusal, as the service has it.
+    An error response of a service.
 
-    @ivar code: C{NotFoundException} and the like.
+    @ivar code: the error code, such as C{NotFoundException}.
     """
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
@@ -63,7 +63,7 @@ class Request:
 
 @frozen
 class Operation:
-    """What is asked for."""
+    """A requested operation with its parameters."""
 
     service: str
     name: str
@@ -80,6 +80,8 @@ def model_of(service: str) -> ServiceModel:
 
 def read_request(request: Request, services: tuple[str, ...]) -> Operation:
     """
+    Read an operation from a request.
+
     @raise Fault: there is no such operation, or its parameters are wrong.
     """
     for service in services:
@@ -106,7 +108,9 @@ def write_answer(
     operation: Operation, answer: Mapping[str, Any]
 ) -> tuple[int, dict[str, str], bytes]:
     """
-    @raise AssertionError: the answer is none that the service could give.
+    Convert a response to status, headers and body.
+
+    @raise AssertionError: the response does not match the service's model.
     """
     model = model_of(operation.service)
     described = model.operation_model(operation.name)
@@ -124,7 +128,7 @@ def write_answer(
         member = shape.members[name]
         where = member.serialization.get("location")
         if where == "header":
-            # A date as RFC 9110 section 5.6.7 has it.
+            # Dates are in the form of RFC 9110 section 5.6.7.
             is_date = isinstance(value, datetime)
             text = format_datetime(value, usegmt=True) if is_date else str(value)
             headers[member.serialization["name"]] = text
@@ -167,7 +171,7 @@ def write_fault(
     return fault.status, headers, json.dumps(body).encode()
 
 
-# -- which operation -------------------------------------------------------------
+# -- routing ---------------------------------------------------------------------
 
 
 def _route(
@@ -187,7 +191,7 @@ def _route(
 def _paths(
     service: str,
 ) -> list[tuple[str, re.Pattern[str], dict[str, str], str]]:
-    """Of every operation: method, path, fixed query, name; long paths first."""
+    """Return method, path, fixed query and name of every operation, longest first."""
     model = model_of(service)
     found = []
     for name in model.operation_names:
@@ -217,7 +221,7 @@ def _route_by_path(
         if found and is_it and all(query.get(k) == v for k, v in fixed.items()):
             operation = model.operation_model(name)
             if _lacks_header(operation, request):
-                continue  # of two with one path (CopyObject, PutObject)
+                continue  # two operations may share a path (CopyObject, PutObject)
             labels = {k: unquote(v) for k, v in found.groupdict().items()}
             return operation, labels
     return None
@@ -298,13 +302,13 @@ def _json(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body or b"{}")
     except ValueError as exc:
-        raise Fault("SerializationException", f"no JSON: {exc}") from exc
+        raise Fault("SerializationException", f"not JSON: {exc}") from exc
     if not isinstance(value, dict):
-        raise Fault("SerializationException", "no JSON object")
+        raise Fault("SerializationException", "not a JSON object")
     return value
 
 
-# -- answers ---------------------------------------------------------------------
+# -- responses -------------------------------------------------------------------
 
 
 def _query_answer(name: str, shape: Any, value: Mapping[str, Any]) -> bytes:
@@ -319,15 +323,15 @@ def _query_answer(name: str, shape: Any, value: Mapping[str, Any]) -> bytes:
 
 def policy_document(text: str) -> dict[str, Any]:
     """
-    An IAM or resource policy.
+    Parse an IAM or resource policy.
 
-    @raise Fault: it is none.
+    @raise Fault: it is malformed.
     """
     try:
         document = json.loads(text)
         statements = document["Statement"]
     except (ValueError, TypeError, KeyError) as exc:
-        raise Fault("MalformedPolicyDocument", f"no policy: {exc}") from exc
+        raise Fault("MalformedPolicyDocument", f"not a policy: {exc}") from exc
     for statement in statements:
         if statement.get("Effect") not in ("Allow", "Deny"):
             raise Fault("MalformedPolicyDocument", "a statement without an effect")
@@ -342,7 +346,7 @@ def missing(what: str, code: str = "NotFoundException", status: int = 404) -> Fa
 
 
 def tag_map(tags: list[dict[str, str]]) -> dict[str, str]:
-    """Tags come as pairs."""
+    """Convert tags from AWS' list of pairs."""
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 

@@ -1,4 +1,4 @@
-"""SQS queues, as far as a gateway uses them."""
+"""Simulates the part of SQS that a gateway uses."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ class _Message:
 @define(eq=False)
 class Queue:
     """
-    @ivar attributes: as they were set.
-    @ivar messages: that were not deleted yet.
+    One queue.
+
+    @ivar attributes: the attributes as they were set.
+    @ivar messages: the messages that are not deleted yet.
+    @ivar waiting: the long polls that are waiting for a message.
     """
 
     name: str
@@ -44,7 +47,7 @@ class Queues:
     """
     SQS.
 
-    @ivar url: where they are reached.
+    @ivar url: the URL at which the queues are reached.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -197,7 +200,7 @@ class Queues:
         }
 
     def _set_aside(self, queue: Queue, message: _Message) -> bool:
-        """Redrive: a message that was taken too often goes to another queue."""
+        """Move a message that was received too often to the dead-letter queue."""
         policy = json.loads(queue.attributes.get("RedrivePolicy", "{}"))
         if not policy or message.receives < int(policy["maxReceiveCount"]):
             return False

@@ -1,7 +1,7 @@
 """
-Simulates AWS on loopback: one port for all services, as C{AWS_ENDPOINT_URL} has it.
+Simulates AWS on loopback: all services on one port, for C{AWS_ENDPOINT_URL}.
 
-Requests must be signed with a key of the simulator's, and match the models
+Requests must be signed with the simulator's key and match botocore's models
 (L{chime_gateway.sim.aws.protocol}).  Each service is a module of its own.
 """
 
@@ -38,25 +38,27 @@ Answerer: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 
 class Body(Protocol):
-    """An answer's body that goes on."""
+    """A response body that is sent piece by piece."""
 
     def start(self, write: Callable[[bytes], None], finish: Callable[[], None]) -> None:
         """Begin to write."""
 
     def stop(self) -> None:
-        """Whoever reads is gone."""
+        """The client has disconnected."""
 
 
 class FaultPlan(Protocol):
     def __call__(self, operation: Operation) -> Fault | float | None:
-        """What goes wrong with a request: a refusal, a delay in seconds, nothing."""
+        """Return the fault of a request: an error, a delay in seconds, or none."""
 
 
 class FakeAws(Resource):
     """
-    @param services: of each, what answers its operations.
-    @ivar asked: every operation that was understood, in order.
-    @ivar fault_plan: asked about each of them.
+    All services on one port.
+
+    @param services: the functions that handle the operations, by service and name.
+    @ivar asked: every valid operation that was requested, in order.
+    @ivar fault_plan: returns the fault to inject into an operation, if any.
     """
 
     isLeaf = True
@@ -76,7 +78,7 @@ class FakeAws(Resource):
         self._clock = clock
 
     def environment(self, port: int) -> dict[str, str]:
-        """What makes botocore come here."""
+        """Return the environment variables that direct botocore here."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -98,17 +100,17 @@ class FakeAws(Resource):
         }
         assert request.content is not None
         body = request.content.read()
-        told = Request(
+        received = Request(
             request.method.decode(), request.uri.decode("latin-1"), headers, body
         )
-        answering = Deferred.fromCoroutine(self._answer(request, told))
+        answering = Deferred.fromCoroutine(self._answer(request, received))
         answering.addErrback(self._bug, request)
         return NOT_DONE_YET
 
     def _bug(self, failure: Failure, http: HttpRequest) -> None:
         if failure.check(CancelledError):
             return
-        self._log.failure("the fake AWS has a bug", failure)
+        self._log.failure("unexpected error in the AWS simulator", failure)
         if not http.finished and not http._disconnected:
             http.setResponseCode(418)
             http.finish()
@@ -171,15 +173,15 @@ class FakeAws(Resource):
 
         http.setHeader("content-type", "video/webm")
         http.notifyFinish().addErrback(gone)
-        http.write(b"")  # its headers go at once
+        http.write(b"")  # sends the headers at once
         body.start(write, finish)
 
 
 class MediaAws:
     """
-    The services that a running call needs, ready to be served.
+    The services that a gateway needs for calls.
 
-    @param call_services: operations of C{chime-sdk-voice}.
+    @param call_services: the operations of C{chime-sdk-voice}.
     """
 
     def __init__(
@@ -200,5 +202,5 @@ class MediaAws:
         )
 
     def listens_on(self, port: int) -> None:
-        """Queues and streams say where they are."""
+        """Set the port that the URLs of queues and streams contain."""
         self.queues.url = self.streams.endpoint = f"http://127.0.0.1:{port}"

@@ -1,7 +1,8 @@
 """
-Checks who signed a request (AWS' Signature Version 4), and for which service.
+Checks a request's signature (AWS' Signature Version 4), and reads from it which
+service the request is for.
 
-botocore signs the request once more; the signatures must be equal.
+botocore signs the request again; the two signatures must be equal.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from botocore.credentials import Credentials
 
 from chime_gateway.sim.aws.protocol import Fault, Request
 
-#: The name in a signature -> the models that may be meant by it.
+#: The service's name in a signature -> the models that it may mean.
 _SERVICES: Final[Mapping[str, tuple[str, ...]]] = {
     "chime": ("chime-sdk-voice",),
     "kinesisvideo": ("kinesisvideo", "kinesis-video-media"),
@@ -30,15 +31,17 @@ _SCOPE: Final = re.compile(
 
 
 def services_of(request: Request) -> tuple[str, ...]:
-    """The services that may be meant, by the request's signature."""
+    """Return the services that the request's signature may mean."""
     found = _SCOPE.match(request.headers.get("authorization", ""))
     return _SERVICES.get(found[4], (found[4],)) if found else ()
 
 
 def check_signature(request: Request, secrets: Mapping[str, str], host: str) -> None:
     """
-    @param secrets: by access key.
-    @raise Fault: not signed, or not by somebody who is known.
+    Check that a request is signed with a known key.
+
+    @param secrets: the secret keys by access key.
+    @raise Fault: it is not signed, the key is unknown, or the signature is wrong.
     """
     found = _SCOPE.match(request.headers.get("authorization", ""))
     if found is None:

@@ -1,4 +1,4 @@
-"""Kinesis video streams, as far as a gateway uses them."""
+"""Simulates the part of Kinesis Video Streams that a gateway uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Parameters = Mapping[str, Any]
 
 
 def _element(number: int, payload: bytes, *, is_unknown: bool = False) -> bytes:
-    """RFC 8794."""
+    """Encode an EBML element (RFC 8794)."""
     name = number.to_bytes((number.bit_length() + 7) // 8, "big")
     size = (1 << 56) - 1 if is_unknown else len(payload)
     return name + (size | 1 << 56).to_bytes(8, "big") + payload
@@ -34,7 +34,7 @@ def _tags(tags: Mapping[str, str]) -> bytes:
 def _fragment(
     tags: Mapping[str, str], after: Mapping[str, str], at_ms: int, frames: list[bytes]
 ) -> bytes:
-    """One Matroska document, as GetMedia sends a fragment."""
+    """Encode a fragment as GetMedia sends it: as one Matroska document."""
     audio = _element(0xB5, struct.pack(">d", 8000.0)) + _element(0x9F, b"\1")
     entry = (
         _element(0xD7, b"\1")
@@ -63,8 +63,8 @@ class Stream:
     """
     One Kinesis video stream.
 
-    @ivar fragments: number and bytes of each, from the beginning.
-    @ivar readers: who is told of the next one.
+    @ivar fragments: number and bytes of each fragment, from the beginning.
+    @ivar readers: the current GetMedia requests, which receive new fragments.
     """
 
     arn: str
@@ -74,11 +74,11 @@ class Stream:
     _tail: bytes = b""
     _frames: list[bytes] = field(factory=list)
 
-    #: A fragment of 8 frames of 64 ms.
+    #: The number of frames, each of 64 ms, in a fragment.
     frames_each = 8
 
     def write(self, samples: bytes, tags: Mapping[str, str]) -> None:
-        """So many 16 bit samples of a leg that is tagged so."""
+        """Write 16 bit samples of the leg that has these tags."""
         data = self._tail + samples
         while len(data) >= 1024:
             self._frames.append(data[:1024])
@@ -110,13 +110,13 @@ class Stream:
             reader.write(data)
 
     def error(self, code: str) -> None:
-        """What GetMedia says when it cannot go on."""
+        """Send the error with which GetMedia reports that it cannot continue."""
         tags = {"AWS_KINESISVIDEO_ERROR_CODE": code, "AWS_KINESISVIDEO_ERROR_ID": "1"}
         for reader in tuple(self.readers):
             reader.write(_element(0x1A45DFA3, b"") + _tags(tags))
 
     def end(self) -> None:
-        """Every GetMedia ends here."""
+        """End every GetMedia request."""
         for reader in tuple(self.readers):
             reader.finish()
 
@@ -125,7 +125,7 @@ class Stream:
 
 
 class _Reader:
-    """One GetMedia."""
+    """One GetMedia request."""
 
     def __init__(self, stream: Stream, after: int | None) -> None:
         self._stream = stream
@@ -147,7 +147,7 @@ class Streams:
     """
     Kinesis Video Streams.
 
-    @ivar endpoint: where media is had.
+    @ivar endpoint: the URL of the media operations.
     """
 
     def __init__(self, clock: IReactorTime) -> None:

@@ -1,1 +1,1 @@
-"""A SIP media application on loopback, which calls the real Lambda."""
+"""Simulates a SIP media application on loopback, which invokes the real Lambda."""

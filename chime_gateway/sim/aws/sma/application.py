@@ -1,8 +1,8 @@
 """
-A SIP media application on loopback: calls that a Lambda decides about.
+Simulates a SIP media application on loopback, whose calls a Lambda controls.
 
-The Lambda is the real one, called with the events that AWS would send it.  Other
-modules simulate the callers and the other ends of bridges.
+The Lambda is the real one, invoked with the events that AWS would send.  Other modules
+simulate the callers and the other ends of bridges.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from chime_gateway.sim.aws.protocol import Fault
 from chime_gateway.sim.aws.sma.call import Bridge, Function, SmaCall
 from chime_gateway.sim.aws.sma.participants import Leg, Phone
 
-#: How long an update takes, which is not simulated.
+#: The time from the request of an update to its event.
 _UPDATE_SECONDS: Final = 0.05
 
 
 class SmaSimulator:
     """
-    @param function: an event in, the answer out, now or later.
-    @param fetch: a file of S3.
-    @param owned: numbers of the account.
-    @ivar calls: by transaction, those that are over included.
+    The application.
+
+    @param function: the Lambda: takes an event and returns the response, now or later.
+    @param fetch: returns a file of S3.
+    @param owned: the account's telephone numbers.
+    @ivar calls: all calls by transaction id, including those that are over.
+    @ivar dialled: returns the telephone of an outbound call.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class SmaSimulator:
     def incoming(
         self, from_number: str, to_number: str, phone: Phone, headers: Mapping[str, str]
     ) -> SmaCall:
-        """Somebody calls the application's number."""
+        """Begin a call to the application's number."""
         leg = Leg("LEG-A", to_number, from_number, "Inbound", headers=headers)
         call = SmaCall(self, leg, phone)
         self.calls[call.transaction_id] = call

@@ -1,8 +1,8 @@
 """
-Simulates one call of a SIP media application: invokes the Lambda, and carries out its
+Simulates one call of a SIP media application: invokes the Lambda and carries out its
 actions.
 
-L{chime_gateway.sim.aws.sma.rules} judges the Lambda's answers.
+L{chime_gateway.sim.aws.sma.rules} checks the Lambda's responses.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from chime_gateway.sim.aws.sma.rules import (
     fault_of,
 )
 
-#: The application asks again after so long, and gives up after that.
+#: When the application invokes an unresponsive Lambda again, and when it gives up.
 RETRY_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 20.0
 
-#: How long things take that are not simulated.
+#: Durations of steps that are not simulated.
 _FETCH_SECONDS: Final = 0.05
 _SECONDS_A_CHARACTER: Final = 0.06
 
@@ -62,11 +62,11 @@ class Bridge(Protocol):
 
 class Application(Protocol):
     """
-    What a call needs of its application.
+    What a call needs from its application.
 
-    @ivar function: an event in, the answer out, now or later.
-    @ivar fetch: a file of S3.
-    @ivar owned: numbers of the account.
+    @ivar function: the Lambda: takes an event and returns the response, now or later.
+    @ivar fetch: returns a file of S3.
+    @ivar owned: the account's telephone numbers.
     """
 
     application_id: str
@@ -79,10 +79,10 @@ class Application(Protocol):
 
 class SmaCall:
     """
-    One transaction.
+    One call (a transaction, in AWS' terms).
 
-    @ivar events: every invocation, as it was sent.
-    @ivar log: what became of its answers.
+    @ivar events: the event of every invocation.
+    @ivar log: the actions that were run, and the errors.
     """
 
     _log = Logger()
@@ -103,22 +103,22 @@ class SmaCall:
         self._running: Deferred[Any] | None = None
         self._action: Mapping[str, Any] = {}
 
-    # -- what happens to it ----------------------------------------------------------
+    # -- events ----------------------------------------------------------------------
 
     def update(self, arguments: Mapping[str, str]) -> None:
-        """An update was asked for."""
+        """An update of the call was requested."""
         if not self.is_over:
             parameters = {"Arguments": dict(arguments)}
             data = {"Type": "CallUpdateRequest", "Parameters": parameters}
             self.happened("CALL_UPDATE_REQUESTED", data)
 
     def answered(self) -> None:
-        """Whom we called took the call."""
+        """The called party answered an outbound call."""
         self._is_answered = True
         self.happened("CALL_ANSWERED")
 
     def hang_up(self, code: int = 0) -> None:
-        """The caller does."""
+        """The caller hangs up."""
         self._left(self.legs[0], code)
 
     def leg_b_left(self, code: int = 0) -> None:
@@ -129,7 +129,7 @@ class SmaCall:
     def happened(
         self, kind: str, data: Mapping[str, Any] | None = None, **top: Any
     ) -> None:
-        """Invoke the Lambda, in its turn."""
+        """Queue an invocation of the Lambda."""
         doing = self._turns.run(
             lambda: Deferred.fromCoroutine(self._invoke(kind, data, top))
         )
@@ -150,7 +150,7 @@ class SmaCall:
                 "AwsRegion": REGION,
                 "SipMediaApplicationId": self._application.application_id,
                 "TransactionAttributes": dict(self.attributes),
-                "Participants": [leg.told() for leg in self.legs],
+                "Participants": [leg.as_json() for leg in self.legs],
             },
             **top,
         }
@@ -182,14 +182,14 @@ class SmaCall:
 
     async def _ask(self, event: dict[str, Any]) -> Any:
         """
-        A function that takes long is asked again; the first answer counts.
+        Invoke the function, and again if it is slow; the first response counts.
 
-        @raise TimeoutError: there is none.
+        @raise TimeoutError: there was no response.
         """
         answered: Deferred[Any] = Deferred()
 
         def ask() -> None:
-            # What travels is JSON.
+            # The event is sent as JSON.
             copy = json.loads(json.dumps(event))
             asking = maybeDeferred(self._application.function, copy)
             asking.addCallbacks(came, failed)
@@ -279,7 +279,7 @@ class SmaCall:
             if leg.tag == "LEG-B":
                 self._left(leg, 0, by_us=True)
             else:
-                # It ends this list of actions as well.
+                # Later, because the hang-up also stops this list of actions.
                 self._clock.callLater(0, self._left, leg, 0, by_us=True)
         else:
             await self._bridge(parameters)
@@ -380,8 +380,8 @@ class SmaCall:
 
     def _bug(self, failure: object) -> None:
         if isinstance(failure, Failure) and not failure.check(CancelledError):
-            self._log.failure("the simulated application has a bug", failure)
+            self._log.failure("unexpected error in the simulated application", failure)
 
 
-#: Of a WAV file: PCM, one channel, 8000 Hz.
+#: The format fields of a WAV file with PCM, one channel, 8000 Hz.
 _PCM_8000: Final = b"\1\0\1\0\x40\x1f\0\0"

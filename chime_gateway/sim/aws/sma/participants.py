@@ -1,4 +1,4 @@
-"""The participants of a SIP media application's call, as its Lambda is told of them."""
+"""The participants of a SIP media application's call, as its Lambda sees them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from attrs import define, field
 
 
 class Phone(Protocol):
-    """Somebody on the telephone."""
+    """A party's telephone."""
 
     def answered(self) -> None:
         """The call is connected."""
 
     def play(self, audio: bytes) -> None:
-        """This is heard from now on (mu-law)."""
+        """Begin to play audio (mu-law)."""
 
     def stop_playing(self) -> None: ...
     def hung_up(self, code: int) -> None:
-        """The call is over; 0 is a normal end."""
+        """The call is over.  Code 0 is a normal end."""
 
 
 class BridgedLeg(Protocol):
@@ -40,7 +40,7 @@ class Leg:
     call_id: str = field(factory=lambda: str(uuid.uuid4()))
     other: BridgedLeg | None = None
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "CallId": self.call_id,
             "ParticipantTag": self.tag,

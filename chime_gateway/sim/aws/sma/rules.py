@@ -1,8 +1,8 @@
 """
-The rules of a SIP media application for an answer of its Lambda.
+Checks a Lambda's response by the rules of SIP media applications.
 
-Developer Guide: "Responding to invocations with action lists", and a page for each
-action.  The module only judges the answer.
+Source: Developer Guide, "Responding to invocations with action lists", and the page of
+each action.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _ALLOWED: Final = ("user-to-user", "diversion")
 MAX_ACTIONS: Final = 10
 MAX_INVOCATIONS: Final = 1000
 
-#: An update stops these where they are; others finish first.
+#: An update interrupts these actions; others finish first.
 INTERRUPTIBLE: Final = frozenset({"PlayAudio", "RecordAudio", "Pause"})
 
-#: Events whose answer's actions are not run.
+#: Events after which the response's actions are ignored.
 IGNORED: Final = frozenset({"NEW_OUTBOUND_CALL", "RINGING", "ACTION_INTERRUPTED"})
 
-#: The first of these answers the call.
+#: The first of these actions answers the call.
 ANSWERING: Final = frozenset({"PlayAudio", "Speak"})
 
 
 class InvalidAction(Exception):
-    """C{ACTION_FAILED}, of this type."""
+    """An action fails with C{ACTION_FAILED}, with this error type."""
 
     def __init__(self, message: str, kind: str = "InvalidActionParameter") -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class InvalidAction(Exception):
 
 
 def fault_of(answer: object, kind: str) -> str | None:
-    """Why an answer is no answer at all (C{INVALID_LAMBDA_RESPONSE})."""
+    """Return why the whole response is invalid (C{INVALID_LAMBDA_RESPONSE})."""
     if not isinstance(answer, Mapping) or answer.get("SchemaVersion") != "1.0":
         return "Response is blank or empty"
     actions = answer.get("Actions")
@@ -68,9 +68,11 @@ def check_action(
     action: Mapping[str, Any], *, owned: frozenset[str], caller: str
 ) -> None:
     """
-    @param owned: numbers of the account.
-    @param caller: From of LEG-A.
-    @raise InvalidAction: it cannot be done as it is written.
+    Check one action.
+
+    @param owned: the account's telephone numbers.
+    @param caller: the From number of LEG-A.
+    @raise InvalidAction: the action is invalid.
     """
     parameters = action.get("Parameters") or {}
     _CHECKS[action["Type"]](parameters, owned, caller)

@@ -1,9 +1,9 @@
 """
-The headers that a Voice Connector puts into the INVITE of a bridge.
+The headers that a Voice Connector adds to the INVITE of a bridge.
 
-As a captured INVITE has them
-(aws-samples/amazon-chime-pstn-audio-with-amazon-lex-ivr, README): headers of
-C{CallAndBridge} verbatim, and AWS' own beside them.
+They follow a captured INVITE
+(aws-samples/amazon-chime-pstn-audio-with-amazon-lex-ivr, README): the headers of
+C{CallAndBridge} unchanged, plus those that AWS adds.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from collections.abc import Mapping
 
 def invite_headers(arn: str, headers: Mapping[str, str]) -> dict[str, str]:
     """
-    @param arn: of the Voice Connector that is called.
-    @param headers: C{SipHeaders} of the action.
+    Return the headers of the INVITE.
+
+    @param arn: the ARN of the called Voice Connector.
+    @param headers: the C{SipHeaders} of the action.
     """
     return {
         **headers,
