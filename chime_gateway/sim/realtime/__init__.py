@@ -1,1 +1,1 @@
-"""The simulated Realtime service."""
+"""Simulates the Realtime service."""

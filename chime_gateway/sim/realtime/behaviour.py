@@ -1,5 +1,5 @@
 """
-The settings of the simulated service for a test, and what the test reads of a session
+The settings of the simulated service, and the log of a session that tests read
 afterwards.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 from attrs import Factory, define, evolve, field, frozen
 
 from chime_gateway.sim.realtime.faults.commands import CommandFault
-from chime_gateway.sim.realtime.faults.errors import UnaskedError
+from chime_gateway.sim.realtime.faults.errors import UnsolicitedError
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
 from chime_gateway.sim.realtime.faults.schedule import Chance, Scheduled
 from chime_gateway.sim.realtime.faults.webrtc import NO_FAULTS, WebRtcFaults
@@ -23,45 +23,46 @@ from chime_gateway.sim.realtime.voices import Line
 @frozen(kw_only=True)
 class Behaviour:
     """
-    How the service behaves, its faults included.
+    How the service behaves, including its faults.
 
-    @ivar speed: times real time at which speech is generated.
+    @ivar speed: how many times faster than real time speech is generated.
     @ivar first_delta_seconds: from C{response.created} to the first audio.
-    @ivar session_seconds: after which the session expires.
-    @ivar early_seconds: so much earlier than its C{expires_at} it does.
-    @ivar update_delay_seconds: before C{session.updated}; negative: never.
-    @ivar silent_start: accept the connection and never say anything.
-    @ivar stall_after_seconds: from then on say nothing at all.
-    @ivar garbage_after_seconds: then send something that is not JSON.
-    @ivar drop_after_seconds: then break the connection.
-    @ivar close_after_seconds: then close it with C{close_code}.
-    @ivar drop_in_response: break the connection in the middle of an answer.
-    @ivar unknown_events: send event types nobody knows, and duplicates.
+    @ivar session_seconds: when the session expires.
+    @ivar early_seconds: how much earlier than C{expires_at} the session expires.
+    @ivar update_delay_seconds: the delay of C{session.updated}; negative: never sent.
+    @ivar silent_start: accept the connection and never send anything.
+    @ivar stall_after_seconds: when to stop sending anything.
+    @ivar garbage_after_seconds: when to send an event without a type.
+    @ivar drop_after_seconds: when to reset the connection.
+    @ivar close_after_seconds: when to close the connection with C{close_code}.
+    @ivar drop_in_response: reset the connection in the middle of an answer.
+    @ivar unknown_events: send events of unknown types, and duplicates.
     @ivar rate_limits: send C{rate_limits.updated}.
-    @ivar obfuscation: pad deltas as the service does at times.
-    @ivar unannounced_items: send the audio of an item and nothing before it.
-    @ivar close_at_once: close with C{close_code} (0: break) before saying anything.
-    @ivar odd_deltas: audio is cut within samples: deltas have odd lengths.
-    @ivar vad_first: to which C{response.create} the voice activity's own response
-        comes first.
-    @ivar speech_after_create: after which C{response.create} the caller begins to
-        speak, before it is answered.
-    @ivar speech_seconds: for how long at least, by the caller's audio.
-    @ivar responses: those that end otherwise; the first that fits counts.
-    @ivar refusals: commands that are not carried out; the first that fits counts.
-    @ivar errors: C{error} events that answer nothing.
-    @ivar at: faults that begin at some moment of a session.
-    @ivar chance: and such as a seed says.
-    @ivar is_older_model: C{reasoning} and C{parallel_tool_calls} are refused, with
-        all of the update, and it is not said what was wrong.
-    @ivar commentary: which responses begin with an item of the phase C{commentary}.
-    @ivar remote_seconds: so long after C{response.done} a remote tool has answered;
-        negative: before it.
-    @ivar sessions: of a server, which have these faults, counted from 1; the
+    @ivar obfuscation: pad deltas, as the service does at times.
+    @ivar unannounced_items: send an item's audio without the events before it.
+    @ivar close_at_once: close with C{close_code} (0: reset) before sending anything.
+    @ivar odd_deltas: cut audio within samples, so that deltas have odd lengths.
+    @ivar vad_first: the C{response.create} commands before which the service's VAD
+        starts its own response.
+    @ivar speech_after_create: the C{response.create} commands after which the caller
+        begins to speak before the response.
+    @ivar speech_seconds: the minimum length of that speech, by the caller's audio.
+    @ivar responses: faults of responses; the first that applies counts.
+    @ivar refusals: commands that are not carried out; the first that applies counts.
+    @ivar errors: unsolicited C{error} events.
+    @ivar at: faults that begin at a given moment of a session.
+    @ivar chance: additional faults drawn from a seed.
+    @ivar is_older_model: refuse updates with C{reasoning} or C{parallel_tool_calls},
+        without saying why.
+    @ivar commentary: the responses that begin with an item of the phase
+        C{commentary}.
+    @ivar remote_seconds: the time from C{response.done} to the answer of a remote
+        tool; negative: the answer comes before C{response.done}.
+    @ivar sessions: the server's sessions, counted from 1, that have these faults; the
         others are L{healthy}.
-    @ivar webrtc: what goes wrong where audio is not in the events.
-    @ivar transcription: which transcribers there are, and how they refuse; unless
-        it is said, one of each.
+    @ivar webrtc: the faults of calls over WebRTC.
+    @ivar transcription: the resource's transcribers, and how they refuse; by default
+        one of each kind.
     """
 
     speed: float = 5.0
@@ -87,7 +88,7 @@ class Behaviour:
     speech_seconds: float = 1.0
     responses: Sequence[ResponseFault] = ()
     refusals: Sequence[CommandFault] = ()
-    errors: Sequence[UnaskedError] = ()
+    errors: Sequence[UnsolicitedError] = ()
     at: Sequence[Scheduled] = ()
     chance: Chance | None = None
     is_older_model: bool = False
@@ -100,7 +101,7 @@ class Behaviour:
     )
 
     def healthy(self) -> Behaviour:
-        """As fast as this, and without its faults."""
+        """Return the same behaviour without its faults."""
         return Behaviour(
             speed=self.speed,
             first_delta_seconds=self.first_delta_seconds,
@@ -112,7 +113,7 @@ class Behaviour:
         )
 
     def of_session(self, number: int) -> Behaviour:
-        """@param number: of the session at its server, counted from 1."""
+        """@param number: the session's number at its server, counted from 1."""
         if number not in self.sessions:
             return self.healthy()
         drawn = self.chance.of_session(number) if self.chance else ()
@@ -123,11 +124,11 @@ class Behaviour:
 @frozen
 class Answer:
     """
-    What the voice was asked, and what it said.
+    What the voice was given, and what it answered.
 
-    @ivar instructions: that it saw.
-    @ivar lines: the conversation that it saw.
-    @ivar said: its words.
+    @ivar instructions: the instructions it was given.
+    @ivar lines: the conversation it was given.
+    @ivar said: the words of its answer.
     """
 
     instructions: str
@@ -138,19 +139,19 @@ class Answer:
 @define(eq=False)
 class SessionLog:
     """
-    What a test wants to know afterwards.
+    What happened in a session, for tests.
 
-    @ivar answers: of the voice, each once.
-    @ivar violations: what no client may do: naming an id of another session, sending
-        audio before its first update.  None of them is done.
-    @ivar notes: (time, what, its members) of what happened, in order.
-    @ivar tell: is told each of L{notes}, too.
-
+    @ivar answers: the answers of the voice.
+    @ivar violations: what a client must not do: using an id of another session, or
+        sending audio before its first update.
+    @ivar notes: (time, kind, members) of what happened, in order.
+    @ivar tell: called with each note.
     @ivar truncations: (item id, audio_end_ms, generated ms) of each truncation.
     @ivar appended: all the caller's audio.
-    @ivar commands: types of client events, but for appends.
-    @ivar errors: codes of the errors sent.
-    @ivar spoken: item id -> its audio, as far as it was sent.
+    @ivar commands: the types of the client's events, except appends.
+    @ivar errors: the codes of the errors sent.
+    @ivar spoken: item id -> the part of its audio that was sent.
+    @ivar interrupted_at: the times at which the caller began to speak.
     """
 
     truncations: list[tuple[str, int, int]] = Factory(list)

@@ -21,13 +21,17 @@ from chime_gateway.sim.realtime.voices import Line
 
 _ROLES: Final = ("user", "assistant", "system")
 
-#: Of an item that has no words: audio cannot be given to a session as history.
+#: The types of text parts by role; others have the dialect's output type.
 _TEXT_OF: Final = {"user": "input_text", "system": "input_text"}
 
 
 @define(eq=False)
 class Item:
-    """One item of the conversation, as the service knows it."""
+    """
+    One item of the conversation, as the service stores it.
+
+    @ivar sent_bytes: how much of an agent's audio was sent and not truncated.
+    """
 
     id: str
     body: dict[str, Any]
@@ -40,9 +44,11 @@ class Item:
 
 class Conversation:
     """
-    @ivar items: by their id.
-    @ivar last: id of the newest item, whether it is still there or not.
-    @ivar issued: ids of all items there ever were in this session.
+    The items of one session.
+
+    @ivar items: the items by id, in order.
+    @ivar last: the id of the newest item, even if it was deleted.
+    @ivar issued: the ids of all items so far in this session.
     """
 
     def __init__(
@@ -58,7 +64,7 @@ class Conversation:
         self._log = log
 
     def append(self, item: Item) -> str | None:
-        """@return: id of the item before it."""
+        """@return: the id of the item before it."""
         previous, self.last = self.last, item.id
         self.items[item.id] = item
         self._know(item)
@@ -70,7 +76,7 @@ class Conversation:
             self._calls.add(str(item.body.get("call_id")))
 
     def _insert(self, item: Item, before: str | None) -> None:
-        """@param before: id of the item that it comes after; C{None}: it is first."""
+        """@param before: the id of the preceding item; C{None}: insert it first."""
         ids = list(self.items)
         ids.insert(0 if before is None else ids.index(before) + 1, item.id)
         self.items = {one: self.items.get(one, item) for one in ids}
@@ -78,22 +84,22 @@ class Conversation:
 
     def lines(self, items: Iterable[Item] | None = None) -> tuple[Line, ...]:
         """
-        What the model has of it.
+        Return the items as the model sees them.
 
-        @param items: of these only; C{None}: of all.
+        @param items: only these items; C{None}: all.
         """
         chosen = self.items.values() if items is None else items
         return lines_of((item.body, self.sound(item)) for item in chosen)
 
     def sound(self, item: Item) -> Sound:
-        """Of an agent's, what was sent and not cut off again."""
+        """Return an item's audio; of an agent's, what was sent and not truncated."""
         settings = self._configuration.settings
         if item.body.get("role") == "assistant":
             return Sound(item.audio[: item.sent_bytes], settings.output_codec)
         return Sound(item.audio, settings.input_codec)
 
     def add(self, item: Item) -> None:
-        """The item is whole, and told so."""
+        """Append a complete item and send its events."""
         self._tell(item, self.append(item))
 
     def _tell(self, item: Item, previous: str | None) -> None:
@@ -136,7 +142,7 @@ class Conversation:
         self._tell(item, place)
 
     def _check(self, body: Mapping[str, Any]) -> None:
-        """@raise Refused: it is no item."""
+        """@raise Refused: the item is invalid."""
         kind = body["type"]
         if kind == "message":
             self._check_message(body)
@@ -209,10 +215,10 @@ class Conversation:
 
     def cut(self, item: Item, index: int, end_ms: int) -> None:
         """
-        An answer is shorter from now on; what was cut off cannot be cut again.
+        Truncate an answer; the removed audio cannot be restored.
 
-        @param index: of its part that was spoken.
-        @param end_ms: not more than there is.
+        @param index: the index of the spoken part.
+        @param end_ms: the new length, not more than the present one.
         """
         codec = self._configuration.settings.output_codec
         generated = codec.duration_ms(item.sent_bytes)
@@ -254,7 +260,7 @@ class Conversation:
         return item
 
     def _foreign(self, command: str, item_id: Any) -> None:
-        """Whoever names what never was in this session has it from another one."""
+        """Note an id that was never issued here: it must be from another session."""
         if item_id not in self.issued:
             self._violated(f"{command} of {item_id}, which is not of this session")
 

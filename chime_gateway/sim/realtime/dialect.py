@@ -1,8 +1,8 @@
 """
-The two dialects of Realtime as the service speaks them: names, defaults, refusals.
+The service's two dialects of the Realtime protocol: names, defaults and refusals.
 
-Settings go in as the client wrote them and come out as values, or are refused with
-the service's own codes and texts.
+The client's settings are converted to values, or refused with the service's codes and
+texts.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from chime_gateway.audio import L16_24000, PCMA, PCMU, Codec
 
 class Refused(Exception):
     """
-    A command that is answered with an C{error} event.
+    A command is refused with an C{error} event.
 
-    @ivar code: as it stands in JSON.
-    @ivar is_correlated: the event says which command and what in it.
+    @ivar code: the code in JSON.
+    @ivar is_correlated: the event names the command and the parameter.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Refused(Exception):
         self.type = type
 
 
-# --- the two dialects, as the service speaks them ---------------------------
+# --- the two dialects -------------------------------------------------------
 
 PREVIEW_NAMES: Final = {
     "response.output_audio.delta": "response.audio.delta",
@@ -52,7 +52,7 @@ PREVIEW_NAMES: Final = {
     "conversation.item.added": "conversation.item.created",
 }
 
-#: Events that the preview does not know.
+#: Events that do not exist in the preview.
 GA_ONLY: Final = frozenset(
     {
         "conversation.item.done",
@@ -71,7 +71,7 @@ _PREVIEW_FORMATS: Final[Mapping[str, Codec]] = {
     "g711_alaw": PCMA,
 }
 
-#: The voices that the service was seen to take, and no others.
+#: The only voices that the service was observed to accept.
 GA_VOICES: Final = (
     *("alloy", "ash", "ballad", "cedar", "coral"),
     *("echo", "marin", "sage", "shimmer", "verse"),
@@ -163,7 +163,7 @@ _TYPES: Final[Mapping[type, str]] = {
 
 
 def refuse_type(value: Any, expected: type, where: str) -> None:
-    """@raise Refused: it is of another type."""
+    """@raise Refused: the value is of another type."""
     if not isinstance(value, expected):
         raise Refused(
             "invalid_type",
@@ -175,9 +175,9 @@ def refuse_type(value: Any, expected: type, where: str) -> None:
 
 def refuse_reasoning(patch: Mapping[str, Any]) -> None:
     """
-    As models without reasoning do: it is not said what they do not take.
+    Refuse reasoning settings, as models without reasoning do: without saying why.
 
-    @raise Refused: there is something of it.
+    @raise Refused: the update contains such a setting.
     """
     if patch.get("reasoning") is not None or patch.get("parallel_tool_calls") is True:
         raise Refused("invalid_value", "Invalid value.", is_correlated=False)
@@ -198,7 +198,7 @@ def _named_codec(name: Any, formats: Mapping[str, Codec], where: str) -> Codec:
 
 
 def _ga_voice(value: Any) -> Any:
-    # A voice of one's own is an object with its id.
+    # A custom voice is an object with its id.
     if not isinstance(value, dict):
         _refuse_other(value, GA_VOICES, "session.audio.output.voice")
     return value
@@ -236,7 +236,7 @@ def merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
 
 @frozen
 class Settings:
-    """What the session acts on, whichever dialect said it."""
+    """The effective settings of a session, independent of the dialect."""
 
     input_codec: Codec
     output_codec: Codec
@@ -246,7 +246,7 @@ class Settings:
     instructions: str
 
     def seconds_of(self, audio: bytes) -> float:
-        """@param audio: the caller's."""
+        """@param audio: audio of the caller."""
         return len(audio) / self.input_codec.bytes_per_second
 
 
@@ -320,13 +320,13 @@ class Preview:
 
 class Configuration:
     """
-    How one session is set up.
+    The configuration of one session.
 
-    @ivar session: as its client is told.
-    @ivar settings: what it acts on.
-    @ivar is_updated: by the client, once at least.
-    @ivar rtp_codec: what is spoken on the line, whatever formats are set; C{None}:
-        there is no line, audio is in the events.
+    @ivar session: the session object that the client receives.
+    @ivar settings: the effective settings.
+    @ivar is_updated: the client has updated the session at least once.
+    @ivar rtp_codec: the codec of audio over RTP, whatever formats are set; C{None}:
+        audio is in the events.
     """
 
     def __init__(
@@ -357,9 +357,9 @@ class Configuration:
 
     def patched(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], Settings]:
         """
-        What an update would make of it.
+        Return the session object and settings that an update would result in.
 
-        @raise Refused: there is something wrong with the update as such.
+        @raise Refused: the update is invalid.
         """
         patch = message.get("session")
         if not isinstance(patch, dict):

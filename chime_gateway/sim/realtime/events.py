@@ -1,5 +1,5 @@
 """
-Sends the events of a simulated session, in its dialect: at once or later, until the
+Sends the events of a simulated session in its dialect, at once or later, until the
 session ends.
 """
 
@@ -30,9 +30,11 @@ def new_id(prefix: str, length: int = 21) -> str:
 
 class ServerEvents:
     """
-    @ivar is_mute: nothing is said, and nothing is heard.
+    The events that the service sends, and its timers.
+
+    @ivar is_mute: the service neither sends nor handles events.
     @ivar is_over: the connection is gone.
-    @param send: takes an event.
+    @param send: sends an event.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class ServerEvents:
         self._timers: set[IDelayedCall] = set()
 
     def emit(self, kind: str, /, **members: Any) -> None:
-        """@param kind: the event's name at GA."""
+        """@param kind: the event's name in GA."""
         if self.is_mute or self.is_over:
             return
         if self._is_preview:
@@ -70,7 +72,7 @@ class ServerEvents:
             self._send({"type": kind, "event_id": new_id("event"), **members})
 
     def refuse(self, refused: Refused, event_id: Any) -> None:
-        """@param event_id: the client's, of the command that is refused."""
+        """@param event_id: the C{event_id} of the refused command."""
         self._log.errors.append(str(refused.code))
         self.emit(
             "error",
@@ -89,7 +91,7 @@ class ServerEvents:
     def later(
         self, seconds: float, function: Callable[..., None], *args: Any
     ) -> IDelayedCall:
-        """Call a function after so many seconds, while the session lasts."""
+        """Call a function after a delay, unless the session is over by then."""
 
         def run() -> None:
             self._timers.discard(timer)
@@ -103,13 +105,13 @@ class ServerEvents:
         return timer
 
     def forget(self, timer: IDelayedCall) -> None:
-        """What was for later is not done; it may have been already."""
+        """Cancel a timer, which may have fired already."""
         if timer.active():
             timer.cancel()
             self._timers.discard(timer)
 
     def stop(self) -> None:
-        """The connection is gone."""
+        """Cancel everything: the connection is gone."""
         self.is_over = True
         for timer in list(self._timers):
             if timer.active():

@@ -1,8 +1,8 @@
 """
-The input audio buffer of a simulated session: cuts the caller's audio into turns.
+The input audio buffer of a simulated session: divides the caller's audio into turns.
 
-A turn ends when VAD says so, when the client commits it, or when nobody has spoken
-for too long.
+A turn ends when VAD detects its end, when the client commits it, or when the caller
+has been silent for too long.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from chime_gateway.sim.realtime.spoken import SpokenResponses
 from chime_gateway.sim.realtime.transcription import Transcription
 from chime_gateway.sim.realtime.vad import EnergyVad
 
-#: An append may not be larger (documented).
+#: The documented limit of one append.
 MAX_APPEND_BYTES: Final = 15 << 20
 
-#: Speech kept from before the VAD heard it.
+#: How much audio is kept from before the detected start of speech.
 _HISTORY_SECONDS: Final = 10
 
 
@@ -54,14 +54,14 @@ class InputBuffer:
         self._injected = injected
         self._turns = 0
         self._buffer = bytearray()
-        self._start = 0  # bytes written before what is in the buffer
+        self._start = 0  # the number of bytes received before those in the buffer
         self._speech_item = ""
         self._idle: IDelayedCall | None = None
         self._vad: EnergyVad | None = None
-        self.listen_anew()
+        self.restart_vad()
 
-    def listen_anew(self) -> None:
-        """What the voice activity is told by was set."""
+    def restart_vad(self) -> None:
+        """Restart VAD with the current settings."""
         settings = self._configuration.settings
         vad = settings.turn_detection
         if vad is None:
@@ -98,7 +98,7 @@ class InputBuffer:
         self.hear(audio)
 
     def hear(self, audio: bytes) -> None:
-        """The caller's audio goes on."""
+        """Receive more of the caller's audio."""
         self._log.appended += audio
         self._buffer += audio
         if self._vad is None:
@@ -130,10 +130,10 @@ class InputBuffer:
         self._take(len(self._buffer))
         self._events.emit("input_audio_buffer.cleared")
 
-    # -- what a test wants at once ------------------------------------------------
+    # -- turns forced by a fault --------------------------------------------------
 
     def end_turn(self) -> None:
-        """The caller's turn ends here; nobody need have spoken."""
+        """End the caller's turn here, even if there was no speech."""
         if self._vad is None:
             return
         now_ms = self._now_ms()
@@ -143,7 +143,7 @@ class InputBuffer:
         self._speech_stopped(now_ms)
 
     def begin_turn(self, least_ms: int) -> None:
-        """The caller begins to speak here, whatever is heard."""
+        """Begin a turn of the caller here, whatever the audio contains."""
         if self._vad is not None and not self._vad.is_speech:
             self._vad.begin_speech(least_ms)
             self._speech_started(self._now_ms())
@@ -155,7 +155,7 @@ class InputBuffer:
     # -- turns -------------------------------------------------------------------
 
     def _take(self, size: int) -> bytes:
-        """The oldest audio leaves the buffer."""
+        """Remove and return the oldest audio of the buffer."""
         audio = bytes(self._buffer[:size])
         del self._buffer[:size]
         self._start += size
@@ -226,10 +226,14 @@ class InputBuffer:
         for kind, members in self._transcription.events(wanted, item.id, seconds, text):
             self._events.emit(kind, **members)
 
-    # -- a caller who says nothing -----------------------------------------------
+    # -- idle timeout ------------------------------------------------------------
 
     def expect_caller(self, seconds: float) -> None:
-        """@param seconds: of speech that the caller has yet to hear."""
+        """
+        Start the idle timeout.
+
+        @param seconds: the speech that the caller has not heard yet.
+        """
         self._forget_idle()
         vad = self._configuration.settings.turn_detection
         idle_ms = vad.get("idle_timeout_ms") if vad else None
@@ -245,7 +249,7 @@ class InputBuffer:
 
     def _idle_timed_out(self) -> None:
         if self._responses.active_id is not None:
-            return  # the client asked for one meanwhile; its end starts this anew
+            return  # the client has created a response; its end restarts the timeout
         codec = self._configuration.settings.input_codec
         item_id = new_id("item")
         self._events.emit(

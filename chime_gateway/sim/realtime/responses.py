@@ -1,8 +1,9 @@
 """
-Responses of a simulated Realtime session: all requests for them, and those as text.
+Responses of a simulated Realtime session: the requests for all of them, and the text
+responses.
 
-A text response is asked for out of band.  It runs beside the conversation, next to
-others and to the spoken one, and leaves no item behind.
+A text response is requested out of band.  It does not belong to the conversation, runs
+in parallel with other responses, and leaves no item behind.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ from chime_gateway.sim.realtime.dialect import (
 from chime_gateway.sim.realtime.events import ServerEvents, new_id
 from chime_gateway.sim.realtime.faults.errors import ServiceError
 
-#: Some ten tokens a second of a caller's audio, twenty of an agent's.
+#: Approximate tokens per second of the caller's and of the agent's audio.
 CALLER_TOKENS: Final = 10
 AGENT_TOKENS: Final = 20
 
 
 @frozen
-class Wanted:
+class ResponseRequest:
     """
-    A C{response.create}, checked.
+    A checked C{response.create}.
 
-    @ivar instructions: empty: the session's.
-    @ivar is_aside: it does not become a part of the conversation.
-    @ivar context: items of the conversation that it refers to; None: all of it.
+    @ivar instructions: the response's own instructions; empty: the session's.
+    @ivar is_out_of_band: the response does not become part of the conversation.
+    @ivar context: the items that the response may use; None: the whole conversation.
     """
 
     instructions: str = ""
     metadata: Mapping[str, str] | None = None
-    is_aside: bool = False
+    is_out_of_band: bool = False
     is_text: bool = False
     context: tuple[Item, ...] | None = None
 
@@ -54,8 +55,8 @@ class Wanted:
         dialect: type[Ga] | type[Preview],
         session: Mapping[str, Any],
         items: Mapping[str, Item],
-    ) -> Wanted:
-        """@raise Refused: the service does not take it."""
+    ) -> ResponseRequest:
+        """@raise Refused: the request is invalid."""
         asked = message.get("response")
         if asked is None:
             asked = {}
@@ -125,7 +126,7 @@ def _context(value: Any, items: Mapping[str, Item]) -> tuple[Item, ...] | None:
 
 @define(eq=False)
 class Response:
-    wanted: Wanted = Factory(Wanted)
+    request: ResponseRequest = Factory(ResponseRequest)
     id: str = Factory(lambda: new_id("resp"))
     items: list[Item] = Factory(list)
     timers: list[IDelayedCall] = Factory(list)
@@ -133,7 +134,7 @@ class Response:
     output_bytes: int = 0
 
     def members(self, item: Item, **more: Any) -> dict[str, Any]:
-        """How an event of this response says what it is about."""
+        """Return the members that identify an item in an event of this response."""
         return {
             "response_id": self.id,
             "item_id": item.id,
@@ -154,11 +155,11 @@ class Response:
             "status": status,
             "status_details": None,
             "output": [item.public() for item in self.items],
-            "conversation_id": None if self.wanted.is_aside else conversation,
+            "conversation_id": None if self.request.is_out_of_band else conversation,
             "usage": None,
-            "metadata": self.wanted.metadata,
+            "metadata": self.request.metadata,
         }
-        is_text = self.wanted.is_text and self.wanted.is_aside
+        is_text = self.request.is_text and self.request.is_out_of_band
         if dialect is Preview:
             return {**common, "modalities": ["text"] if is_text else ["audio", "text"]}
         common["max_output_tokens"] = "inf"
@@ -175,7 +176,7 @@ class Response:
 def usage(
     *, text_in: int = 0, audio_in: int = 0, text_out: int = 0, audio_out: int = 0
 ) -> dict[str, Any]:
-    """Tokens, as C{response.done} tells them."""
+    """Return the token counts in the form of C{response.done}."""
     into, out = text_in + audio_in, text_out + audio_out
     return {
         "total_tokens": into + out,
@@ -192,7 +193,7 @@ def usage(
 
 
 def active_response(response_id: str) -> Refused:
-    """There is one, so that there cannot be another."""
+    """Return the refusal of a second response while one is in progress."""
     return Refused(
         "conversation_already_has_active_response",
         f"Conversation already has an active response in progress: {response_id}."
@@ -202,9 +203,9 @@ def active_response(response_id: str) -> Refused:
 
 class ResponseEvents:
     """
-    What is said of every response: that it was created, and that it is done.
+    Sends the events that every response has: that it was created, and that it is done.
 
-    @ivar issued: ids of all there ever were in this session.
+    @ivar issued: the ids of all responses so far in this session.
     """
 
     def __init__(
@@ -239,8 +240,8 @@ class ResponseEvents:
         counted: Mapping[str, Any],
     ) -> None:
         """
-        @param reason: of a response that failed the error, or its name.
-        @param counted: its L{usage}.
+        @param reason: the reason; for a failed response the error or its name.
+        @param counted: the response's L{usage}.
         """
         details: dict[str, Any] | None = None
         if status == "failed":
@@ -273,10 +274,10 @@ class ResponseEvents:
 
 def emit_text(events: ServerEvents, at: Mapping[str, Any], words: str) -> int:
     """
-    One part of text, from its beginning to its end.
+    Send the events of one text part.
 
-    @param at: which part of which response.
-    @return: its tokens.
+    @param at: the members that identify the part.
+    @return: the number of tokens.
     """
     empty, whole = {"type": "text", "text": ""}, {"type": "text", "text": words}
     events.emit("response.content_part.added", **at, part=empty)
@@ -290,9 +291,9 @@ def emit_text(events: ServerEvents, at: Mapping[str, Any], words: str) -> int:
 
 class TextResponses:
     """
-    The responses in words that are under way.
+    The text responses in progress.
 
-    @param text: the type of an assistant's text in the session's dialect.
+    @param text: the type of an assistant's text part in the session's dialect.
     """
 
     def __init__(
@@ -307,16 +308,16 @@ class TextResponses:
         self, response: Response, words: str, audio_tokens: int, seconds: float
     ) -> None:
         """
-        @param words: what it answers.
-        @param audio_tokens: of the audio in its context.
-        @param seconds: until it does.
+        @param words: the text of the answer.
+        @param audio_tokens: the tokens of the audio in the context.
+        @param seconds: the time until the answer.
         """
         self._about.created(response)
         timer = self._events.later(seconds, self._write, response, words, audio_tokens)
         self._running[response.id] = response, timer
 
     def cancel(self, response_id: str) -> bool:
-        """Whether there was such a response."""
+        """Cancel a response; return whether it was in progress."""
         response, timer = self._running.pop(response_id, (None, None))
         if response is None or timer is None:
             return False
@@ -344,7 +345,7 @@ class TextResponses:
         item.body["content"] = [{"type": self._text, "text": words}]
         self._events.emit("response.output_item.done", **whole, item=item.public())
         counted = usage(
-            text_in=len(response.wanted.instructions) // 4,
+            text_in=len(response.request.instructions) // 4,
             audio_in=audio_tokens,
             text_out=tokens,
         )

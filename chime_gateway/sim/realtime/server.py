@@ -1,10 +1,10 @@
 """
-A local Azure OpenAI Realtime service: the socket around L{SimulatedSession}.
+Simulates an Azure OpenAI Realtime service on a local port: the WebSocket around
+L{SimulatedSession}.
 
-One port has the WebSocket and, for calls over WebRTC, requests of HTTP.  Plain
-Autobahn on purpose: the gateway's own lean path is tested against it.
-Checks the handshake in the order the real service does and refuses with its
-bodies.
+The same port serves the HTTP requests for calls over WebRTC.  It uses plain Autobahn
+on purpose, because the gateway's own lean path is tested against it.  It checks the
+handshake in the same order as the real service, and refuses with the same bodies.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 GA_PATH: Final = "/openai/v1/realtime"
 PREVIEW_PATH: Final = "/openai/realtime"
 
-#: How often a frozen connection looks whether there still is another side.
+#: The interval at which a frozen connection checks whether the peer still exists.
 FROZEN_SECONDS: Final = 0.5
 
 #: The first byte of Linux's C{struct tcp_info} (include/net/tcp_states.h).
 TCP_ESTABLISHED: Final = 1
 
-#: Both spellings were seen.
+#: Both spellings were observed.
 NOT_SUPPORTED: Final = ("OperationNotSupported", "OpperationNotSupported")
 
 _BODIES: Final[Mapping[int, tuple[str, str]]] = {
@@ -68,7 +68,7 @@ _BODIES: Final[Mapping[int, tuple[str, str]]] = {
 
 
 def refusal_body(status: int) -> tuple[str, str]:
-    """(code, message) as the service has them."""
+    """Return the service's (code, message) for a status."""
     return _BODIES.get(status, (str(status), "The service is unavailable."))
 
 
@@ -81,18 +81,18 @@ _NOT_SUPPORTED: Final = (
 @frozen
 class Door:
     """
-    Who is let in, and how the others are refused.
+    Decides which handshakes are accepted, and how the others are refused.
 
-    @ivar api_keys: accepted as C{api-key} or bearer; empty: any.
-    @ivar deployments: known names; empty: any.
-    @ivar refuse_status: refuse everybody with this status; 0: nobody.
-    @ivar refuse_code: stands in the body, one of L{NOT_SUPPORTED} for example; empty:
-        what fits the status.
-    @ivar retry_after_seconds: goes with C{refuse_status}; negative: none.
+    @ivar api_keys: the keys accepted as C{api-key} or bearer token; empty: any key.
+    @ivar deployments: the known deployments; empty: any name.
+    @ivar refuse_status: refuse every handshake with this status; 0: do not.
+    @ivar refuse_code: the error code in the body, for example one of L{NOT_SUPPORTED};
+        empty: the usual code of the status.
+    @ivar retry_after_seconds: the C{Retry-After} of C{refuse_status}; negative: none.
     @ivar is_silent: never answer a handshake; the connection stays open.
-    @ivar breaks: break the connection instead of answering.
-    @ivar which: of the handshakes, counted from 1, are treated so; the others as
-        their keys and deployments deserve.
+    @ivar breaks: reset the connection instead of answering.
+    @ivar which: the handshakes, counted from 1, to which C{refuse_status}, C{is_silent}
+        and C{breaks} apply.
     """
 
     api_keys: frozenset[str] = frozenset()
@@ -106,9 +106,9 @@ class Door:
 
     def refusal(self, uri: str, headers: Mapping[str, str], number: int = 1) -> int:
         """
-        An HTTP status, or 0 to let the client in.
+        Return an HTTP status, or 0 to accept the client.
 
-        @param number: of the handshake.
+        @param number: the number of the handshake.
         """
         parts = urlsplit(uri)
         query = parse_qs(parts.query)
@@ -154,7 +154,7 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         if (door.is_silent or door.breaks) and number in door.which:
             if door.breaks:
                 self.dropConnection(abort=True)
-            return Deferred()  # of an answer that is never given
+            return Deferred()  # never fires
         if status:
             raise ConnectionDeny(status, "refused")
         return ("realtime" if "realtime" in request.protocols else None), {}
@@ -199,8 +199,8 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
             self.session.receive(payload)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        # Autobahn waits on for the answer to a close of ours, also of a peer
-        # that is gone.
+        # Otherwise Autobahn keeps waiting for the answer to its close frame, even if
+        # the peer is gone.
         if self.closeHandshakeTimeoutCall is not None:
             self.closeHandshakeTimeoutCall.cancel()
             self.closeHandshakeTimeoutCall = None
@@ -213,7 +213,10 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
                 tell("closed", {"code": code})
 
     def freeze(self) -> None:
-        """Until the other side has gone; whoever does not read does not see that."""
+        """
+        Neither read nor write until the peer has gone.  A socket that is not read does
+        not report that, so its TCP state is checked.
+        """
         self.transport.pauseProducing()
         self._thaw()
 
@@ -237,16 +240,19 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         elif code == 1000 or 3000 <= code <= 4999:
             self.sendClose(code, reason)
         else:
-            # Codes that Autobahn keeps to itself; servers do send them.
+            # Autobahn's sendClose() refuses these codes, but servers do send them.
             self.sendCloseFrame(code=code, reasonUtf8=reason.encode(), isReply=False)
 
 
 class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
     """
-    @ivar sessions: all there were, for tests and reports.
-    @ivar handshakes: (URI, headers, refused with) of every attempt.
-    @param tell: is told (number of a session, what, its members) of what happens.
-    @param fragment_bytes: send messages in fragments of this size.
+    The simulated service.
+
+    @ivar sessions: all sessions so far, for tests and reports.
+    @ivar handshakes: (URI, headers, refusal status) of every handshake.
+    @param tell: called with (session's number, kind of note, its members) for each
+        note.
+    @param fragment_bytes: the size of WebSocket fragments; C{None}: do not fragment.
     """
 
     noisy = False
@@ -264,7 +270,7 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         tell: Callable[[int, str, Mapping[str, Any]], None] = lambda *what: None,
     ) -> None:
         super().__init__(reactor=reactor, protocols=["realtime"])
-        # A door that is silent stays so.
+        # No timeout: a silent door stays silent.
         self.setProtocolOptions(openHandshakeTimeout=0)
         self.new_voice = new_voice
         self.behaviour = behaviour or Behaviour()
@@ -276,8 +282,8 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         self._webrtc: WebRtcService | None = None
         self._site: Site | None = None
 
-    def buildProtocol(self, addr: Any) -> Doorstep:
-        return Doorstep(self, addr)
+    def buildProtocol(self, addr: Any) -> ProtocolSwitch:
+        return ProtocolSwitch(self, addr)
 
     def websocket(self, addr: Any) -> IProtocol:
         protocol: IProtocol = super().buildProtocol(addr)
@@ -293,7 +299,7 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         return cast(IProtocol, protocol)
 
     def webrtc(self) -> WebRtcService:
-        """What it needs is imported by the first who asks."""
+        """Return the WebRTC service, which is imported at the first use."""
         if self._webrtc is None:
             from chime_gateway.sim.realtime.webrtc.service import WebRtcService
 
@@ -308,7 +314,7 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         super().stopFactory()
 
     def next_behaviour(self) -> Behaviour:
-        """Of the session that is opened next."""
+        """Return the behaviour of the next session."""
         return self.behaviour.of_session(len(self.sessions) + 1)
 
     def open_session(
@@ -321,7 +327,7 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         uri: str = "",
         rtp_codec: Codec | None = None,
     ) -> SimulatedSession:
-        """It is still to be started."""
+        """Return a new session, which is not started yet."""
         number = len(self.sessions) + 1
         tell = partial(self.tell, number)
         session = SimulatedSession(
@@ -341,8 +347,11 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         return session
 
 
-class Doorstep(Protocol):
-    """A connection that has said nothing yet: of HTTP only C{GET} is a WebSocket's."""
+class ProtocolSwitch(Protocol):
+    """
+    A new connection: C{GET} begins a WebSocket handshake, other methods are HTTP
+    requests.
+    """
 
     def __init__(self, factory: SimulatorFactory, address: Any) -> None:
         self._factory = factory
@@ -354,7 +363,7 @@ class Doorstep(Protocol):
             is_websocket = data.startswith(b"G")
             door = self._factory.websocket if is_websocket else self._factory.http
             self._within = door(self._address)
-            # From now on the socket speaks with it.
+            # From now on the transport calls the chosen protocol directly.
             transport: Any = self.transport
             transport.protocol = self._within
             self._within.makeConnection(transport)

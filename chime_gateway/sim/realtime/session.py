@@ -1,10 +1,9 @@
 """
 One simulated Realtime session: the service's side of the protocol.
 
-Messages come in, messages go out through C{send}; time is the clock that was passed
-in.  It aims to do what the real service is documented and seen to do, its errors and
-its refusals included.  It is sans I/O, and uses nothing of the client's side of this
-package, so that a mistake there shows.
+It imitates the documented and observed behaviour of the real service, its errors and
+refusals included.  It is sans I/O, with an injected clock.  It shares no code with the
+client's side of this package, so that a mistake there is detected.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ from chime_gateway.sim.realtime.responses import (
     CALLER_TOKENS,
     Response,
     ResponseEvents,
+    ResponseRequest,
     TextResponses,
-    Wanted,
     active_response,
 )
 from chime_gateway.sim.realtime.spoken import SpokenResponses
@@ -57,15 +56,15 @@ from chime_gateway.sim.realtime.voices import Voice
 
 class SimulatedSession:
     """
-    @param send: takes a server event.
-    @param close: ends the connection: C{close(code, reason)}; code 0 breaks it, 1006
+    @param send: sends a server event.
+    @param close: ends the connection: C{close(code, reason)}; code 0 resets it, 1006
         ends it without a closing handshake.
-    @param freeze: the connection stays open, and neither reads nor writes.
-    @param wall_time: Unix seconds.
-    @param tell: is told what the log notes.
-    @param rtp_codec: audio comes and goes beside the events, in real time; C{None}: in
-        them.
-    @ivar speech: what is to be sent beside the events.
+    @param freeze: makes the connection stay open without reading or writing.
+    @param wall_time: returns Unix seconds.
+    @param tell: called with each note of the log.
+    @param rtp_codec: the codec of audio that is carried over RTP in real time; C{None}:
+        audio is in the events.
+    @ivar speech: the output audio buffer of a session over RTP.
     """
 
     def __init__(
@@ -150,32 +149,32 @@ class SimulatedSession:
             "response.cancel": self._cancel,
         }
         if self.speech is not None:
-            beside = {
-                "input_audio_buffer.append": self._not_here,
-                "conversation.item.truncate": self._not_here,
+            over_rtp = {
+                "input_audio_buffer.append": self._refuse_over_rtp,
+                "conversation.item.truncate": self._refuse_over_rtp,
                 "output_audio_buffer.clear": self.speech.clear,
             }
-            self._commands = {**self._commands, **beside}
+            self._commands = {**self._commands, **over_rtp}
 
     @property
     def is_over(self) -> bool:
-        """The connection is gone, and nothing waits any more."""
+        """Whether the connection is gone and no timer is left."""
         return self._events.is_over
 
     # -- the connection ----------------------------------------------------------
 
     def start(self) -> None:
-        """The connection is open."""
+        """Begin the session: the connection is open."""
         how = self._behaviour
         if how.close_at_once:
             self._close(how.close_code, "fault")
             return
         self.greet()
-        for unasked in how.errors:
+        for unsolicited in how.errors:
             self._events.later(
-                unasked.after_seconds,
+                unsolicited.after_seconds,
                 self._events.refuse,
-                unasked.error.refused(),
+                unsolicited.error.refused(),
                 None,
             )
         self._events.later(how.session_seconds, self._expire)
@@ -192,24 +191,24 @@ class SimulatedSession:
             )
 
     def adopt(self, session: Mapping[str, Any]) -> None:
-        """@param session: as the client wants it from the start; it was checked."""
+        """@param session: the client's initial settings, which were checked."""
         configuration = self._configuration
         configuration.session, configuration.settings = configuration.patched(
             {"session": session}
         )
-        self._input.listen_anew()
+        self._input.restart_vad()
 
     def greet(self) -> None:
-        """Whoever listens now has not heard of it yet."""
+        """Send C{session.created}."""
         session = copy.deepcopy(self._configuration.session)
         self._events.emit("session.created", session=session)
 
     def stop(self) -> None:
-        """The connection is gone."""
+        """End the session: the connection is gone."""
         self._events.stop()
 
     def hear(self, audio: bytes) -> None:
-        """The caller, beside the events; silence may come before all else."""
+        """Receive audio over RTP; silence may come before the first update."""
         if self._events.is_mute:
             return
         silence = self._configuration.settings.input_codec.silence_byte
@@ -220,7 +219,7 @@ class SimulatedSession:
         self._input.hear(audio)
 
     def receive(self, payload: bytes) -> None:
-        """One message from the client."""
+        """Receive one message from the client."""
         if self._events.is_mute:
             return
         event_id: Any = None
@@ -247,7 +246,7 @@ class SimulatedSession:
             )
 
     def _is_ignored(self, kind: str) -> bool:
-        """@raise Refused: this one is refused by a fault."""
+        """@raise Refused: a fault refuses the command."""
         self._counts[kind] += 1
         number = self._counts[kind]
         fault = self._injected.refusal(kind) or next(
@@ -287,10 +286,10 @@ class SimulatedSession:
 
     # -- commands ----------------------------------------------------------------
 
-    def _not_here(self, message: dict[str, Any]) -> None:
-        """The service has the audio in its own hands: it knows what it has sent."""
+    def _refuse_over_rtp(self, message: dict[str, Any]) -> None:
+        """Refuse commands about audio, which the service itself sends over RTP."""
         kind = message["type"]
-        self.log.violated(self._events.seconds(), f"{kind} where audio is beside it")
+        self.log.violated(self._events.seconds(), f"{kind} in a session over WebRTC")
         raise Refused(
             "invalid_value",
             f"The event '{kind}' cannot be used in a session over WebRTC.",
@@ -323,7 +322,7 @@ class SimulatedSession:
         configuration.settings = settings
         configuration.session = session
         if vad != old.turn_detection or settings.input_codec != old.input_codec:
-            self._input.listen_anew()
+            self._input.restart_vad()
         if delay:
             self._events.later(delay, self._updated)
         else:
@@ -334,13 +333,13 @@ class SimulatedSession:
         self._events.emit("session.updated", session=session)
 
     def _respond(self, message: dict[str, Any]) -> None:
-        wanted = Wanted.read(
+        wanted = ResponseRequest.read(
             message,
             self._configuration.dialect,
             self._configuration.session,
             self._conversation.items,
         )
-        if wanted.is_aside and wanted.is_text:
+        if wanted.is_out_of_band and wanted.is_text:
             self._write(wanted)
             return
         how, number = self._behaviour, self._counts["response.create"]
@@ -352,15 +351,15 @@ class SimulatedSession:
             self._input.begin_turn(int(how.speech_seconds * 1000))
         self._spoken.begin(b"", wanted)
 
-    def _write(self, wanted: Wanted) -> None:
-        """Answer in words: what was heard in the audio that is referred to."""
+    def _write(self, wanted: ResponseRequest) -> None:
+        """Answer in text, with the words heard in the referenced audio."""
         items = (
             self._conversation.items.values()
             if wanted.context is None
             else wanted.context
         )
         said = [item for item in items if item.body.get("role") == "user"]
-        # Of the whole conversation, the last turn.
+        # Without references, only the last turn of the conversation counts.
         heard = said[-1:] if wanted.context is None else said
         seconds_of = self._configuration.settings.seconds_of
         seconds = sum(seconds_of(item.audio) for item in said)

@@ -1,7 +1,7 @@
 """
-The response that is spoken: one at a time, generated faster than it is heard.
+Spoken responses: one at a time, generated faster than they are heard.
 
-It may call tools as well.
+A response may also call tools.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from chime_gateway.sim.realtime.responses import (
     CALLER_TOKENS,
     Response,
     ResponseEvents,
-    Wanted,
+    ResponseRequest,
     active_response,
     emit_text,
     usage,
@@ -44,19 +44,21 @@ from chime_gateway.sim.realtime.voices import (
     Words,
 )
 
-#: What a model with phases says before it thinks.
+#: What a model with phases says before its final answer.
 COMMENTARY: Final = "One moment."
 
-#: Lengths of audio deltas as the service was seen to send them; the last repeats.
+#: The observed lengths of the service's audio deltas; the last one repeats.
 DELTA_MS: Final = (100, 150, 250)
 
 
 class SpokenResponses:
     """
+    The spoken responses of one session.
+
     @param close: ends the connection: C{close(code, reason)}.
-    @param ended: told how many seconds of speech the caller has yet to hear, when one
-        ends.
-    @ivar has_spoken: there is speech of the agent in this session.
+    @param ended: called when a response ends, with the seconds of speech that the
+        caller has not heard yet.
+    @ivar has_spoken: the agent has spoken in this session.
     """
 
     def __init__(
@@ -92,15 +94,15 @@ class SpokenResponses:
 
     @property
     def active_id(self) -> str | None:
-        """Id of the response that is under way."""
+        """The id of the response in progress."""
         return self._active.id if self._active is not None else None
 
     def answer(self, utterance: bytes) -> None:
-        """The caller has spoken; the service asks for a response by itself."""
+        """Begin the response that VAD creates after the caller's turn."""
         if self._active is None:
-            self.begin(utterance, Wanted())
+            self.begin(utterance, ResponseRequest())
         else:
-            # The error answers no command of the client's.
+            # The error does not belong to any command of the client.
             self._events.refuse(active_response(self._active.id), None)
 
     def interrupt(self) -> None:
@@ -110,22 +112,22 @@ class SpokenResponses:
         self._output.interrupt()
 
     def cancel(self) -> None:
-        """The client does not want it."""
+        """The client cancels the response."""
         self._end("cancelled", "client_cancelled")
 
-    def begin(self, utterance: bytes, wanted: Wanted) -> None:
-        """@param utterance: what it answers; empty: nothing in particular."""
+    def begin(self, utterance: bytes, wanted: ResponseRequest) -> None:
+        """@param utterance: the speech that is answered; may be empty."""
         wait = self._injected.wait(Stage.CREATED)
         if not wait:
             self._begin(utterance, wanted)
         elif wait < math.inf:
             self._events.later(wait, self._begin_late, utterance, wanted)
 
-    def _begin_late(self, utterance: bytes, wanted: Wanted) -> None:
+    def _begin_late(self, utterance: bytes, wanted: ResponseRequest) -> None:
         if self._active is None:
             self._begin(utterance, wanted)
 
-    def _begin(self, utterance: bytes, wanted: Wanted) -> None:
+    def _begin(self, utterance: bytes, wanted: ResponseRequest) -> None:
         configuration = self._configuration
         settings = configuration.settings
         turn = Turn(
@@ -145,17 +147,19 @@ class SpokenResponses:
         self._log.note(
             self._events.seconds(),
             "answer",
-            number=0 if wanted.is_aside else self._count,
+            number=0 if wanted.is_out_of_band else self._count,
             said=said,
             own_instructions=bool(wanted.instructions),
         )
-        if not wanted.is_aside:
+        if not wanted.is_out_of_band:
             self._injected.reached(Moment.RESPONSE, self._count)
         self._later(self._behaviour.first_delta_seconds, Stage.AUDIO, parts)
 
-    def _faulty(self, parts: list[Part], turn: Turn, wanted: Wanted) -> list[Part]:
-        """What comes of the answer, and of which items it consists."""
-        if wanted.is_aside:
+    def _faulty(
+        self, parts: list[Part], turn: Turn, wanted: ResponseRequest
+    ) -> list[Part]:
+        """Return the parts of the answer after applying commentary and faults."""
+        if wanted.is_out_of_band:
             return parts
         self._count += 1
         if self._count in self._behaviour.commentary:
@@ -171,7 +175,7 @@ class SpokenResponses:
         return parts if fault is None else fault.parts(parts, turn.output_codec)
 
     def _later(self, seconds: float, stage: Stage, parts: Sequence[Part]) -> None:
-        """Go on with these, unless a fault keeps it from that."""
+        """Continue with these parts later, unless a fault prevents it."""
         wait = self._injected.wait(stage)
         if wait < math.inf:
             self._in_response(max(seconds, wait), self._speak_next, parts)
@@ -192,7 +196,7 @@ class SpokenResponses:
         if isinstance(part, Failure):
             self._end(part.status, part.code)
         elif isinstance(part, Stuck):
-            pass  # until it is cancelled
+            pass  # the response goes on until it is cancelled
         elif isinstance(part, ToolCall):
             self._call_tool(response, part)
             self._speak_next(rest)
@@ -211,8 +215,8 @@ class SpokenResponses:
     def _open_item(self, response: Response, body: dict[str, Any]) -> Item:
         item = Item(new_id("item"), {"status": "in_progress", **body})
         response.items.append(item)
-        if response.wanted.is_aside:
-            # It does not become a part of the conversation.
+        if response.request.is_out_of_band:
+            # The item does not become part of the conversation.
             self._events.emit(
                 "response.output_item.added",
                 response_id=response.id,
@@ -278,7 +282,7 @@ class SpokenResponses:
             elif wait < math.inf:
                 self._in_response(wait, self._speak_next, rest)
             return
-        if not response.output_bytes and not response.wanted.is_aside:
+        if not response.output_bytes and not response.request.is_out_of_band:
             self._log.note(self._events.seconds(), "audio", number=self._count)
             self._injected.reached(Moment.AUDIO, self._count)
         response.output_bytes += len(piece)
@@ -293,7 +297,7 @@ class SpokenResponses:
         )
 
     def _speak_on(self, *where: Any) -> None:
-        """With the next piece, unless a fault keeps it from that."""
+        """Continue with the next piece, unless a fault prevents it."""
         wait = self._injected.wait(Stage.WITHIN)
         if not wait:
             self._speak(*where)
@@ -322,7 +326,7 @@ class SpokenResponses:
             output_index=response.items.index(item),
             item=item.public(),
         )
-        if not response.wanted.is_aside:
+        if not response.request.is_out_of_band:
             self._events.emit(
                 "conversation.item.done", previous_item_id=None, item=item.public()
             )

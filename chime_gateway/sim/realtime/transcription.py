@@ -1,8 +1,8 @@
 """
 The transcribers of a simulated Realtime resource, and the fields that each accepts.
 
-A session names a deployment as its transcription model, so the kind of transcriber
-does not show in the name.  Only the resource knows it.
+A session names a deployment as its transcription model, so the name does not reveal
+the kind of transcriber.  Only the resource knows it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attrs import Factory, field, frozen
 
 from chime_gateway.sim.realtime.dialect import Refused, refuse_type
 
-#: As the service words it, in a handshake and in a transcription alike.
+#: The service's text, in a handshake and in a transcription.
 DEPLOYMENT_NOT_FOUND: Final = (
     "The API deployment for this resource does not exist. If you created the"
     " deployment within the last 5 minutes, please wait a moment and try again."
@@ -25,7 +25,7 @@ DEPLOYMENT_NOT_FOUND: Final = (
 
 _EVENTS: Final = "conversation.item.input_audio_transcription"
 COMPLETED: Final = f"{_EVENTS}.completed"
-#: What one of the service's own pages prints instead.
+#: The name that one page of the service's documentation uses instead.
 OTHER_COMPLETED: Final = "conversation.item.audio_transcription.completed"
 
 
@@ -34,11 +34,11 @@ class Transcriber:
     """
     One kind of transcriber.
 
-    @ivar takes: members of C{transcription}, besides C{model}.  What the
-        reference leaves open is not among them.
-    @ivar retires: from that day on its deployments do not exist.
-    @ivar has_tokens: its usage is counted in tokens, not in seconds.
-    @ivar has_whole_delta: its one delta is the whole transcript.
+    @ivar takes: the accepted members of C{transcription}, besides C{model}; only those
+        that the reference documents.
+    @ivar retires: the day from which its deployments no longer exist.
+    @ivar has_tokens: usage is counted in tokens, not in seconds.
+    @ivar has_whole_delta: a single delta has the whole transcript.
     """
 
     takes: frozenset[str]
@@ -56,7 +56,7 @@ TRANSCRIBERS: Final[Mapping[str, Transcriber]] = {
     "gpt-4o-transcribe": Transcriber(
         frozenset({"language", "prompt"}), date(2026, 10, 15), has_tokens=True
     ),
-    # The date of its second version; the first went on 2026-10-15.
+    # The date of its second version; the first was retired on 2026-10-15.
     "gpt-4o-mini-transcribe": Transcriber(
         frozenset({"language", "prompt"}), date(2027, 6, 15), has_tokens=True
     ),
@@ -68,22 +68,22 @@ TRANSCRIBERS: Final[Mapping[str, Transcriber]] = {
     "gpt-realtime-whisper": Transcriber(frozenset({"language", "delay"})),
 }
 
-#: A resource with a deployment of each, under its model's name.
+#: A resource with one deployment of each kind, named like the kind.
 ONE_OF_EACH: Final[Mapping[str, str]] = {kind: kind for kind in TRANSCRIBERS}
 
-#: This one is there without a deployment.
+#: The transcriber that works without a deployment.
 BUILT_IN: Final = "whisper-1"
 
 
 class Refusal(Enum):
     """
-    How the service shows that it does not transcribe, whatever was asked.
+    How the service refuses to transcribe.
 
     @cvar UPDATE: an C{error} on the update, of which nothing is applied.
     @cvar UPDATE_UNCORRELATED: the same without C{event_id} and C{param}.
     @cvar NOT_FOUND: each turn fails with C{DeploymentNotFound}.
     @cvar FAILED: each turn fails with C{server_error} and no code.
-    @cvar SILENCE: neither a transcript nor a failure, ever.
+    @cvar SILENCE: neither a transcript nor a failure is ever sent.
     """
 
     UPDATE = "update"
@@ -104,13 +104,12 @@ class Transcription:
     """
     The resource's transcription.
 
-    @ivar deployments: name of a deployment -> its kind, of L{TRANSCRIBERS}.  A
-        new resource has none; C{whisper-1} works there all the same.
-    @ivar today: the date by which transcribers are retired.  None, as it is
-        unless one asks for it: none ever is, so that what works today does not
-        begin to fail by the calendar.
-    @ivar refusal: refuse in this way; None: as the deployments and dates say.
-    @ivar completed_event: the name under which transcripts come.
+    @ivar deployments: deployment's name -> its kind, a key of L{TRANSCRIBERS}.  A new
+        resource has none; C{whisper-1} works there anyway.
+    @ivar today: the date that decides which transcribers are retired; None, the
+        default: none are, so that tests do not begin to fail at some date.
+    @ivar refusal: refuse in this way; None: only as the deployments and dates require.
+    @ivar completed_event: the name of the event with a transcript.
     """
 
     deployments: Mapping[str, str] = field(
@@ -122,7 +121,7 @@ class Transcription:
 
     def transcriber(self, name: Any) -> Transcriber | None:
         """
-        The transcriber that C{transcription.model} names; None: there is none.
+        Return the transcriber that C{transcription.model} names, if it exists.
         """
         kind = self.deployments.get(name, BUILT_IN if name == BUILT_IN else "")
         found = TRANSCRIBERS.get(kind)
@@ -136,9 +135,10 @@ class Transcription:
 
     def check(self, wanted: Mapping[str, Any], where: str) -> None:
         """
-        What the service says to a C{transcription} in an update.
+        Check the C{transcription} of an update.
 
-        A model that names no deployment passes: it shows at the first turn.
+        An unknown deployment is accepted here and fails at the first turn.
+
         @raise Refused: the update fails.
         """
         _check_types(wanted, where)
@@ -167,9 +167,9 @@ class Transcription:
         self, wanted: Mapping[str, Any], item_id: str, seconds: float, text: str = ""
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """
-        Kind and members of the events about one item of a caller's audio.
+        Yield type and members of the events for one item of the caller's audio.
 
-        @param text: what was understood; empty: nothing.
+        @param text: the recognized text; empty if there is none.
         """
         if self.refusal is Refusal.SILENCE:
             return
@@ -193,12 +193,12 @@ class Transcription:
 
 
 def words_of(seconds: float) -> str:
-    """What the simulator hears in so much of audio that has no words."""
+    """Return the transcript of audio without recognizable words."""
     return f"({seconds:.1f} s of speech)"
 
 
 def _pieces(text: str) -> list[str]:
-    """Words, each with the space before it."""
+    """Split into words, each with the space before it."""
     return re.findall(r"\s*\S+", text)
 
 

@@ -1,7 +1,7 @@
 """
-Voice activity detection by energy: good enough for clean speech, and predictable.
+Voice activity detection by energy: sufficient for clean speech, and predictable.
 
-Positions are milliseconds of audio received, never of time passed.
+Positions are in milliseconds of received audio, never of elapsed time.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from chime_gateway.audio import PTIME_MS, Codec
 from chime_gateway.codec.level import level_dbfs
 from chime_gateway.codec.registry import decode
 
-#: Speech is above this at a threshold of 0.5; 0 and 1 are 15 dB lower, higher.
+#: The level of speech at a threshold of 0.5; at 0 it is 15 dB lower, at 1 15 dB higher.
 _SPEECH_DBFS: Final = -42.0
 _DB_PER_THRESHOLD: Final = 30.0
 
-#: So much speech in a row is a start; a click is shorter.
+#: The minimum length of speech that counts as a start; a click is shorter.
 _START_MS: Final = 60
 
 
 @frozen
 class SpeechEdge:
-    """Speech began or ended; C{at_ms} is where its first or last sound lies."""
+    """Speech began or ended; C{at_ms} is the position of its first or last sound."""
 
     is_start: bool
     at_ms: int
 
 
 class EnergyVad:
-    """Feed audio in any length; get the edges it contains."""
+    """Finds the edges in audio that is fed in pieces of any length."""
 
     def __init__(self, codec: Codec, threshold: float, silence_ms: int) -> None:
         self._codec = codec
@@ -43,12 +43,12 @@ class EnergyVad:
         self.is_speech = False
 
     def begin_speech(self, least_ms: int) -> None:
-        """Somebody speaks, whatever is heard; not for less than C{least_ms}."""
+        """Assume speech for at least C{least_ms}, whatever the audio contains."""
         self.is_speech = True
         self._run_ms = -least_ms
 
     def end_speech(self) -> None:
-        """Nobody speaks any more; who goes on begins anew."""
+        """Assume silence; continued speech counts as a new start."""
         self.is_speech = False
         self._run_ms = 0
 

@@ -1,8 +1,8 @@
 """
-What the simulated agent answers.
+The simulated agent's answers.
 
-A voice gets what the caller said and returns the parts of an answer: speech, function
-calls, or a failure.
+A voice receives what the caller said and returns the parts of an answer: speech,
+function calls, or a failure.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from chime_gateway.sim.realtime.faults.errors import ServiceError
 @frozen
 class Speech:
     """
-    Sound in the session's output codec, and its words.
+    Audio in the session's output codec, with its transcript.
 
-    @ivar phase: C{commentary} or C{final_answer}; empty: the model has no phases.
+    @ivar phase: C{commentary} or C{final_answer}; empty for a model without phases.
     """
 
     audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
@@ -45,9 +45,9 @@ class ToolCall:
 @frozen
 class RemoteCall:
     """
-    A tool at a server of the service's (MCP), which calls it by itself.
+    A call of an MCP tool, which the service makes itself.
 
-    @ivar output: what the tool gives; None: it fails.
+    @ivar output: the tool's result; None: the call fails.
     """
 
     server: str
@@ -58,7 +58,7 @@ class RemoteCall:
 
 @frozen
 class Words:
-    """An answer that is written and not spoken."""
+    """A written answer."""
 
     text: str
 
@@ -68,7 +68,7 @@ class Failure:
     """
     The response ends with this status instead of C{completed}.
 
-    @ivar code: the reason; of C{failed} the error, or its name.
+    @ivar code: the reason; for C{failed} the error or its name.
     """
 
     status: str
@@ -77,7 +77,7 @@ class Failure:
 
 @frozen
 class Stuck:
-    """The response goes no further, and does not end."""
+    """The response makes no progress and does not end."""
 
 
 Part: TypeAlias = Speech | Words | ToolCall | RemoteCall | Failure | Stuck
@@ -86,11 +86,11 @@ Part: TypeAlias = Speech | Words | ToolCall | RemoteCall | Failure | Stuck
 @frozen
 class Line:
     """
-    One item of the conversation, as the model has it.
+    One item of the conversation, as the model sees it.
 
-    @ivar role: C{user}, C{assistant} or C{system}; C{call} and C{output} of a tool.
-    @ivar text: of speech, what there is of it.
-    @ivar call_id: of a tool.
+    @ivar role: C{user}, C{assistant} or C{system}; for tools C{call} or C{output}.
+    @ivar text: the text; of speech, the words that remain after truncation.
+    @ivar call_id: the id of a tool call.
     """
 
     role: str
@@ -101,14 +101,14 @@ class Line:
 @frozen
 class Turn:
     """
-    What the voice is asked to answer.
+    The input for one answer of the voice.
 
-    @ivar utterance: what the caller said since the last turn, as PCM in
-        C{codec}; empty for a response that nobody spoke before.
-    @ivar instructions: of C{response.create}, or else the session's: who has the
-        one does not see the other.
-    @ivar lines: the conversation, or as much of it as was asked for.
-    @ivar tools: as the session has them.
+    @ivar utterance: what the caller said since the last turn, in C{input_codec}; empty
+        for a response without a caller's turn.
+    @ivar instructions: those of C{response.create} if it has any, otherwise the
+        session's; never both.
+    @ivar lines: the conversation, or the requested part of it.
+    @ivar tools: the session's tools.
     """
 
     utterance: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
@@ -124,12 +124,12 @@ class Voice(Protocol):
 
 
 def chime(codec: Codec) -> bytes:
-    """Three rising tones: the greeting of voices that have no words."""
+    """Three rising tones: the greeting of voices without words."""
     return b"".join(tone(codec, hz, 0.25) for hz in (523.25, 659.25, 783.99))
 
 
 class Parrot:
-    """Says the caller's words back, byte for byte where the codecs agree."""
+    """Repeats the caller's words, byte for byte if the codecs are the same."""
 
     def answer(self, turn: Turn) -> Sequence[Part]:
         if not turn.utterance:
@@ -143,7 +143,7 @@ class Parrot:
 
 
 class Prompt:
-    """Plays one recording, whatever is said."""
+    """Always plays the same recording."""
 
     def __init__(self, path: str) -> None:
         self._samples, self._rate = read_wav(path)
@@ -160,16 +160,16 @@ _SCRIPT_KEYS: Final = frozenset(
 
 
 def shipped_script(path: str) -> str:
-    """A file, or by its name alone one that is shipped."""
+    """Return the path of a script; a bare name may be that of a shipped script."""
     shipped = resources.files("chime_gateway.sim") / "data" / f"{path}.json"
     return path if Path(path).exists() or not shipped.is_file() else str(shipped)
 
 
 class Script:
     """
-    Plays a file of answers, one a turn, the last one for ever.
+    Plays the answers of a file, one per turn; the last one repeats.
 
-    The file is a JSON list; each entry is one response or a list of parts:
+    The file is a JSON list; each entry is one part or a list of parts:
     C{{"tone": 440, "seconds": 2, "say": "words"}}, C{{"wav": "hello.wav"}},
     C{{"call": "get_weather", "arguments": {"city": "Rome"}}},
     C{{"fail": "rate_limit_exceeded"}}.
@@ -184,7 +184,7 @@ class Script:
 
     @classmethod
     def from_file(cls, path: str) -> Script:
-        """@raise ConfigError: it is not such a file."""
+        """@raise ConfigError: the file is not a valid script."""
         try:
             entries = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as exc:

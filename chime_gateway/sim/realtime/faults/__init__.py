@@ -1,1 +1,1 @@
-"""Faults of the simulated Realtime service that a test or an operator selects."""
+"""Faults of the simulated Realtime service that a test or an operator can select."""

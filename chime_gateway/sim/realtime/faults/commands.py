@@ -1,4 +1,4 @@
-"""The fault of valid commands that the service refuses or ignores."""
+"""The fault that the service refuses or ignores valid commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import frozen
 from chime_gateway.sim.realtime.faults.errors import ServiceError
 from chime_gateway.sim.realtime.faults.which import ALL, Which
 
-#: Instead of an error's name.
+#: In place of an error's name: the command is ignored.
 SILENCE: Final = "silence"
 
 
@@ -18,9 +18,9 @@ class CommandFault:
     """
     A command is not carried out.
 
-    @ivar command: type of the client's event.
-    @ivar error: the answer; None: there is none.
-    @ivar which: of the events of that type in a session.
+    @ivar command: the type of the client's event.
+    @ivar error: the error sent; None: the command is ignored.
+    @ivar which: the affected events of that type, counted per session.
     @ivar is_correlated: the error has the command's C{event_id}.
     """
 
@@ -33,8 +33,8 @@ class CommandFault:
     def read(cls, text: str) -> CommandFault:
         """
         @param text: C{COMMAND:ERROR[:uncorrelated][@WHICH]}, for example
-            C{response.create:rate_limit_exceeded@1-2}; C{silence} for no answer.
-        @raise ValueError: it is not.
+            C{response.create:rate_limit_exceeded@1-2}; C{silence}: send no error.
+        @raise ValueError: the text is invalid.
         """
         what, _, which = text.partition("@")
         command, *rest = what.split(":")

@@ -1,8 +1,8 @@
 """
-The service's errors by name: in C{error} and in C{response.done}.
+The service's errors by name, as sent in C{error} and in C{response.done}.
 
-The types and texts are those of the real service, as observed; where the reference
-has none, the code takes the place of both.
+The types and texts are those observed from the real service; where none are known,
+generic ones are used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _INVALID: Final = "invalid_request_error"
 @frozen
 class ServiceError:
     """
-    @ivar code: as it stands in JSON; a fault may make it something odd.
+    One error.
+
+    @ivar code: the code in JSON; a fault may use a value that is not a string.
     """
 
     type: str
@@ -32,8 +34,8 @@ class ServiceError:
     @classmethod
     def named(cls, text: str) -> ServiceError:
         """
-        @param text: a name of L{KNOWN}, a number, or any other code.  For a rate
-            limit the service's hint may follow: C{rate_limit_exceeded/1.2s}.
+        @param text: a name in L{KNOWN}, a number, or any other code.  A rate limit's
+            retry hint may follow: C{rate_limit_exceeded/1.2s}.
         """
         name, _, hint = text.partition("/")
         known = KNOWN.get(name)
@@ -45,11 +47,11 @@ class ServiceError:
         return known
 
     def in_response(self) -> dict[str, Any]:
-        """As C{status_details.error}."""
+        """Return the error in the form of C{status_details.error}."""
         return {"type": self.type, "code": self.code, "message": self.message}
 
     def refused(self, *, is_correlated: bool = True) -> Refused:
-        """As the answer to a command."""
+        """Return the error as the refusal of a command."""
         return Refused(
             self.code,
             self.message,
@@ -94,27 +96,27 @@ KNOWN: Final[Mapping[str, ServiceError]] = {
         " 'cedar', 'coral', 'echo', 'marin', 'sage', 'shimmer', and 'verse'.",
         "session.audio.output.voice",
     ),
-    # What a model without reasoning answers to C{reasoning}: without a param.
+    # The answer of a model without reasoning to C{reasoning}; it has no param.
     "invalid_value": ServiceError(_INVALID, "invalid_value", "Invalid value."),
 }
 
 
 @frozen
-class UnaskedError:
+class UnsolicitedError:
     """
-    An C{error} that answers nothing.
+    An C{error} event that does not answer a command.
 
-    @ivar after_seconds: from the start of the session.
+    @ivar after_seconds: when it is sent, from the start of the session.
     """
 
     error: ServiceError
     after_seconds: float
 
     @classmethod
-    def read(cls, text: str) -> UnaskedError:
+    def read(cls, text: str) -> UnsolicitedError:
         """
         @param text: C{ERROR:SECONDS}.
-        @raise ValueError: it is not.
+        @raise ValueError: the text is invalid.
         """
         name, _, seconds = text.rpartition(":")
         if not name or not 0.0 <= float(seconds) < math.inf:

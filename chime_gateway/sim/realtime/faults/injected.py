@@ -1,4 +1,4 @@
-"""The scheduled faults of one session: when they begin, what they delay."""
+"""Applies the scheduled faults of one session."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from chime_gateway.sim.realtime.faults.schedule import (
     Scheduled,
     Stage,
     Stall,
-    Unasked,
+    Unsolicited,
 )
 
 
 class Injected:
     """
-    @param end: does what ends or mutes the session.
+    The scheduled and the active faults.
+
+    @param end: applies a fault that ends or mutes the session.
     """
 
     def __init__(
@@ -48,11 +50,11 @@ class Injected:
         self._refusals: list[tuple[CommandFault, int]] = []
 
     def start(self) -> None:
-        """The session is open."""
+        """Begin the schedule: the session is open."""
         self.reached(Moment.TIME, 0)
 
     def reached(self, moment: Moment, number: int) -> None:
-        """Faults that waited for this begin, now or when they are to."""
+        """Begin the faults that wait for this moment, at once or after their delay."""
         due = [
             one
             for one in self._waiting
@@ -75,18 +77,18 @@ class Injected:
             self._responses.append((fault.fault, fault.times or -1))
         elif isinstance(fault, Refuse):
             self._refusals.append((fault.fault, fault.times or -1))
-        elif isinstance(fault, Unasked):
+        elif isinstance(fault, Unsolicited):
             self._events.refuse(fault.error.refused(), None)
         else:
             self._end(fault)
 
     def wait(self, stage: Stage) -> float:
-        """For so many seconds it goes no further there; infinite: never."""
+        """Return how many seconds the service stalls at a stage; may be infinite."""
         until = self._stalled.get(stage, -math.inf)
         return max(0.0, until - self._events.seconds())
 
     def response(self) -> ResponseFault | None:
-        """How the response that begins now ends; C{None}: as it should."""
+        """Return the fault of the response that begins now, if any."""
         if not self._responses:
             return None
         fault, left = self._responses[0]
@@ -97,7 +99,7 @@ class Injected:
         return fault
 
     def refusal(self, command: str) -> CommandFault | None:
-        """How this command is refused; C{None}: it is not."""
+        """Return the fault that refuses this command, if any."""
         for index, (fault, left) in enumerate(self._refusals):
             if fault.command == command:
                 if left == 1:

@@ -1,4 +1,4 @@
-"""Reads faults as an operator writes them:  C{NAME}, or C{NAME=VALUE}."""
+"""Reads faults from the command line: C{NAME}, or C{NAME=VALUE}."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import attrs
 from chime_gateway.errors import ConfigError
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.commands import CommandFault
-from chime_gateway.sim.realtime.faults.errors import UnaskedError
+from chime_gateway.sim.realtime.faults.errors import UnsolicitedError
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
 from chime_gateway.sim.realtime.faults.schedule import Chance, Scheduled
 from chime_gateway.sim.realtime.faults.webrtc import WebRtcFaults
 from chime_gateway.sim.realtime.faults.which import Which
 
-#: Those of which there may be several: name -> (member, how one is read).
+#: Faults that may be given several times: name -> (member, function that reads one).
 _SEVERAL: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "response": ("responses", ResponseFault.read),
     "refuse": ("refusals", CommandFault.read),
-    "error": ("errors", UnaskedError.read),
+    "error": ("errors", UnsolicitedError.read),
     "at": ("at", Scheduled.read),
 }
 
-#: Members that say to which something happens.
+#: Members that select which of a series are affected.
 _WHICH: Final = frozenset(
     {"commentary", "secret_expired", "sessions", "speech_after_create", "vad_first"}
 )
 
-#: Members of L{WebRtcFaults}, which are written like the others.
+#: Members of L{WebRtcFaults}, which are given like the others.
 _WEBRTC: Final = frozenset(one.name for one in attrs.fields(WebRtcFaults))
 
-#: Whole numbers.
+#: Members that are whole numbers.
 _COUNTS: Final = frozenset({"close_code", "dtls_seed", "sideband_refusals"})
 
 
@@ -46,9 +46,9 @@ def _number(text: str) -> float:
 
 def with_fault(behaviour: Behaviour, text: str) -> Behaviour:
     """
-    The same, and this fault.
+    Return the behaviour with one more fault.
 
-    @raise ConfigError: there is no such fault.
+    @raise ConfigError: the fault is unknown or its value is invalid.
     """
     name, _, value = text.partition("=")
     single = {
@@ -74,8 +74,8 @@ def with_fault(behaviour: Behaviour, text: str) -> Behaviour:
             if name in _COUNTS:
                 found = int(found)
     except ValueError as exc:
-        is_told = name in {*_SEVERAL, *_WHICH, "chance"}
-        why = exc if is_told else "expected a number"
+        has_text = name in {*_SEVERAL, *_WHICH, "chance"}
+        why = exc if has_text else "expected a number"
         raise ConfigError(f"--fault {text}: {why}") from exc
     if member in _WEBRTC:
         member, found = "webrtc", attrs.evolve(behaviour.webrtc, **{member: found})

@@ -1,4 +1,4 @@
-"""The faults of responses: a wrong end, or no audio."""
+"""The faults of responses: another end, or no audio."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from chime_gateway.sim.realtime.faults.errors import ServiceError
 from chime_gateway.sim.realtime.faults.which import ALL, Which
 from chime_gateway.sim.realtime.voices import Failure, Part, Speech, Stuck, Words
 
-#: Not a status of the service's: the response never ends by itself.
+#: Not a status of the service: the response ends only if it is cancelled.
 STUCK: Final = "stuck"
 
 STATUSES: Final = ("completed", "failed", "incomplete", "cancelled", STUCK)
 
-#: Instead of a reason: the response is completed, with words and no sound.
+#: In place of a reason: the response is completed with text and no audio.
 TEXT_ONLY: Final = "text"
 
 
 @frozen
 class ResponseFault:
     """
-    How the service answers instead.
+    The faulty end of a response.
 
-    @ivar status: of C{response.done}; L{STUCK}: there is none, unless it is cancelled.
-    @ivar why: the reason, of C{failed} the error's name; for C{completed} empty or
-        L{TEXT_ONLY}.
-    @ivar after_ms: of audio; 0: there is none, and no item either.
-    @ivar which: of the responses of a session that are part of its conversation;
-        1 is the greeting where the agent speaks first.
+    @ivar status: the status in C{response.done}; L{STUCK}: none unless it is cancelled.
+    @ivar why: the reason; for C{failed} the error or its name; for C{completed} empty
+        or L{TEXT_ONLY}.
+    @ivar after_ms: the audio before the end; 0: no audio and no item.
+    @ivar which: the affected responses, counted per session without out-of-band
+        responses; 1 is the greeting if the agent speaks first.
     """
 
     status: str
@@ -62,9 +62,9 @@ class ResponseFault:
         """
         @param text: C{STATUS[:WHY[:AFTER_MS]][@WHICH]}, for example
             C{failed:rate_limit_exceeded/1.2s@1-2}, C{incomplete:max_output_tokens:500},
-            C{cancelled:turn_detected}, C{completed} (nothing at all) or
+            C{cancelled:turn_detected}, C{completed} (an empty response) or
             C{completed:text@1}.
-        @raise ValueError: it is not.
+        @raise ValueError: the text is invalid.
         """
         what, _, which = text.partition("@")
         status, *rest = what.split(":")
@@ -72,7 +72,7 @@ class ResponseFault:
             raise ValueError(f"{text!r}: expected STATUS[:WHY[:AFTER_MS]][@WHICH]")
         why = rest[0] if rest else ""
         if status == "completed" and why not in ("", TEXT_ONLY):
-            raise ValueError(f"{text!r}: completed, completed:text")
+            raise ValueError(f"{text!r}: expected completed or completed:text")
         after_ms = int(rest[1]) if len(rest) == 2 else 0
         return cls(status, why or _WHY[status], after_ms, Which.read(which))
 

@@ -2,7 +2,7 @@
 The schedule of a session's faults: which fault begins when.
 
 A fault begins at a given time, at the end of a caller's turn, at a point of a
-response, or by chance, drawn from a seed.
+response, or at random, drawn from a seed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from chime_gateway.sim.realtime.faults.which import ALL, Which
 
 class Moment(Enum):
     """
-    What a fault waits for.
+    The event at which a fault begins.
 
-    @cvar TIME: so many seconds since the session was opened.
+    @cvar TIME: a time since the session was opened.
     @cvar TURN: the end of the caller's Nth turn, before it is answered.
     @cvar RESPONSE: C{response.created} of the Nth response.
     @cvar AUDIO: the first audio of the Nth response.
@@ -40,10 +40,13 @@ class Moment(Enum):
 
 class Stage(Enum):
     """
-    Where the service comes to a stop, its voice activity not included.
+    The stage of a response at which the service stalls; VAD continues.
 
-    @cvar DONE: all of a sentence was said, and nothing of what follows it, be it a tool
-        or the response's end.
+    @cvar CREATED: before C{response.created}.
+    @cvar AUDIO: before the first audio.
+    @cvar WITHIN: between two audio deltas.
+    @cvar DONE: after the speech, before what follows it: a tool call or the response's
+        end.
     """
 
     CREATED = "created"
@@ -55,8 +58,10 @@ class Stage(Enum):
 @frozen
 class When:
     """
-    @ivar number: which turn or response, counted from 1.
-    @ivar after_seconds: of that, or of the session's start.
+    When a fault begins.
+
+    @ivar number: the number of the turn or response, counted from 1.
+    @ivar after_seconds: the delay after that, or after the session's start.
     """
 
     moment: Moment
@@ -67,7 +72,7 @@ class When:
     def read(cls, text: str) -> When:
         """
         @param text: C{8} or C{8s}, C{turn2}, C{response3}, C{audio1+0.5}.
-        @raise ValueError: it is not.
+        @raise ValueError: the text is invalid.
         """
         match = _WHEN.match(text)
         if match is None:
@@ -91,35 +96,37 @@ class Drop:
 
 @frozen
 class Reset:
-    """TCP RST."""
+    """The connection is reset (TCP RST)."""
 
 
 @frozen
 class Close:
-    """A closing handshake of the service's with this code."""
+    """The service begins a closing handshake with this code."""
 
     code: int
 
 
 @frozen
 class Freeze:
-    """TCP stays open; nothing is read, nothing is sent, no ping is answered."""
+    """The connection stays open without reading or writing, even of pings."""
 
 
 @frozen
 class Mute:
-    """Nothing is said any more; pings are answered."""
+    """No more events are sent; pings are answered."""
 
 
 @frozen
 class Expire:
-    """C{session_expired}, then a close with 1001."""
+    """The error C{session_expired} is followed by a close with 1001."""
 
 
 @frozen
 class Stall:
     """
-    @ivar seconds: after which it goes on; infinite: never.
+    The service stalls at a stage.
+
+    @ivar seconds: how long; may be infinite.
     """
 
     stage: Stage
@@ -129,9 +136,9 @@ class Stall:
 @frozen
 class Respond:
     """
-    Responses end otherwise.
+    Responses have a fault.
 
-    @ivar times: so many; 0: all from then on.
+    @ivar times: the number of affected responses; 0: all from then on.
     """
 
     fault: ResponseFault
@@ -140,21 +147,34 @@ class Respond:
 
 @frozen
 class Refuse:
-    """Commands are refused: so many C{times}; 0: all from then on."""
+    """
+    Commands are refused.
+
+    @ivar times: the number of refused commands; 0: all from then on.
+    """
 
     fault: CommandFault
     times: int = 0
 
 
 @frozen
-class Unasked:
-    """An C{error} that answers nothing."""
+class Unsolicited:
+    """An C{error} event is sent that does not answer a command."""
 
     error: ServiceError
 
 
 Fault = (
-    Drop | Reset | Close | Freeze | Mute | Expire | Stall | Respond | Refuse | Unasked
+    Drop
+    | Reset
+    | Close
+    | Freeze
+    | Mute
+    | Expire
+    | Stall
+    | Respond
+    | Refuse
+    | Unsolicited
 )
 
 _PLAIN: Final[dict[str, Fault]] = {
@@ -172,7 +192,7 @@ def fault_named(text: str) -> Fault:
         C{stall:created|audio|within|done[:SECONDS]}, C{error:ERROR},
         C{respond:STATUS[:WHY[:AFTER_MS]][*TIMES]} or
         C{refuse:COMMAND:ERROR[:uncorrelated][*TIMES]}.
-    @raise ValueError: it is none of these.
+    @raise ValueError: there is no such fault.
     """
     kind, _, rest = text.partition(":")
     if kind in _PLAIN and not rest:
@@ -183,7 +203,7 @@ def fault_named(text: str) -> Fault:
         stage, _, seconds = rest.partition(":")
         return Stall(Stage(stage), float(seconds) if seconds else math.inf)
     if kind == "error" and rest:
-        return Unasked(ServiceError.named(rest))
+        return Unsolicited(ServiceError.named(rest))
     if kind in ("respond", "refuse"):
         what, has_times, count = rest.partition("*")
         times = int(count) if has_times else 0
@@ -196,8 +216,10 @@ def fault_named(text: str) -> Fault:
 @frozen
 class Scheduled:
     """
-    @ivar sessions: of a server, in which it happens; counted from 1.
-    @ivar name: of the fault, as it was written.
+    A fault with the time at which it begins.
+
+    @ivar sessions: the affected sessions of a server, counted from 1.
+    @ivar name: the fault as it was written.
     """
 
     when: When
@@ -210,7 +232,7 @@ class Scheduled:
         """
         @param text: C{[SESSIONS/]WHEN:FAULT}, for example C{8s:drop},
             C{1-20/turn2:close:1001} or C{audio1+0.5:stall:within:4}.
-        @raise ValueError: it is not.
+        @raise ValueError: the text is invalid.
         """
         where, _, name = text.partition(":")
         sessions, has_sessions, when = where.rpartition("/")
@@ -222,7 +244,7 @@ class Scheduled:
         )
 
 
-#: What chance draws from: each kind of trouble there is, once.
+#: The faults that L{Chance} draws from: each kind of fault once.
 CATALOGUE: Final = (
     *("drop", "reset", "freeze", "mute", "expire"),
     *("close:1000", "close:1001", "close:1011", "close:4000"),
@@ -239,16 +261,16 @@ CATALOGUE: Final = (
     *("error:server_error", "error:rate_limit_exceeded"),
 )
 
-#: Moments that chance chooses; times are between these.
+#: The range of the times that L{Chance} draws, in seconds.
 _EARLIEST, _LATEST = 2.0, 12.0
 
 
 @frozen
 class Chance:
     """
-    Each session has a fault, or none, that its number and a seed say.
+    Draws the fault of each session, if any, from its number and a seed.
 
-    @ivar share: of sessions that have one.
+    @ivar share: the share of sessions that have a fault.
     """
 
     seed: int
@@ -272,10 +294,10 @@ class Chance:
     def read(cls, text: str) -> Chance:
         """
         @param text: C{SEED[:SHARE]}.
-        @raise ValueError: it is not.
+        @raise ValueError: the text is invalid.
         """
         seed, _, share = text.partition(":")
         found = cls(int(seed), float(share or 0.7))
         if not 0.0 <= found.share <= 1.0:
-            raise ValueError(f"{text!r}: a share is between 0 and 1")
+            raise ValueError(f"{text!r}: the share must be between 0 and 1")
         return found

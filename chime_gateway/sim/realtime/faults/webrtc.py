@@ -1,4 +1,4 @@
-"""The faults of a call over WebRTC, and how strict the service is there."""
+"""The faults of calls over WebRTC, and how strict the service is there."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from chime_gateway.sim.realtime.faults.which import NONE, Which
 @frozen(kw_only=True)
 class WebRtcFaults:
     """
-    @ivar udp_blocked: nothing that comes over UDP is heard, nothing is answered.
-    @ivar no_tcp: the answer has no candidate of TCP.
-    @ivar dtls_loss: so many percent of the datagrams with DTLS are lost, each way.
-    @ivar dtls_seed: says which.
-    @ivar wrong_fingerprint: the answer names another certificate.
-    @ivar no_srtp: the DTLS client knows nothing of SRTP.
-    @ivar no_sideband: the call has none; 404.
-    @ivar sideband_refusals: so many attempts at it are too early; 404.
-    @ivar close_notify: so many seconds after the media is connected the service
-        closes DTLS.
-    @ivar silence: so many seconds after it RTP stops.
-    @ivar consent_lost: so many seconds after it no check is answered any more.
-    @ivar no_location: the answer does not say which call it is.
-    @ivar secret_expired: which offers are refused, as if their secrets had expired.
-    @ivar lenient_consent: checks without C{USE-CANDIDATE} are answered for ever.
-    @ivar rtp_pauses: there is no RTP between answers.
-    @ivar rtpmap: the answer says what its static payload types are; the service was
-        seen to leave that out.
-    @ivar minted_transcription: a secret may be asked for with a transcription.
+    The faults of one call.
+
+    @ivar udp_blocked: everything received over UDP is ignored.
+    @ivar no_tcp: the answer has no TCP candidate.
+    @ivar dtls_loss: the percentage of DTLS datagrams that are lost in each direction.
+    @ivar dtls_seed: selects which datagrams are lost.
+    @ivar wrong_fingerprint: the answer has the fingerprint of another certificate.
+    @ivar no_srtp: the DTLS client does not offer SRTP.
+    @ivar no_sideband: every sideband is refused with 404.
+    @ivar sideband_refusals: the number of sideband attempts that are refused with 404.
+    @ivar close_notify: when the service closes DTLS, in seconds after the media
+        connected.
+    @ivar silence: when RTP stops, in seconds after the media connected.
+    @ivar consent_lost: when checks are no longer answered, in seconds after the media
+        connected.
+    @ivar no_location: the response to the offer has no C{Location}.
+    @ivar secret_expired: the offers that are refused as if their secrets had expired.
+    @ivar lenient_consent: checks without C{USE-CANDIDATE} are always answered.
+    @ivar rtp_pauses: no RTP is sent between answers.
+    @ivar rtpmap: the answer has C{a=rtpmap} for its static payload types; the real
+        service was observed to omit it.
+    @ivar minted_transcription: a secret may be minted with a transcription.
     """
 
     udp_blocked: bool = False

@@ -1,4 +1,4 @@
-"""Selects which of a series a fault affects."""
+"""Selects which members of a series a fault affects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Which:
     """
     A range of numbers, counted from 1.
 
-    @ivar last: it belongs to them; None: there is no end.
+    @ivar last: the last number of the range; None: the range has no end.
     """
 
     first: int = 1
@@ -27,14 +27,14 @@ class Which:
     @classmethod
     def read(cls, text: str) -> Which:
         """
-        @param text: C{3}, C{1-3}, C{2-}, or nothing for all.
-        @raise ValueError: it is none of these.
+        @param text: C{3}, C{1-3} or C{2-}; empty for all.
+        @raise ValueError: the text is invalid.
         """
         if not text:
             return ALL
         match = _TEXT.match(text)
         if match is None:
-            raise ValueError(f"{text!r}: expected a number, as 2, 1-3 or 2-")
+            raise ValueError(f"{text!r}: expected a number or range such as 2, 1-3, 2-")
         first, has_range, last = match.groups()
         if not has_range:
             last = first

@@ -1,1 +1,1 @@
-"""The simulated model of a Realtime session."""
+"""Simulates the model of a Realtime session."""

@@ -1,10 +1,9 @@
 """
 A voice that answers only from what its session was given.
 
-It keeps nothing from one answer to the next: all that it has is in the items of its
-conversation, spoken or written, and in its instructions.  So a test that asks it
-learns what a session was given.  docs/reference/simulator.md lists what it
-understands.
+It keeps no state between answers: everything it knows is in the conversation's items,
+spoken or written, and in the instructions.  So its answers show a test what the
+session was given.  docs/reference/simulator.md lists what it understands.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ PARDON: Final = "Pardon?"
 NOTHING_ELSE: Final = "Is there anything else?"
 LISTENING: Final = "I am listening."
 
-#: Between two sentences, and less than what ends a turn.
+#: The pause between two sentences; shorter than the silence that ends a turn.
 _PAUSE_SECONDS: Final = 0.1
 
-#: A sentence of more has its end cut: it is a tool's output.
+#: Longer sentences, such as a tool's output, are cut.
 _MOST_CHARACTERS: Final = 120
 
 _FACT: Final = re.compile(
@@ -52,7 +51,7 @@ _CALL: Final = re.compile(r"call ([a-z_][a-z0-9_]*)(?: with (\{.*\}))?", re.IGNO
 _SAY: Final = re.compile(r"say (.+)", re.IGNORECASE)
 _SENTENCE_ENDS: Final = re.compile(r"(?<=[.?!])\s+")
 
-#: Instructions that say so keep it from greeting.
+#: Instructions that match this suppress the greeting.
 _GOES_ON: Final = re.compile(
     r"(?:not|never|without) (?:to )?greet|(?:conversation|call)\b[^.]{0,60}\b(?:goes on"
     r"|continu|resum|so far|under way|in progress|already|earlier)"
@@ -69,7 +68,7 @@ _ENDING: Final = re.compile(
 
 
 class Answering:
-    """The voice; any number of sessions may share it."""
+    """The voice; sessions may share it."""
 
     def answer(self, turn: Turn) -> Sequence[Part]:
         return _Answer(turn).parts()
@@ -173,7 +172,7 @@ class _Answer:
         return f"{whose.capitalize()} {key} is {found}."
 
     def _called(self, name: str, arguments: str, index: int) -> str | Part:
-        """What its result is, or that it has to be called, or is waited for."""
+        """Report a tool's result, call the tool, or say that its result is awaited."""
         after = self.turn.lines[index + 1 :]
         calls = [x for x in after if x.role == "call" and x.text.startswith(name)]
         ids = {x.call_id for x in calls} | {name}
@@ -190,7 +189,7 @@ class _Answer:
 
 
 def in_words(codec: Codec, sentences: Sequence[str]) -> Speech:
-    """Them as sound and as words."""
+    """Speak the sentences."""
     pause = codec.silence(codec.sample_bytes * round(codec.clock_rate * _PAUSE_SECONDS))
     audio = pause.join(spoken(codec, one) for one in sentences)
     return Speech(audio, " ".join(sentences))
@@ -198,9 +197,9 @@ def in_words(codec: Codec, sentences: Sequence[str]) -> Speech:
 
 def _pending(lines: Sequence[Line]) -> tuple[list[int], int]:
     """
-    What the caller said last, and had no answer to before.
+    Find what the caller said last and what was not answered yet.
 
-    @return: the places of these lines, and the last of them; -1: there is none.
+    @return: the indices of these lines, and the last of them; -1 if there is none.
     """
     users = [n for n, line in enumerate(lines) if line.role == "user"]
     agents = [n for n, line in enumerate(lines) if line.role == "assistant"]
@@ -211,7 +210,7 @@ def _pending(lines: Sequence[Line]) -> tuple[list[int], int]:
 
 
 def _server_of(name: str, tools: Sequence[Any]) -> str | None:
-    """The label of the server that has it; None: it is a function of the client's."""
+    """Return the label of a tool's MCP server; None for a function of the client."""
     for tool in tools:
         if tool.get("type") == "mcp" and name in (tool.get("allowed_tools") or ()):
             return str(tool.get("server_label"))

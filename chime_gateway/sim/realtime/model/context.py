@@ -1,7 +1,7 @@
 """
-The context of a model: the items of its conversation, as lines of text.
+The context of the model: the items of the conversation as lines of text.
 
-Spoken items hold only what is left of their audio after truncation.
+Of a spoken item, only the audio that remains after truncation counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chime_gateway.sim.speech import heard, words
 
 @frozen
 class Sound:
-    """Speech within an item, and what it is in."""
+    """The audio of an item, and its codec."""
 
     audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
     codec: Codec
@@ -28,13 +28,15 @@ _TEXTS: Final = frozenset({"input_text", "output_text", "text"})
 
 
 def words_in(sound: Sound) -> str:
-    """Empty: nothing that can be understood."""
+    """Return the recognized words; empty if there are none."""
     return words(heard(sound.codec, sound.audio))
 
 
 def lines_of(items: Iterable[tuple[Mapping[str, Any], Sound]]) -> tuple[Line, ...]:
     """
-    @param items: each as the service has it, and its sound; the oldest first.
+    Convert items to lines.
+
+    @param items: each item's body and audio, the oldest first.
     """
     return tuple(line for body, sound in items for line in _lines(body, sound))
 

@@ -1,8 +1,8 @@
 """
-Tool calls that the service makes itself, at MCP servers.
+Tool calls that the service itself makes to MCP servers.
 
-The response may end before such a call or after it; in neither case does the service
-continue by itself.
+The response may end before or after such a call; in neither case does the service
+create another response.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from chime_gateway.sim.realtime.voices import RemoteCall
 
 class RemoteCalls:
     """
-    @param seconds: from the end of its response to the end of a call; negative: a
-        call is over before its response.
+    The calls of one session.
+
+    @param seconds: the time from the end of a response to the end of its calls;
+        negative: calls end before their response.
     """
 
     def __init__(self, events: ServerEvents, seconds: float) -> None:
@@ -53,7 +55,7 @@ class RemoteCalls:
             self._waiting.append((call, item, response))
 
     def ended(self, response: Response) -> None:
-        """The response is over; its calls go on."""
+        """A response has ended; its calls continue."""
         mine = [one for one in self._waiting if one[2] is response]
         for one in mine:
             self._waiting.remove(one)

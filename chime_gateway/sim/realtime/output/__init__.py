@@ -1,1 +1,1 @@
-"""The output of a simulated session's speech: into events, or into RTP."""
+"""Sends a simulated session's speech, in events or over RTP."""

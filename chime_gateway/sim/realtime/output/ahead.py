@@ -1,7 +1,7 @@
 """
-Sends speech as events as soon as it is generated, faster than it is heard.
+Sends speech in events as soon as it is generated, faster than it is heard.
 
-Only the client's truncations tell the service how far it was heard.
+Only the client's truncations tell the service how much was heard.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from chime_gateway.sim.realtime.responses import Response
 
 
 class Output(Protocol):
-    """What takes the speech of a session."""
+    """Sends the speech of a session."""
 
     def write(self, response: Response, item: Item, piece: bytes) -> None:
-        """So much more of an item was generated."""
+        """Add generated audio of an item."""
 
     def done(self, response: Response) -> None:
-        """No more of it comes."""
+        """The response has no more audio."""
 
     def interrupt(self) -> None:
-        """The caller speaks: what was not heard yet is not to be heard."""
+        """The caller speaks: drop the audio that was not sent yet."""
 
     def bytes_to_hear(self, response: Response) -> int:
-        """Of a response that is done, what the caller has yet to hear."""
+        """Return how much of a finished response the caller has not heard yet."""
 
 
 class AheadOutput:
@@ -47,10 +47,10 @@ class AheadOutput:
         )
 
     def done(self, response: Response) -> None:
-        """All of it was sent."""
+        """Do nothing: everything was sent."""
 
     def interrupt(self) -> None:
-        """What was sent cannot be taken back."""
+        """Do nothing: sent events cannot be recalled."""
 
     def bytes_to_hear(self, response: Response) -> int:
         return response.output_bytes

@@ -1,8 +1,8 @@
 """
-The output audio buffer: speech waits there until it is time to send it.
+The output audio buffer, where speech waits until it is due.
 
 The service knows what it has sent, but not what was heard.  The sender takes one
-frame at each beat.
+frame every 20 ms.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Spoken:
     """
     One item in the buffer.
 
-    @ivar waiting: generated, and not sent.
+    @ivar waiting: audio that is generated but not sent.
     """
 
     item: Item
@@ -36,10 +36,10 @@ class _Spoken:
 @define(eq=False)
 class _Playing:
     """
-    What the buffer has of one response.
+    The buffered audio of one response.
 
-    @ivar is_done: nothing more comes.
-    @ivar is_started: a frame of it was sent.
+    @ivar is_done: the response has no more audio.
+    @ivar is_started: a frame of the response was sent.
     """
 
     response: Response
@@ -51,7 +51,7 @@ class _Playing:
         return sum(len(spoken.waiting) for spoken in self.items)
 
     def take(self, size: int) -> list[tuple[_Spoken, bytes]]:
-        """The next bytes, and whose they are; fewer, or none, at its end."""
+        """Return the next bytes with their items; fewer, or none, at the end."""
         if not self.is_done and self.waiting_bytes() < size:
             return []
         taken = []
@@ -100,7 +100,7 @@ class PacedOutput:
             playing.is_done = True
 
     def interrupt(self) -> None:
-        """Stop, and cut the items off where they were sent to."""
+        """Stop, and truncate the items to what was sent."""
         playing, self._playing = list(self._playing), deque()
         for one in playing:
             if not one.is_done:
@@ -113,7 +113,7 @@ class PacedOutput:
                     self._cut(one.response, spoken)
 
     def _cut(self, response: Response, spoken: _Spoken) -> None:
-        if not response.wanted.is_aside:
+        if not response.request.is_out_of_band:
             end_ms = self._codec.duration_ms(spoken.sent_bytes)
             self._conversation.cut(spoken.item, 0, end_ms)
 
@@ -127,13 +127,13 @@ class PacedOutput:
     # -- commands -----------------------------------------------------------------
 
     def clear(self, message: Mapping[str, Any]) -> None:
-        """C{output_audio_buffer.clear}."""
+        """Handle C{output_audio_buffer.clear}."""
         self.interrupt()
 
-    # -- towards the line ----------------------------------------------------------
+    # -- to the caller -------------------------------------------------------------
 
     def next_frame(self) -> bytes:
-        """What is to be sent in this beat; empty: nothing is to be said."""
+        """Return the frame that is due; empty if there is no speech."""
         size = self._codec.frame_bytes
         while self._playing:
             playing = self._playing[0]
@@ -141,7 +141,7 @@ class PacedOutput:
             if taken:
                 return self._sent(playing, taken)
             if not playing.is_done:
-                return b""  # the model is slower than time
+                return b""  # the model generates slower than real time
             self._playing.popleft()
             if playing.is_started:
                 self._events.emit(

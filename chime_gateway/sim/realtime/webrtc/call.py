@@ -1,8 +1,8 @@
 """
-One call over WebRTC: its session, its media, and the listeners to its events.
+One call over WebRTC: its session, its media, and its sidebands.
 
-The media starts in the order ICE, DTLS, RTP, and ends with the first of them that
-ends.  Sidebands come and go; the call stays.
+The media starts in the order ICE, DTLS, RTP, and ends as soon as one of them ends.
+Sidebands may connect and disconnect during the call.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from chime_gateway.sim.realtime.webrtc.rtp import RtpReceiver, RtpSender
 from chime_gateway.sim.realtime.webrtc.sdp import Offer, format_answer
 from chime_gateway.sim.realtime.webrtc.stun import BindingRequest
 
-#: A call whose media is not connected by then is ended.
+#: The time after which a call without connected media ends.
 CONNECT_SECONDS: Final = 30.0
 
-#: Packets from one sender report to the next: five seconds.
+#: The number of packets between sender reports; equals five seconds.
 REPORT_BEATS: Final = 250
 
-#: As ICE counts them (RFC 8445 section 5.1.2.1): hosts, UDP before TCP.
+#: The priorities of host candidates (RFC 8445 section 5.1.2.1), UDP before TCP.
 _UDP_PRIORITY, _TCP_PRIORITY = 2130706431, 1671430143
 
 
 class Sideband(Protocol):
-    """A WebSocket that has the events of a call."""
+    """A WebSocket with the events of a call."""
 
     def send_event(self, event: Mapping[str, Any]) -> None: ...
 
@@ -48,11 +48,13 @@ class Sideband(Protocol):
 
 class WebRtcCall:
     """
-    @ivar id: as C{Location} has it.
-    @ivar session: set before anything happens.
-    @ivar refused: attempts at a sideband that came too early.
-    @ivar ended: why it is over; empty: it is not.
-    @ivar is_connected: audio can go both ways.
+    One call.
+
+    @ivar id: the call's id, as in C{Location}.
+    @ivar session: set directly after construction.
+    @ivar refused: the number of refused sideband attempts.
+    @ivar ended: why the call is over; empty while it is in progress.
+    @ivar is_connected: the media is connected.
     """
 
     session: SimulatedSession
@@ -69,7 +71,7 @@ class WebRtcCall:
         forget: Callable[[WebRtcCall], None],
     ) -> None:
         self.id = new_id("rtc", 24)
-        # A user fragment may have these (RFC 8839 section 5.4).
+        # A user fragment may contain / and + (RFC 8839 section 5.4).
         self.ufrag = f"{secrets.token_hex(4)}/+"
         self.faults = faults
         self.udp_is_blocked = faults.udp_blocked
@@ -101,7 +103,7 @@ class WebRtcCall:
         self._later(CONNECT_SECONDS, self._look_for_media)
 
     def answer(self) -> bytes:
-        """The session description."""
+        """Return the SDP answer."""
         udp, tcp = self._ports.numbers
         candidates = [f"1 1 udp {_UDP_PRIORITY} {HOST} {udp} typ host"]
         if not self.faults.no_tcp:
@@ -121,10 +123,10 @@ class WebRtcCall:
             has_rtpmap=self.faults.rtpmap,
         )
 
-    # -- its events ----------------------------------------------------------------
+    # -- events --------------------------------------------------------------------
 
     def is_open_to_sidebands(self) -> bool:
-        """Whoever comes too early is to come again."""
+        """Return whether a sideband is accepted now; faults may refuse it."""
         if self.faults.no_sideband or self.refused < self.faults.sideband_refusals:
             self.refused += 1
             return False
@@ -132,7 +134,7 @@ class WebRtcCall:
 
     def attach(self, sideband: Sideband) -> None:
         if self._has_started:
-            # The others have heard it.
+            # Only the new sideband gets session.created; the others have it already.
             others, self._sidebands = self._sidebands, [sideband]
             self.session.greet()
             self._sidebands = [*others, sideband]
@@ -150,11 +152,12 @@ class WebRtcCall:
             sideband.send_event(event)
 
     def session_closed(self, code: int, reason: str) -> None:
-        """The service ends its session; 0 and 1006 break the sideband only."""
+        """The session was closed; codes 0 and 1006 break only the sidebands."""
         if code in (0, 1006):
             self._close_sidebands(code, reason)
         else:
-            self.end(f"the service closed it: {code} {reason}".rstrip(), code, reason)
+            why = f"the service closed the session: {code} {reason}".rstrip()
+            self.end(why, code, reason)
 
     def freeze(self) -> None:
         for sideband in list(self._sidebands):
@@ -165,7 +168,7 @@ class WebRtcCall:
         for sideband in sidebands:
             sideband.end(code, reason)
 
-    # -- its media, from ICE to RTP ---------------------------------------------------
+    # -- media, from ICE to RTP -------------------------------------------------------
 
     def checked(
         self, request: BindingRequest, path: Path, address: tuple[str, int]
@@ -230,7 +233,7 @@ class WebRtcCall:
                 self.session.hear(audio)
 
     def _beat(self) -> None:
-        """20 ms have passed."""
+        """Send the packet of these 20 ms."""
         assert self._sender is not None and self.session.speech is not None
         frame = self.session.speech.next_frame()
         is_quiet = not frame and self.faults.rtp_pauses
@@ -251,7 +254,7 @@ class WebRtcCall:
         self._ice.is_deaf = True
         self._note("deaf")
 
-    # -- its end ---------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------
 
     def _look_for_media(self) -> None:
         if not self.is_connected:
@@ -265,7 +268,7 @@ class WebRtcCall:
             self._later(max(0.1, CONSENT_SECONDS - since), self._look_for_consent)
 
     def end(self, why: str, code: int = 1000, reason: str = "") -> None:
-        """It is over, for its media and its sidebands."""
+        """End the call: its media and its sidebands."""
         if self.ended:
             return
         self.ended = why

@@ -1,4 +1,4 @@
-"""Ephemeral keys: minted with the settings of a session, valid for a limited time."""
+"""Ephemeral keys: minted with a session's settings, and valid for a limited time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ MIN_SECONDS, MAX_SECONDS = 10, 7200
 @frozen
 class ClientSecret:
     """
+    One ephemeral key.
+
     @ivar expires_at: Unix seconds.
-    @ivar session: as it was asked for.
+    @ivar session: the requested settings of the session.
     """
 
     value: str
@@ -30,7 +32,9 @@ class ClientSecret:
 
 class ClientSecrets:
     """
-    @ivar minted: how many there ever were.
+    The valid ephemeral keys.
+
+    @ivar minted: the number of keys minted so far.
     """
 
     def __init__(self, wall_time: Callable[[], float]) -> None:
@@ -40,8 +44,9 @@ class ClientSecrets:
 
     def mint(self, document: Mapping[str, Any]) -> ClientSecret:
         """
-        @param document: with C{session}, which was checked, and C{expires_after}.
-        @raise Refused: it asks for something else.
+        @param document: the request: C{session}, which was checked, and
+            C{expires_after}.
+        @raise Refused: the request is invalid.
         """
         refuse_unknown(document, frozenset({"session", "expires_after"}), "body")
         now = self._wall_time()
@@ -56,7 +61,7 @@ class ClientSecrets:
         return secret
 
     def find(self, value: str) -> ClientSecret | None:
-        """C{None}: there is none, or no longer."""
+        """Return a valid key; C{None} if it is unknown or has expired."""
         secret = self._secrets.get(value)
         if secret is None or secret.expires_at <= self._wall_time():
             return None

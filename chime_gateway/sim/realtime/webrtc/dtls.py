@@ -1,7 +1,7 @@
 """
-The client's side of DTLS, and the keys of SRTP that it yields (RFC 5764).
+The client's side of DTLS, and the SRTP keys that it negotiates (RFC 5764).
 
-Datagrams come in and go out as bytes.
+It is sans I/O: datagrams go in and out as bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-#: Of a datagram, as browsers have it.
+#: The maximum size of a datagram, as in browsers.
 MTU_BYTES: Final = 1200
 
 _PROFILE: Final = b"SRTP_AES128_CM_SHA1_80"
@@ -34,9 +34,9 @@ _RECORD_HEADER_BYTES: Final = 13
 @frozen
 class Certificate:
     """
-    Self-signed, for all calls of a process.
+    A self-signed certificate.
 
-    @ivar fingerprint: SHA-256 of it.
+    @ivar fingerprint: the SHA-256 of the certificate.
     """
 
     certificate: x509.Certificate
@@ -74,7 +74,7 @@ class Keys:
 
 
 def datagrams(flight: bytes) -> list[bytes]:
-    """Whole records, as many in each as there is room for."""
+    """Pack whole records into as few datagrams as possible."""
     packed: list[bytes] = []
     at = 0
     while at + _RECORD_HEADER_BYTES <= len(flight):
@@ -90,11 +90,14 @@ def datagrams(flight: bytes) -> list[bytes]:
 
 class DtlsClient:
     """
-    @param fingerprint: of the certificate that the other side said it has.
-    @param send: takes a datagram.
-    @param connected: told the keys, once; C{None}: no profile of SRTP is agreed on.
-    @param closed: told why it is over, once, unless it was closed here.
-    @param offers_srtp: off: a client that knows nothing of SRTP.
+    One DTLS connection.
+
+    @param fingerprint: the fingerprint that the peer has announced for its certificate.
+    @param send: sends a datagram.
+    @param connected: called once with the keys; not called without an SRTP profile.
+    @param closed: called once with the reason when the connection ends, unless
+        L{close} ended it.
+    @param offers_srtp: offer an SRTP profile.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class DtlsClient:
         context = SSL.Context(SSL.DTLS_METHOD)
         context.use_certificate(own.certificate)
         context.use_privatekey(own.key)
-        # Self-signed both: the fingerprint is what is checked.
+        # Both certificates are self-signed; the fingerprint is checked instead.
         context.set_verify(
             SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *found: True
         )
@@ -141,7 +144,7 @@ class DtlsClient:
             self._handshake()
             return
         try:
-            self._connection.recv(65535)  # application data: there is no channel for it
+            self._connection.recv(65535)  # application data is ignored
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
@@ -151,7 +154,7 @@ class DtlsClient:
         self._flush()
 
     def close(self) -> None:
-        """Say goodbye: C{close_notify}."""
+        """Close the connection with C{close_notify}."""
         if self._is_over:
             return
         self._stop()
@@ -177,7 +180,7 @@ class DtlsClient:
             self._up()
 
     def _wait(self) -> None:
-        """For the other side; OpenSSL says how long."""
+        """Wait for the peer as long as OpenSSL's timer requires."""
         self._forget()
         seconds = self._connection.DTLSv1_get_timeout()
         if seconds is not None:
@@ -202,11 +205,12 @@ class DtlsClient:
             self._closed("the certificate is not the one that the offer names")
             return
         if not self._connection.get_selected_srtp_profile():
-            # A handshake without SRTP is a handshake; there is just no audio.
+            # The handshake is valid without SRTP, but there is no audio.
             return
         size = 2 * (_KEY_BYTES + _SALT_BYTES)
         material = self._connection.export_keying_material(b"EXTRACTOR-dtls_srtp", size)
-        # Client's key, server's key, client's salt, server's salt (RFC 5764 4.2).
+        # Client's key, server's key, client's salt, server's salt (RFC 5764 section
+        # 4.2).
         salts = 2 * _KEY_BYTES
         ours = material[:_KEY_BYTES] + material[salts : salts + _SALT_BYTES]
         theirs_too = material[_KEY_BYTES:salts] + material[salts + _SALT_BYTES :]

@@ -1,8 +1,8 @@
 """
-ICE as the service has it: lite, controlled, and strict about consent (RFC 8445).
+The service's ICE agent: ICE-lite, controlled, and strict about consent (RFC 8445).
 
-It answers checks and makes none.  It answers checks without C{USE-CANDIDATE} for
-three seconds only, so a client that sends no others loses its consent.
+It answers checks and sends none.  It answers checks without C{USE-CANDIDATE} for
+three seconds only, so a client that sends no others loses consent.
 """
 
 from __future__ import annotations
@@ -16,26 +16,28 @@ from chime_gateway.sim.realtime.webrtc.stun import (
     success,
 )
 
-#: From the first check of a call.
+#: How long checks without C{USE-CANDIDATE} are answered, from a call's first check.
 LENIENT_SECONDS: Final = 3.0
 
-#: Without a check that was answered the client has gone (RFC 7675 section 5.1).
+#: After this time without an answered check, consent is lost (RFC 7675 section 5.1).
 CONSENT_SECONDS: Final = 30.0
 
-#: Addresses of one client.
+#: The maximum number of paths of one client.
 _MOST_PATHS: Final = 8
 
-#: What a datagram came by: an address of UDP, or a connection.
+#: The path of a datagram: a UDP address or a TCP connection.
 Path = Hashable
 
 
 class IceLite:
     """
-    @ivar selected: where to send; C{None}: the client has nominated nothing yet.
+    The ICE agent of one call.
+
+    @ivar selected: the path to send to; C{None}: the client has not nominated one yet.
     @ivar answered_at: when the last check was answered; C{None}: none was.
-    @ivar is_deaf: no check is answered.
-    @ivar unanswered: checks that were right, and were not answered.
-    @ivar paths: by which a check came that was right.
+    @ivar is_deaf: checks are not answered.
+    @ivar unanswered: the number of valid checks that were not answered.
+    @ivar paths: the paths of valid checks.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class IceLite:
     def answer(
         self, now: float, request: BindingRequest, path: Path, address: tuple[str, int]
     ) -> bytes | None:
-        """The answer to be sent; C{None}: none is due."""
+        """Return the response to a check; C{None} if it is not to be answered."""
         if request.username != self._username:
             return None
         if not request.is_signed_with(self._password):

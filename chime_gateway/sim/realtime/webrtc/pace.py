@@ -1,4 +1,4 @@
-"""The beat at which all calls send: every 20 ms, without gaps."""
+"""The 20 ms beat at which all calls send, without gaps."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from chime_gateway.audio import PTIME_MS
 
 _SECONDS: Final = PTIME_MS / 1000
 
-#: What a process that stood still does not make up for.
+#: After a longer stall the missed beats are skipped.
 _MOST_LATE_SECONDS: Final = 1.0
 
 
 class Pace:
-    """It beats while somebody is there."""
+    """The beat; it runs while it has members."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -25,7 +25,7 @@ class Pace:
         self._due = 0.0
 
     def join(self, beat: Callable[[], None]) -> None:
-        """C{beat} is called each 20 ms, from now on."""
+        """Call C{beat} every 20 ms from now on."""
         self._members[beat] = None
         if self._timer is None:
             self._due = self._clock.seconds() + _SECONDS

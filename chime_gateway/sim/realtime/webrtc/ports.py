@@ -1,8 +1,8 @@
 """
 One UDP port and one TCP port for the media of all calls.
 
-A datagram belongs to the call of its address; an address belongs to the call whose
-check came from it, and a check names its call by the user fragment.
+Datagrams are assigned to calls by their source address.  A check names its call by the
+user fragment, and assigns its source address to that call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HOST: Final = "127.0.0.1"
 
 
 class MediaPeer(Protocol):
-    """A call, as far as its datagrams go."""
+    """The side of a call that handles datagrams."""
 
     ufrag: str
     udp_is_blocked: bool
@@ -28,18 +28,20 @@ class MediaPeer(Protocol):
     def checked(
         self, request: BindingRequest, path: Path, address: tuple[str, int]
     ) -> bytes | None:
-        """The answer; C{None}: no answer is due, and the path is not this call's."""
+        """Return the response to a check; C{None}: none, and ignore the path."""
 
     def answered(self) -> None:
-        """It was sent."""
+        """The response to a check was sent."""
 
     def received(self, data: bytes) -> None:
-        """DTLS, RTP or RTCP."""
+        """Handle a datagram with DTLS, RTP or RTCP."""
 
 
 class Ports(DatagramProtocol):
     """
-    @ivar calls: by their user fragment.
+    The UDP port, and the connections of the TCP port.
+
+    @ivar calls: the calls by user fragment.
     """
 
     noisy = False
@@ -52,7 +54,7 @@ class Ports(DatagramProtocol):
 
     @property
     def numbers(self) -> tuple[int, int]:
-        """Of UDP and of TCP; they are opened when they are first asked for."""
+        """The numbers of the UDP and the TCP port, which are opened at first use."""
         if not self._listening:
             udp = self._reactor.listenUDP(0, self, interface=HOST, maxPacketSize=65535)
             tcp = self._reactor.listenTCP(0, _TcpFactory(self), interface=HOST)
@@ -79,13 +81,13 @@ class Ports(DatagramProtocol):
         elif self.transport is not None and isinstance(path, tuple):
             self.transport.write(data, path)
 
-    # -- what comes ----------------------------------------------------------------
+    # -- received data -------------------------------------------------------------
 
     def datagramReceived(self, data: bytes, address: Any) -> None:
         self.arrived(data, address, address)
 
     def arrived(self, data: bytes, path: Path, address: tuple[str, int]) -> None:
-        # The first byte says what it is (RFC 7983 section 7).
+        # The first byte tells the protocol (RFC 7983 section 7).
         if data and data[0] < 4:
             self._check(data, path, address)
             return
@@ -109,12 +111,12 @@ class Ports(DatagramProtocol):
             call.answered()
 
     def _is_blocked(self, call: MediaPeer, path: Path) -> bool:
-        """Also in the middle of it."""
+        """Return whether a path is blocked; a test may block UDP during a call."""
         return call.udp_is_blocked and not isinstance(path, TcpPath)
 
 
 class TcpPath(protocol.Protocol):
-    """Datagrams over a connection, each behind its length (RFC 4571)."""
+    """Datagrams over a TCP connection, each preceded by its length (RFC 4571)."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports

@@ -1,8 +1,8 @@
 """
-The service's HTTP requests: who may ask for what, and how it refuses.
+The service's HTTP requests: checks their credentials, and handles or refuses them.
 
-Its bodies and statuses are those of the real service, as observed; a server's key
-mints, and only a minted key may make an offer.
+The bodies and statuses are those observed from the real service.  An API key is needed
+to mint an ephemeral key, and only an ephemeral key can be used for an offer.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PREVIEW_PATHS: Final = ("/openai/realtimeapi/sessions", "/v1/realtimertc")
 
 _NEEDS_SECRET: Final = "Realtime session ephemeral token is required."
 
-#: Relative, and without Azure's C{/openai}: nothing can be asked for there.
+#: Relative, and without Azure's C{/openai}, like the real one: there is no such path.
 _LOCATION: Final = "/v1/realtime/calls/"
 
 _NO_PREVIEW: Final = (
-    "The preview's WebRTC has its events on a data channel only, and this simulator has"
+    "The preview sends its WebRTC events on a data channel only, and this simulator has"
     " none."
 )
 
@@ -44,8 +44,8 @@ class Refusal(Exception):
 
 
 @frozen
-class Asked:
-    """One request, read."""
+class HttpRequest:
+    """One HTTP request."""
 
     path: str
     headers: Mapping[str, str]
@@ -61,7 +61,7 @@ class Asked:
 
 
 @frozen
-class Answered:
+class HttpResponse:
     status: int
     body: bytes = b""
     kind: str = "application/json"
@@ -70,8 +70,10 @@ class Answered:
 
 class ServiceRequests(Resource):
     """
-    @param door: who is let in, as at the WebSocket.
-    @param refusal: (code, message) of a status that the door refuses with.
+    The HTTP requests of the service.
+
+    @param door: decides which requests are accepted, as for the WebSocket.
+    @param refusal: returns (code, message) for a status with which the door refuses.
     """
 
     isLeaf = True
@@ -99,7 +101,7 @@ class ServiceRequests(Resource):
         if is_treated and door.is_silent:
             return NOT_DONE_YET
         assert request.content is not None
-        asked = Asked(
+        asked = HttpRequest(
             urlsplit(request.uri.decode("ascii", "replace")).path,
             {
                 name.decode().lower(): values[-1].decode("utf-8", "replace")
@@ -124,7 +126,7 @@ class ServiceRequests(Resource):
             request.setHeader("Location", answered.location)
         return answered.body
 
-    def _answer(self, method: str, asked: Asked) -> Answered:
+    def _answer(self, method: str, asked: HttpRequest) -> HttpResponse:
         if asked.path in PREVIEW_PATHS:
             raise Refusal(501, "OperationNotSupported", _NO_PREVIEW)
         if method != "POST":
@@ -138,13 +140,13 @@ class ServiceRequests(Resource):
             return self._hang_up(asked, call_id)
         raise Refusal(404, "404", "Resource not found")
 
-    def _must_have_key(self, asked: Asked) -> None:
+    def _must_have_key(self, asked: HttpRequest) -> None:
         keys = self._door.api_keys
         key = asked.key
         if not key or key.startswith(PREFIX) or (keys and key not in keys):
             raise Refusal(401, *self._refusal(401))
 
-    def _mint(self, asked: Asked) -> Answered:
+    def _mint(self, asked: HttpRequest) -> HttpResponse:
         self._must_have_key(asked)
         _must_be(asked, "application/json")
         try:
@@ -163,7 +165,7 @@ class ServiceRequests(Resource):
             into = (session.get("audio") or {}).get("input") or {}
             is_taken = self._service.takes_transcription
             if into.get("transcription") is not None and not is_taken:
-                # Sweden Central did, in 2026.
+                # Observed in Sweden Central, in 2026.
                 raise Refusal(500, "InternalServerError", "The server had an error.")
         secret = self._service.mint(document)
         body = {
@@ -171,14 +173,14 @@ class ServiceRequests(Resource):
             "expires_at": secret.expires_at,
             "session": {"object": "realtime.session", **secret.session},
         }
-        return Answered(200, json.dumps(body).encode())
+        return HttpResponse(200, json.dumps(body).encode())
 
     def _must_know(self, model: Any) -> None:
         known = self._door.deployments
         if not isinstance(model, str) or not model or (known and model not in known):
             raise Refusal(404, *self._refusal(404))
 
-    def _call(self, asked: Asked) -> Answered:
+    def _call(self, asked: HttpRequest) -> HttpResponse:
         if not asked.key:
             raise Refusal(401, *self._refusal(401))
         if not asked.bearer.startswith(PREFIX):
@@ -195,18 +197,18 @@ class ServiceRequests(Resource):
         except BadOffer as exc:
             raise Refusal(400, "BadRequest", f"Invalid SDP offer: {exc}.") from exc
         location = "" if call.faults.no_location else f"{_LOCATION}{call.id}"
-        return Answered(201, body, "application/sdp", location)
+        return HttpResponse(201, body, "application/sdp", location)
 
-    def _hang_up(self, asked: Asked, call_id: str) -> Answered:
+    def _hang_up(self, asked: HttpRequest, call_id: str) -> HttpResponse:
         self._must_have_key(asked)
         call = self._service.calls.get(call_id)
         if call is None:
             raise Refusal(404, "call_id_not_found", "There is no such call.")
         call.end("hung up")
-        return Answered(200)
+        return HttpResponse(200)
 
 
-def _must_be(asked: Asked, kind: str) -> None:
+def _must_be(asked: HttpRequest, kind: str) -> None:
     found = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
     if found != kind:
         raise Refusal(
@@ -216,8 +218,10 @@ def _must_be(asked: Asked, kind: str) -> None:
         )
 
 
-def _error(status: int, code: str, message: str, param: str | None = None) -> Answered:
+def _error(
+    status: int, code: str, message: str, param: str | None = None
+) -> HttpResponse:
     error = {"code": code, "message": message}
     if param is not None:
         error["param"] = param
-    return Answered(status, json.dumps({"error": error}).encode())
+    return HttpResponse(status, json.dumps({"error": error}).encode())

@@ -1,8 +1,8 @@
 """
-RTP both ways, with one codec (RFC 3550, RFC 3711): received audio in order, sent
-audio in time.
+SRTP in both directions with one codec (RFC 3550, RFC 3711): puts received audio in
+order, and makes the packets to send.
 
-The cipher work is libsrtp's.
+libsrtp does the encryption.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from chime_gateway.sim.realtime.webrtc.dtls import Keys
 _HEADER: Final = struct.Struct("!BBHII")
 _REPORT: Final = struct.Struct("!BBHIQIII")
 
-#: From 1900 to 1970.
+#: Seconds from 1900 to 1970.
 _NTP_EPOCH_SECONDS: Final = 2208988800
 
-#: A packet that is so much ahead is not waited for any longer.
+#: A missing packet is given up when this many later packets have arrived.
 _MOST_WAITING: Final = 4
 
-#: More than this is missing: the other side has begun anew.
+#: After a larger gap the peer is assumed to have restarted its numbering.
 _MOST_MISSING: Final = 50
 
 
@@ -49,7 +49,11 @@ class RtpSender:
         self._was_silent = True
 
     def packet(self, frame: bytes) -> bytes:
-        """@param frame: 20 ms; the first of them after silence is marked."""
+        """
+        Return the next packet; the first after a pause has the marker bit.
+
+        @param frame: 20 ms of audio.
+        """
         marker = 0x80 if self._was_silent else 0
         self._was_silent = False
         header = _HEADER.pack(
@@ -63,7 +67,8 @@ class RtpSender:
 
     def report(self, wall_time: float) -> bytes:
         """
-        A sender report, and who it is of (RFC 3550 sections 6.4.1 and 6.5).
+        Return a sender report with a source description (RFC 3550 sections 6.4.1 and
+        6.5).
 
         @param wall_time: Unix seconds.
         """
@@ -75,16 +80,19 @@ class RtpSender:
         return self._protect_rtcp(sender + source)
 
     def pause(self) -> None:
-        """20 ms without a packet."""
+        """Let 20 ms pass without a packet."""
         self._was_silent = True
         self._timestamp = (self._timestamp + self._samples) & 0xFFFFFFFF
 
 
 class RtpReceiver:
     """
-    @ivar rejected: packets that libsrtp did not take: forged, or come twice.
-    @ivar lost: that never came.
-    @ivar received: that were taken.
+    Receives packets and returns their audio in order.
+
+    @ivar rejected: the number of invalid packets: forged, repeated, or not audio.
+    @ivar lost: the number of packets that never arrived.
+    @ivar received: the number of accepted packets.
+    @ivar reports: the number of received RTCP packets.
     """
 
     def __init__(self, codec: Codec, payload_type: int, keys: Keys) -> None:
@@ -106,7 +114,7 @@ class RtpReceiver:
         self.reports = 0
 
     def audio(self, packet: bytes) -> bytes:
-        """What can be heard now, in order; what is missing is silence."""
+        """Return the audio that is in order now; lost packets become silence."""
         try:
             plain = self._unprotect(packet)
         except (Error, ValueError):
@@ -122,7 +130,7 @@ class RtpReceiver:
             self._next = number
         ahead = (number - self._next) & 0xFFFF
         if ahead >= 0x8000:
-            return b""  # too late: silence went in its place
+            return b""  # too late: it was replaced by silence
         if ahead > _MOST_MISSING:
             self._waiting.clear()
             self._next = number
@@ -151,7 +159,7 @@ class RtpReceiver:
 
 
 def _payload(packet: bytes) -> bytes | None:
-    """C{None}: it is no RTP."""
+    """Return the payload of an RTP packet; C{None} if it is malformed."""
     first, end = packet[0], len(packet)
     start = _HEADER.size + 4 * (first & 0x0F)
     if first >> 6 != 2 or end < start:

@@ -14,7 +14,7 @@ from attrs import Factory, define, field, frozen
 
 from chime_gateway.audio import PCMA, PCMU, Codec
 
-#: Of an offer; a browser's with everything has some 6 KB.
+#: The maximum size of an offer; a browser's largest has about 6 KB.
 MAX_BYTES: Final = 65536
 _MAX_LINES: Final = 2000
 
@@ -26,7 +26,7 @@ _MIN_UFRAG, _MIN_PASSWORD, _MAX_CREDENTIAL = 4, 22, 256
 
 
 class BadOffer(Exception):
-    """It is not an offer, or not one that can be answered."""
+    """The offer is malformed or cannot be answered."""
 
 
 @define
@@ -41,10 +41,13 @@ class _Section:
 @frozen
 class Offer:
     """
-    @ivar sections: (kind, profile, formats, mid) of each, in order.
-    @ivar audio: which of them is taken.
+    The parts of an offer that the service needs.
+
+    @ivar sections: (kind, profile, formats, mid) of each media section, in order.
+    @ivar audio: the index of the accepted section.
     @ivar fingerprint: SHA-256 of the client's certificate.
-    @ivar password: of its ICE; its checks are signed with ours.
+    @ivar password: the client's ICE password; its checks are signed with the service's
+        password.
     """
 
     sections: Sequence[tuple[str, str, Sequence[str], str]]
@@ -58,19 +61,21 @@ class Offer:
 
     @property
     def is_receiving(self) -> bool:
-        """The client wants to hear something."""
+        """Whether the client receives audio."""
         return self.direction in ("sendrecv", "recvonly")
 
 
 def read_offer(body: bytes) -> Offer:
     """
-    @raise BadOffer: it is not one that this service takes.
+    Read an offer.
+
+    @raise BadOffer: the service cannot accept it.
     """
     session, sections = _lines(body)
     for index, section in enumerate(sections):
         if section.kind == "audio" and section.port != "0":
             return _taken(session, sections, index)
-    raise BadOffer("there is no audio in it")
+    raise BadOffer("it has no audio section")
 
 
 def _lines(body: bytes) -> tuple[list[tuple[str, str]], list[_Section]]:
@@ -81,16 +86,16 @@ def _lines(body: bytes) -> tuple[list[tuple[str, str]], list[_Section]]:
     except UnicodeDecodeError as exc:
         raise BadOffer("it is not ASCII") from exc
     if not lines or lines[0] != "v=0" or len(lines) > _MAX_LINES:
-        raise BadOffer("it is no session description")
+        raise BadOffer("it is not a session description")
     attributes: list[tuple[str, str]] = []
     sections: list[_Section] = []
     for line in lines[1:]:
         if line[1:2] != "=" or not line[0].isalpha():
-            raise BadOffer(f"{line[:40]!r} is no line of a session description")
+            raise BadOffer(f"{line[:40]!r} is not a line of a session description")
         if line[0] == "m":
             words = line[2:].split()
             if len(words) < 4 or not words[1].partition("/")[0].isdecimal():
-                raise BadOffer(f"{line[:40]!r} is no media line")
+                raise BadOffer(f"{line[:40]!r} is not a media line")
             sections.append(_Section(words[0], words[1], words[2], words[3:]))
         elif line[0] == "a":
             name, _, value = line[2:].partition(":")
@@ -102,7 +107,7 @@ def _taken(
     session: list[tuple[str, str]], sections: list[_Section], index: int
 ) -> Offer:
     section = sections[index]
-    # What stands nearer to the media counts (RFC 8866 section 5).
+    # Media-level attributes override session-level ones (RFC 8866 section 5).
     found = {**dict(reversed(session)), **dict(reversed(section.attributes))}
 
     def must(name: str) -> str:
@@ -170,11 +175,11 @@ def format_answer(
     has_rtpmap: bool = False,
 ) -> bytes:
     """
-    As the service answers: C{setup:active}, no C{a=ice-lite}, and neither SSRC nor
-    C{msid}.
+    Write the answer as the service does: with C{setup:active}, without C{a=ice-lite},
+    SSRC and C{msid}.
 
-    @param candidates: values of C{a=candidate}.
-    @param has_rtpmap: say what a static payload type is as well.
+    @param candidates: the values of C{a=candidate}.
+    @param has_rtpmap: add C{a=rtpmap} for the static payload type.
     """
     mid = offer.sections[offer.audio][3]
     name = f"{offer.codec.name}/{offer.codec.clock_rate}"
@@ -188,7 +193,7 @@ def format_answer(
     ]
     for index, (kind, profile, formats, its_mid) in enumerate(offer.sections):
         if index != offer.audio:
-            # Refused; it keeps its place (RFC 3264 section 6).
+            # A rejected section keeps its place (RFC 3264 section 6).
             lines += [f"m={kind} 0 {profile} {' '.join(formats)}"]
             lines += ["c=IN IP4 0.0.0.0"]
             lines += [f"a=mid:{its_mid}"] if its_mid else []

@@ -1,4 +1,4 @@
-"""The service's calls over WebRTC: mints secrets, answers offers, and hangs up."""
+"""The service's calls over WebRTC: mints secrets, answers offers, and ends calls."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from chime_gateway.sim.realtime.webrtc.pace import Pace
 from chime_gateway.sim.realtime.webrtc.ports import Ports
 from chime_gateway.sim.realtime.webrtc.sdp import read_offer
 
-#: Calls of one service.
+#: The maximum number of calls of one service.
 MOST_CALLS: Final = 2000
 
 
 class Sessions(Protocol):
-    """Where sessions come from, whatever carries their audio."""
+    """Opens sessions, whatever carries their audio."""
 
     behaviour: Behaviour
 
@@ -37,8 +37,10 @@ class Sessions(Protocol):
 
 class WebRtcService:
     """
-    @ivar calls: those that are under way, by their id.
-    @ivar all_calls: all there ever were, for tests and reports.
+    The WebRTC side of the service.
+
+    @ivar calls: the calls in progress, by id.
+    @ivar all_calls: all calls so far, for tests and reports.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class WebRtcService:
 
     def mint(self, document: Mapping[str, Any]) -> ClientSecret:
         """
-        @raise Refused: no session can be had so.
+        Mint a secret.
+
+        @raise Refused: the session's settings are invalid.
         """
         session = document.get("session")
         if session is None:
@@ -73,26 +77,26 @@ class WebRtcService:
         refuse_type(session, dict, "session")
         if self._sessions.behaviour.is_older_model:
             refuse_reasoning(session)
-        # What is wrong with it shows here.
+        # Raises Refused if the settings are invalid.
         Configuration(Ga, session_id="", expires_at=0).patched(document)
         return self.secrets.mint(document)
 
     @property
     def takes_transcription(self) -> bool:
-        """At minting."""
+        """Whether a secret may be minted with a transcription."""
         return self._sessions.behaviour.webrtc.minted_transcription
 
     def is_expired(self) -> bool:
-        """Of the offer that comes now: by a fault its secret has expired."""
+        """Return whether a fault makes the next offer's secret count as expired."""
         self.offers += 1
         return self.offers in self._sessions.behaviour.webrtc.secret_expired
 
     def answer(self, body: bytes, secret: ClientSecret) -> tuple[WebRtcCall, bytes]:
         """
-        A call begins.
+        Begin a call.
 
-        @return: it, and the answer.
-        @raise BadOffer: it cannot be answered.
+        @return: the call and the SDP answer.
+        @raise BadOffer: the offer cannot be answered.
         """
         offer = read_offer(body)
         faults = self._sessions.next_behaviour().webrtc

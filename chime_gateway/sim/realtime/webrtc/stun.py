@@ -1,6 +1,6 @@
 """
-STUN as an ICE-lite agent needs it: reads a Binding request, and writes its answer
-(RFC 8489).
+The part of STUN that an ICE-lite agent needs: reads Binding requests and writes their
+responses (RFC 8489).
 """
 
 from __future__ import annotations
@@ -38,9 +38,11 @@ _FINGERPRINT_XOR: Final = 0x5354554E
 @frozen
 class BindingRequest:
     """
-    @ivar username: C{ours:theirs}, ICE's user fragments.
+    A Binding request.
+
+    @ivar username: C{receiver:sender}, their ICE user fragments.
     @ivar is_nominating: it has C{USE-CANDIDATE}.
-    @ivar is_controlling: who sent it says so; C{None}: it does not say.
+    @ivar is_controlling: the sender's role; C{None}: the request does not state it.
     """
 
     transaction: bytes
@@ -51,13 +53,13 @@ class BindingRequest:
     _proof: bytes = field(repr=False)
 
     def is_signed_with(self, password: str) -> bool:
-        """RFC 8489 section 14.5."""
+        """Check MESSAGE-INTEGRITY (RFC 8489 section 14.5)."""
         expected = hmac.digest(password.encode(), self._signed, "sha1")
         return hmac.compare_digest(expected, self._proof)
 
 
 def read_request(data: bytes) -> BindingRequest | None:
-    """C{None}: it is no Binding Request that ICE would make."""
+    """Read a Binding request of ICE; return C{None} for anything else."""
     if len(data) < _HEADER.size:
         return None
     kind, length, cookie, transaction = _HEADER.unpack_from(data)
@@ -76,7 +78,7 @@ def read_request(data: bytes) -> BindingRequest | None:
             found[name] = data[at + _ATTRIBUTE.size : end]
             if _fingerprint(data[:at]) != data[at:end] or end != whole:
                 return None
-        elif not signed:  # what comes after the proof is not proven
+        elif not signed:  # attributes after MESSAGE-INTEGRITY are not authenticated
             found[name] = data[at + _ATTRIBUTE.size : end]
             if name == _MESSAGE_INTEGRITY:
                 signed = _with_length(data[:at], _INTEGRITY_BYTES)
@@ -98,7 +100,9 @@ def read_request(data: bytes) -> BindingRequest | None:
 
 def success(request: BindingRequest, password: str, address: tuple[str, int]) -> bytes:
     """
-    @param address: where the request came from.
+    Return the success response.
+
+    @param address: the request's source address.
     """
     host, port = address
     number = int.from_bytes(bytes(int(part) for part in host.split(".")))
@@ -107,7 +111,10 @@ def success(request: BindingRequest, password: str, address: tuple[str, int]) ->
 
 
 def role_conflict(request: BindingRequest, password: str) -> bytes:
-    """487: both sides want to be controlled (RFC 8445 section 7.3.1.1)."""
+    """
+    Return error 487, as both sides are in the controlled role (RFC 8445 section
+    7.3.1.1).
+    """
     value = struct.pack("!HBB", 0, 4, 87) + b"Role Conflict   "
     return _message(_ERROR, request, password, _ERROR_CODE, value)
 
@@ -125,12 +132,12 @@ def _message(
 
 
 def _with_length(data: bytes, more: int) -> bytes:
-    """The header's length counts so many bytes that are still to come."""
+    """Set the header's length, which includes C{more} bytes still to be added."""
     length = len(data) - _HEADER.size + more
     return data[:2] + struct.pack("!H", length) + data[4:]
 
 
 def _fingerprint(before: bytes) -> bytes:
-    """RFC 8489 section 14.7: over all that is before it."""
+    """Return FINGERPRINT, which covers everything before it (RFC 8489 section 14.7)."""
     value = crc32(before) ^ _FINGERPRINT_XOR
     return _ATTRIBUTE.pack(_FINGERPRINT, 4) + struct.pack("!I", value)

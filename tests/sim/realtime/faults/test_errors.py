@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 from chime_gateway.sim.realtime.behaviour import Behaviour
-from chime_gateway.sim.realtime.faults.errors import KNOWN, ServiceError, UnaskedError
+from chime_gateway.sim.realtime.faults.errors import (
+    KNOWN,
+    ServiceError,
+    UnsolicitedError,
+)
 from tests.sim.realtime.test_session import SessionTestCase
 
 
@@ -16,7 +20,9 @@ class ServiceErrorTests(SessionTestCase):
 
     def test_an_error_that_answers_nothing_comes_at_its_time(self) -> None:
         odd = ServiceError("server_error", {"odd": []}, "Odd.")
-        how = Behaviour(errors=[UnaskedError(odd, 2.0), UnaskedError.read("429:1")])
+        how = Behaviour(
+            errors=[UnsolicitedError(odd, 2.0), UnsolicitedError.read("429:1")]
+        )
         self.session(behaviour=how)
         self.run_for(2.1)
         errors = [e["error"] for e in self.events if e["type"] == "error"]

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.errors import ConfigError
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from chime_gateway.sim.realtime.faults.commands import CommandFault
-from chime_gateway.sim.realtime.faults.errors import ServiceError, UnaskedError
+from chime_gateway.sim.realtime.faults.errors import ServiceError, UnsolicitedError
 from chime_gateway.sim.realtime.faults.reading import with_fault
 from chime_gateway.sim.realtime.faults.responses import ResponseFault
 from chime_gateway.sim.realtime.faults.webrtc import WebRtcFaults
@@ -37,7 +37,7 @@ class ReadingTests(SynchronousTestCase):
                 ResponseFault("completed"),
             ),
             refusals=(CommandFault.read("response.create:server_error"),),
-            errors=(UnaskedError(ServiceError.named("429"), 2.5),),
+            errors=(UnsolicitedError(ServiceError.named("429"), 2.5),),
             sessions=FIRST,
             close_at_once=True,
             close_code=1011,
