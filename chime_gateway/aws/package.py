@@ -1,4 +1,4 @@
-"""The Lambda's zip file, the same bytes every time."""
+"""Builds the Lambda's zip file reproducibly: the same bytes every time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import Final
 
 from attrs import field, frozen
 
-#: The earliest date that a zip file knows.
+#: The earliest date that a zip file can represent.
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 
 @frozen
 class Package:
     """
-    @ivar sha256: as Lambda shows it (C{CodeSha256}): base64.
+    The zip file.
+
+    @ivar sha256: the digest as in Lambda's C{CodeSha256}, in base64.
     """
 
     content: bytes = field(repr=False)
@@ -29,11 +31,11 @@ class Package:
 
 
 def package_lambda() -> Package:
-    """L{chime_gateway.aws.sma} alone, at the root as C{sma.py}."""
+    """Package L{chime_gateway.aws.sma} alone, as C{sma.py} at the root."""
     source = resources.files("chime_gateway.aws").joinpath("sma.py").read_bytes()
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as file:
-        # Not compressed: how well differs from one zlib to the next.
+        # Not compressed, because the result differs between versions of zlib.
         entry = zipfile.ZipInfo("sma.py", _EPOCH)
         entry.external_attr = 0o100644 << 16
         entry.create_system = 3

@@ -1,13 +1,13 @@
 """
 The SIP media application's Lambda function: it decides what happens to a call in AWS.
 
-One file, the standard library alone, entry L{handler}.  Its answer follows from the
-event and the settings (L{decide}); state travels in the call's own
-C{TransactionAttributes}.  It reaches the gateway in three ways only: the Voice
-Connector that leads to it, its readiness page, and the queue for reports.
+It is one file that uses only the standard library; the entry point is L{handler}.
+The response follows from the event and the settings alone (L{decide}); the state of a
+call is in its C{TransactionAttributes}.  The function reaches the gateway in three
+ways only: through the Voice Connector, the readiness page, and the queue for reports.
 
-Amazon Chime SDK Developer Guide, "Using AWS Lambda functions with the PSTN Audio
-service".
+Source: Amazon Chime SDK Developer Guide, "Using AWS Lambda functions with the PSTN
+Audio service".
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-#: An action list may be so long, a Pause so many milliseconds.
+#: The limits of an action list and of a Pause.
 MAX_ACTIONS = 10
 MAX_PAUSE_MS = 30_000
 
-#: Between two looks at the gateway's readiness while the caller hears ringing.
+#: The interval of readiness checks while the caller hears ringing.
 POLL_MS = 2_000
 
-#: After so much ringing the call is bridged, ready or not.
+#: After this much ringing the call is bridged even if the gateway is not ready.
 MAX_RINGING_MS = 28_000
 
-#: How long the other side may ring (C{CallTimeoutSeconds}).
+#: How long the called party may ring (C{CallTimeoutSeconds}).
 BRIDGE_SECONDS = 30
 
-#: Characters of a text to speak, and of a SIP header's value.
+#: The maximum length of a text to speak, and of a SIP header's value.
 MAX_TEXT = 1_000
 MAX_HEADER = 2_048
 
-#: Utterances that wait to be played; the attributes hold 20 KB in all.
+#: The number of queued utterances; all attributes together may have 20 KB.
 MAX_QUEUE = 60
 
-#: The application tries again after 5 s: nothing here may take that long.
+#: The application invokes the function again after 5 s, so nothing may take that long.
 PROBE_SECONDS = 3.0
 REPORT_SECONDS = 1.0
 
-#: Ours, on every leg that is bridged; seen on a new call it means a loop.
+#: Added to every bridged leg; on a new inbound call it reveals a loop.
 HOP_HEADER = "X-Gw-Hop"
 
-#: The proof that a call comes from here; see L{prove}.
+#: The proof that this function sent the call; see L{prove}.
 PROOF_HEADER = "X-Gw-Auth"
 
 _NUMBER = re.compile(r"\+[1-9][0-9]{1,14}\Z")
@@ -61,14 +61,14 @@ _QUEUE = re.compile(
 )
 _S3_AUDIO = re.compile(r"s3://([^/]+)/(.+)\Z")
 
-#: The caller is on the way to somebody else, or there.
+#: The states of a call that is being transferred or was transferred.
 _AWAY = ("handing_over", "transferring", "transferred")
 
 Action = dict[str, Any]
 
 
 class Settings(NamedTuple):
-    """The function's environment; every name of it in lower case."""
+    """The function's environment variables, with names in lower case."""
 
     voice_connector_arn: str = ""
     fallback_voice_connector_arn: str = ""
@@ -84,14 +84,14 @@ class Settings(NamedTuple):
 
     @property
     def allowed(self) -> list[str]:
-        """What destinations begin with; see L{destination_fault}."""
+        """The allowed destinations; see L{destination_fault}."""
         entries = (entry.strip() for entry in self.transfer_allow.split(","))
         return [entry for entry in entries if entry]
 
     def is_our_queue(self, url: str) -> bool:
         """
-        Whether reports may go there: C{EVENTS_QUEUE} is a queue, or, ending in C{-},
-        what the names of the gateways' queues begin with.
+        Return whether reports may be sent to a queue.  C{EVENTS_QUEUE} is a queue's
+        URL or, if it ends in C{-}, the prefix of the gateways' queues.
         """
         ours = self.events_queue
         if not ours.endswith("-"):
@@ -102,9 +102,11 @@ class Settings(NamedTuple):
 
 class Decision(NamedTuple):
     """
-    @ivar actions: C{None} keeps what is going on.
-    @ivar attributes: all of them; what is left out is forgotten.
-    @ivar reports: for the gateway, by the queue it named.
+    The response to an event.
+
+    @ivar actions: the new action list; C{None}: the present one continues.
+    @ivar attributes: the call's attributes; they replace all earlier ones.
+    @ivar reports: messages for the gateway's queue.
     """
 
     actions: list[Action] | None
@@ -114,7 +116,9 @@ class Decision(NamedTuple):
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """
-    @raise ValueError: the name of the variable that cannot work.
+    Read and check the environment.
+
+    @raise ValueError: a variable is invalid; the text names it.
     """
     values = {
         name: environ[name.upper()].strip()
@@ -123,49 +127,58 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     }
     settings = Settings(**values)
     if settings.mode not in ("bridge", "kinesis"):
-        raise ValueError(f"MODE is {settings.mode!r}: it is bridge or kinesis")
+        raise ValueError(f"MODE is {settings.mode!r}: expected bridge or kinesis")
     if settings.mode == "bridge" and not settings.voice_connector_arn:
-        raise ValueError("VOICE_CONNECTOR_ARN is not set: where do calls go?")
+        raise ValueError("VOICE_CONNECTOR_ARN is not set; it is where calls are sent")
     for name in ("voice_connector_arn", "fallback_voice_connector_arn"):
         arn = getattr(settings, name)
         if arn and not (arn.startswith("arn:") and re.search(r":vcg?/\w", arn)):
             raise ValueError(
-                f"{name.upper()} is {arn!r}: it is arn:aws:chime:..:vc/ID, never a host"
+                f"{name.upper()} is {arn!r}: expected arn:aws:chime:..:vc/ID, not a"
+                " host name"
             )
     for name in ("fallback_number", "caller_id_number"):
         number = getattr(settings, name)
         if number and not _NUMBER.match(number):
-            raise ValueError(f"{name.upper()} is no number in E.164 (+12065550100)")
+            raise ValueError(
+                f"{name.upper()} is not an E.164 number such as +12065550100"
+            )
     secrets = settings.call_secret.split(",")
     if settings.call_secret and (min(map(len, secrets)) < 16 or len(secrets) > 2):
         raise ValueError(
-            "CALL_SECRET is one text of 16 characters or more, or two with a comma"
+            "CALL_SECRET must be one secret of at least 16 characters, or two separated"
+            " by a comma"
         )
     for entry in settings.allowed:
         if not is_destination_prefix(entry):
-            raise ValueError(f"TRANSFER_ALLOW has {entry[:80]!r}: it is +49 or sip:..")
+            raise ValueError(
+                f"TRANSFER_ALLOW has {entry[:80]!r}: expected +49, sip:... or the like"
+            )
     why = settings.fallback_number and destination_fault(
         settings.fallback_number, settings.allowed
     )
     if why:
         raise ValueError(f"FALLBACK_NUMBER: {why} (TRANSFER_ALLOW)")
     if settings.events_queue and not _QUEUE.match(settings.events_queue):
-        raise ValueError(f"EVENTS_QUEUE is no queue: {settings.events_queue[:80]!r}")
+        raise ValueError(
+            f"EVENTS_QUEUE is not the URL of a queue: {settings.events_queue[:80]!r}"
+        )
     return settings
 
 
 def prove(call_secret: str, transaction_id: str, agent: str, now: float) -> str:
     """
-    The value of L{PROOF_HEADER}: who knows the secret says that it sends this call.
+    Return the value of L{PROOF_HEADER}, which proves that this function sent the call.
 
-    When, which transaction and which agent, signed by HMAC-SHA-256; the gateway takes
-    it once, for some minutes.
+    It contains the time and a signature (HMAC-SHA-256) of the time, the transaction id
+    and the agent.  The gateway accepts it once, within some minutes.
 
-    @param call_secret: two with a comma between them while the gateways change from
-        the second to the first: each takes the signature that it knows.
+    @param call_secret: one secret, or two separated by a comma while the gateways
+        change from the second to the first; each gateway accepts the signature that
+        it can verify.
     @param now: Unix seconds.
     """
-    # Imported when used: most events need neither.
+    # Imported here because most events need neither.
     import hashlib
     import hmac
 
@@ -180,11 +193,11 @@ def prove(call_secret: str, transaction_id: str, agent: str, now: float) -> str:
 
 def source_uri(transaction_id: str, dialled: str) -> str:
     """
-    The user part under which a Voice Connector is called in C{kinesis} mode.
+    Return the user part with which a Voice Connector is called in C{kinesis} mode.
 
-    All that its streaming notifications say of a call is who called whom, so
-    the transaction is put there: its 16 bytes in 22 characters, and the dialled
-    digits behind them if there is room (36 characters in all).
+    The Voice Connector's streaming notifications identify a call only by its caller
+    and called party, so the called party contains the transaction id: its 16 bytes in
+    22 characters, followed by the dialled digits if they fit (36 characters in all).
     """
     if not _UUID.match(transaction_id):
         return _user_part(dialled)
@@ -207,7 +220,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str:
-    """What is no text where one belongs is as if it were not there."""
+    """Return a text; any other type counts as missing, except whole numbers."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)[:20]
     return value if isinstance(value, str) else ""
@@ -394,12 +407,12 @@ def decide(
     now: float = 0.0,
 ) -> Decision:
     """
-    What to do next.  The same event has the same answer: it may come twice.
+    Decide what to do next.  The same event always has the same response, because an
+    event may be delivered twice.
 
-    @param event: as the application sends it; what is malformed is passed
-        over.
-    @param is_ready: asked for a readiness page, where one is configured.
-    @param now: Unix seconds, for the proof of a call that is bridged.
+    @param event: the event from the application; malformed members are ignored.
+    @param is_ready: returns whether a readiness page reports a ready gateway.
+    @param now: Unix seconds, for the proof of a bridged call.
     """
     call = _Call(_mapping(event), settings, is_ready, now)
     answer = _ANSWERS.get(_text(call.event.get("InvocationEventType")), _Call.unknown)
@@ -430,14 +443,14 @@ class _Call:
         self.legs = [_leg(leg) for leg in legs] if isinstance(legs, list) else []
         self.reports: list[dict[str, str]] = []
 
-    # -- what is known -----------------------------------------------------------
+    # -- properties of the call --------------------------------------------------
 
     @property
     def state(self) -> str:
         return self.attributes.get("state", "new")
 
     def leg(self, tag: str) -> Mapping[str, Any]:
-        """The latest leg of that tag; there may have been another before."""
+        """Return the latest leg with a tag; there may have been earlier ones."""
         found: Mapping[str, Any] = {}
         for leg in self.legs:
             if leg.get("ParticipantTag", "").upper() == tag:
@@ -450,7 +463,7 @@ class _Call:
 
     @property
     def caller_leg(self) -> dict[str, str]:
-        """How an action names the caller's leg."""
+        """The parameters with which an action names the caller's leg."""
         call_id = self.caller.get("CallId")
         return {"CallId": call_id} if call_id else {"ParticipantTag": "LEG-A"}
 
@@ -462,7 +475,7 @@ class _Call:
 
     @property
     def kind(self) -> str:
-        """Of the action that the event is about."""
+        """The type of the action that the event is about."""
         return _text(self.data.get("Type"))
 
     @property
@@ -475,14 +488,14 @@ class _Call:
         caller = self.caller
         numbers = {caller.get(key, "") for key in ("From", "To")}
         if self.header(HOP_HEADER) or (len(numbers) == 1 and numbers != {""}):
-            _log(self, "refused: the call goes in a circle")
+            _log(self, "refused: the call is in a loop")
             self.attributes["state"] = "ended"
             return [self.hang_up(self.caller_leg, "480")]
         self.attributes["state"] = "ringing"
         return self.ring()
 
     def call_answered(self) -> list[Action]:
-        """An outbound call: the person is there, now the agent."""
+        """The called person has answered an outbound call: connect the agent."""
         self.keep_arguments()
         return self.connect()
 
@@ -503,12 +516,12 @@ class _Call:
                 self.attributes["state"] = "transferred"
                 self.report("transferred")
             elif self.settings.mode == "kinesis":
-                # Back from a transfer, there may be words left.
+                # After a failed transfer, utterances may still be queued.
                 self.attributes["state"] = "talking"
                 return self.play_next()
             return []
         if kind == "Hangup":
-            # The agent's leg is down: either this says so, or HANGUP does.
+            # The agent's leg has ended; this event or HANGUP reports it first.
             return self.forward() if state == "handing_over" else None
         if state == "ringing":
             return self.ring()
@@ -538,7 +551,7 @@ class _Call:
             else:
                 self.attributes["attempt"] = str(self.attempt + 1)
             return self.bridge()
-        # A greeting that could not be played must not cost the call.
+        # The call continues even if the greeting could not be played.
         return [] if self.state in ("bridged", "transferred") else self.bridge()
 
     def interrupted(self) -> None:
@@ -548,7 +561,7 @@ class _Call:
     def hung_up(self) -> list[Action] | None:
         gone = _text(self.parameters.get("CallId"))
         if gone and gone == self.attributes.get("left"):
-            # Our own doing: that leg makes room for another.
+            # This function ended that leg, to replace it by another.
             return self.forward() if self.state == "handing_over" else None
         self.report("hangup")
         self.attributes["state"] = "ended"
@@ -570,7 +583,7 @@ class _Call:
         if self.settings.is_our_queue(queue):
             self.attributes["events"] = queue
         elif queue:
-            _log(self, "reports are wanted where EVENTS_QUEUE is not")
+            _log(self, "reports were requested for a queue that is not EVENTS_QUEUE")
         if wanted == "hangup":
             self.attributes["state"] = "ended"
             return self.hang_up_all()
@@ -581,16 +594,16 @@ class _Call:
         if wanted == "say" and arguments.get("Text"):
             return [self.words(arguments["Text"])]
         if wanted in ("play", "clear") and self.state in _AWAY:
-            return None  # the agent's words are for nobody now
+            return None  # the caller is no longer with the agent
         if wanted == "play" and arguments.get("Keys") and arguments.get("Bucket"):
             return self.queue_up(arguments)
         if wanted == "clear":
             return self.clear(arguments)
-        _log(self, f"an update that is not understood: {wanted[:40]!r}")
+        _log(self, f"unknown update: {wanted[:40]!r}")
         return None
 
     def invalid_response(self) -> list[Action]:
-        """What was answered could not be done; nobody may hang on the line."""
+        """The last response was rejected: hang up, so that no leg stays open."""
         why = f"{self.fault('ErrorType')}: {self.fault('ErrorMessage')}"
         _log(self, f"the last response was invalid: {why}")
         self.attributes["state"] = "ended"
@@ -600,17 +613,17 @@ class _Call:
         return []
 
     def unknown(self) -> list[Action]:
-        _log(self, f"an unknown event: {self.event.get('InvocationEventType')!r:.60}")
+        _log(self, f"unknown event: {self.event.get('InvocationEventType')!r:.60}")
         return []
 
     def fault(self, name: str) -> str:
-        """Where the error stands differs from event to event."""
+        """Return a member of the error, whose place differs between events."""
         return _text(self.data.get(name)) or _text(self.event.get(name))
 
-    # -- bringing caller and agent together ----------------------------------------
+    # -- connecting the caller to the agent ----------------------------------------
 
     def ring(self) -> list[Action]:
-        """Let it ring until the gateway takes calls, then connect."""
+        """Let the caller hear ringing until the gateway is ready, then connect."""
         url = self.settings.ready_url
         waited = _whole(self.attributes.get("rung", ""))
         if url and waited < MAX_RINGING_MS and not self.is_ready(url):
@@ -623,9 +636,9 @@ class _Call:
         greeting = self.settings.greeting_text
         actions = [self.words(greeting)] if greeting else []
         if self.is_unbridged_kinesis:
-            # The call came in through a Voice Connector, which has its audio.
+            # The call came in through a Voice Connector, which streams its audio.
             self.attributes["state"] = "talking"
-            # A Pause alone leaves the call ringing; the first sound answers it.
+            # A Pause does not answer the call; the first sound does.
             answers = self.words('<speak><break time="100ms"/></speak>', "ssml")
             actions = actions or [answers]
             return actions + [self.pause()] * (MAX_ACTIONS - len(actions))
@@ -633,7 +646,7 @@ class _Call:
 
     @property
     def is_unbridged_kinesis(self) -> bool:
-        """There is no agent's leg at all, not even for its audio."""
+        """Whether the call has no agent leg at all, not even for streaming."""
         settings = self.settings
         return settings.mode == "kinesis" and not settings.voice_connector_arn
 
@@ -642,7 +655,7 @@ class _Call:
         return _whole(self.attributes.get("attempt", ""))
 
     def bridge(self) -> list[Action]:
-        """The first way that was not tried yet, or an apology."""
+        """Bridge to the first destination that was not tried yet, or apologise."""
         settings = self.settings
         first = settings.voice_connector_arn
         ways: list[tuple[str, str]] = []
@@ -659,7 +672,7 @@ class _Call:
     def bridge_to(self, kind: str, where: str, uri: str = "") -> Action:
         caller_id = self.caller.get("From", "")
         if not _NUMBER.match(caller_id) or "owned" in self.attributes:
-            # Anonymous, or not allowed: show a number of this account.
+            # The caller is anonymous or the number was refused: show an own number.
             caller_id = self.settings.caller_id_number or self.caller.get("To", "")
         parameters: dict[str, Any] = {
             "CallTimeoutSeconds": BRIDGE_SECONDS,
@@ -673,7 +686,7 @@ class _Call:
                 "Arn": where,
                 "Uri": uri or self.called_user(),
             }
-            # Beside the endpoints: inside of one they are silently dropped.
+            # Not inside an endpoint: there they are silently dropped.
             parameters["SipHeaders"] = self.headers()
         parameters["Endpoints"] = [endpoint]
         return {"Type": "CallAndBridge", "Parameters": parameters}
@@ -699,7 +712,7 @@ class _Call:
             "Diversion": self.header("Diversion"),
             HOP_HEADER: "1",
         }
-        # Nothing of a stranger's may end a header line.
+        # Untrusted values must not contain line breaks.
         clean = {
             name: "".join(c for c in text if c.isprintable())[:MAX_HEADER].strip()
             for name, text in headers.items()
@@ -719,48 +732,48 @@ class _Call:
         text = self.settings.apology_text
         return [self.words(text), goodbye] if text else [goodbye]
 
-    # -- handing the caller on -----------------------------------------------------
+    # -- transferring the caller ---------------------------------------------------
 
     def transfer(self, target: str) -> list[Action] | None:
         why = self.destination_fault(target)
         if why:
-            _log(self, f"a transfer is refused: {why}")
+            _log(self, f"transfer refused: {why}")
             self.report("transfer_failed")
             return None
         self.attributes["target"] = target
         agent = self.leg("LEG-B")
         if agent.get("Status") == "Connected" and agent.get("CallId"):
-            # The agent's leg first; its HANGUP brings the caller to the target.
+            # End the agent's leg first; its HANGUP then starts the transfer.
             self.attributes["state"] = "handing_over"
             self.attributes["left"] = agent["CallId"]
             return [self.hang_up({"CallId": agent["CallId"]})]
         return self.forward()
 
     def destination_fault(self, target: str) -> str:
-        """Why nobody is sent there; empty: it may be."""
+        """Return why a transfer to the target is refused; empty if it is allowed."""
         allowed = self.settings.allowed
         if target.startswith("sip:"):
             if not self.extensions:
-                return "there is no Voice Connector that has extensions"
-            # The Voice Connector is told the user alone, and that cleaned.
+                return "there is no Voice Connector for extensions"
+            # The Voice Connector receives only the user part, without some characters.
             user = f"sip:{_extension(target)}"
             return destination_fault(target, allowed) or destination_fault(user, ())
         if not _NUMBER.match(target):
-            return "it is no number"
+            return "it is not a telephone number"
         return destination_fault(target, allowed)
 
     @property
     def extensions(self) -> str:
-        """The ARN of whose C{sip:} targets are; empty: nobody's."""
+        """The ARN of the Voice Connector for C{sip:} targets; empty if none is set."""
         settings = self.settings
         return settings.fallback_voice_connector_arn or settings.voice_connector_arn
 
     def forward(self) -> list[Action] | None:
         target = self.attributes.get("target", "")
-        # It may have been kept by a function that had other settings.
+        # The settings may have changed since the target was stored.
         why = self.destination_fault(target)
         if why:
-            _log(self, f"a transfer is refused: {why}")
+            _log(self, f"transfer refused: {why}")
             return self.back_to_agent(why)
         self.attributes["state"] = "transferring"
         if target.startswith("sip:"):
@@ -768,7 +781,7 @@ class _Call:
         return [self.bridge_to("PSTN", target)]
 
     def back_to_agent(self, why: str) -> list[Action] | None:
-        """The caller is with the agent again, who may be told why."""
+        """Connect the caller to the agent again, with the reason of the failure."""
         self.attributes.pop("attempt", None)
         self.attributes["transfer_failed"] = why[:200]
         self.report("transfer_failed")
@@ -786,7 +799,7 @@ class _Call:
     def queue_up(self, arguments: Mapping[str, str]) -> list[Action] | None:
         epoch, current = self.epochs(arguments)
         if epoch < current:
-            return None  # said before an interruption, delivered after it
+            return None  # made before an interruption, but delivered after it
         queue = self.queue if epoch == current else []
         busy = bool(self.attributes.get("playing")) and epoch == current
         self.attributes["epoch"] = str(epoch)
@@ -794,15 +807,15 @@ class _Call:
         known = {*queue, self.attributes.get("playing", "")}
         queue += [key for key in arguments["Keys"].split() if key not in known]
         self.attributes["queue"] = " ".join(queue[:MAX_QUEUE])
-        # An answer with actions would cut short what is being played, or stand
-        # behind a bridge that is being made.
+        # Actions would interrupt the audio that plays, or wait behind a bridge in
+        # progress.
         return None if busy or self.state != "talking" else self.play_next()
 
     def play_next(self) -> list[Action]:
         queue = self.queue
         if not queue:
             self.attributes["playing"] = ""
-            # Bridged, the call lives by itself; otherwise something must go on.
+            # An unbridged call ends when it has no more actions.
             return [] if self.is_bridged else [self.pause()] * MAX_ACTIONS
         key = queue.pop(0)
         self.attributes["queue"] = " ".join(queue)
@@ -818,7 +831,7 @@ class _Call:
         self.attributes["queue"] = self.attributes["playing"] = ""
         if self.state != "talking":
             return None
-        # Whatever is answered interrupts the audio that plays.
+        # Any action interrupts the audio that plays.
         return [self.pause(100)] if self.is_bridged else [self.pause()] * MAX_ACTIONS
 
     def epochs(self, arguments: Mapping[str, str]) -> tuple[int, int]:
@@ -837,7 +850,7 @@ class _Call:
     # -- actions -------------------------------------------------------------------
 
     def words(self, text: str, kind: str = "text") -> Action:
-        """Speak a text, or play the recording that it names (s3://BUCKET/KEY)."""
+        """Speak a text, or play the recording that it names (C{s3://BUCKET/KEY})."""
         recording = _S3_AUDIO.match(text)
         if recording:
             return self.audio(*recording.groups())
@@ -881,7 +894,7 @@ _ANSWERS: dict[str, Callable[[_Call], list[Action] | None]] = {
 
 
 def _log(call: _Call, text: str) -> None:
-    """One JSON object a line, without anybody's number."""
+    """Print one JSON object per line, without telephone numbers."""
     line = {"transaction_id": call.transaction_id, "state": call.state, "event": text}
     print(re.sub(r"\+[1-9][0-9]{5,14}", "+(number)", json.dumps(line)))
 
@@ -891,56 +904,56 @@ def _log(call: _Call, text: str) -> None:
 
 def handler(event: object, context: object = None) -> dict[str, Any]:
     """
-    Called by AWS Lambda.
+    Handle an invocation by AWS Lambda.
 
-    @raise ValueError: the environment cannot work; it stands in the log.
+    @raise ValueError: the environment is invalid; Lambda logs the text.
     """
     return answer(event, os.environ)
 
 
 def answer(event: object, environ: Mapping[str, str]) -> dict[str, Any]:
     """
-    Decide, tell the gateway, and put it into the form that is expected.
+    Decide, report to the gateway, and return the response.
 
-    @raise ValueError: the environment cannot work.
+    @raise ValueError: the environment is invalid.
     """
     settings = read_settings(environ)
     decision = decide(event, settings, gateway_is_ready, time.time())
     queue = decision.attributes.get("events", "")
-    # It may have been kept by a function that had other settings.
+    # The settings may have changed since the queue was stored.
     for report in decision.reports if settings.is_our_queue(queue) else ():
         try:
             send_report(queue, report, environ)
         except OSError as exc:
-            # The call goes on without; the gateway goes by its own clock then.
-            print(json.dumps({"event": f"a report was not sent: {exc}"}))
+            # The call continues; the gateway then estimates from its own clock.
+            print(json.dumps({"event": f"could not send a report: {exc}"}))
     return response(decision)
 
 
 def response(decision: Decision) -> dict[str, Any]:
-    """As the application expects it."""
-    told: dict[str, Any] = {
+    """Return a decision in the form that the application expects."""
+    result: dict[str, Any] = {
         "SchemaVersion": "1.0",
         "TransactionAttributes": decision.attributes,
     }
     if decision.actions is not None:
-        told["Actions"] = decision.actions
-    return told
+        result["Actions"] = decision.actions
+    return result
 
 
 def gateway_is_ready(url: str) -> bool:
-    """Whether C{GET url} has status 200, within L{PROBE_SECONDS}."""
+    """Return whether C{GET url} has status 200, within L{PROBE_SECONDS}."""
     return _fetch("GET", url, b"", {}, PROBE_SECONDS) == 200
 
 
 def send_report(queue_url: str, report: object, environ: Mapping[str, str]) -> None:
     """
-    Put a message into an SQS queue, signed with the function's own credentials.
+    Send a message to an SQS queue, signed with the function's own credentials.
 
-    @raise OSError: it was not taken.
+    @raise OSError: it could not be sent.
     """
     if not _QUEUE.match(queue_url):
-        raise OSError(f"{queue_url[:80]!r} is not where a queue is")
+        raise OSError(f"{queue_url[:80]!r} is not the URL of a queue")
     body = json.dumps({"QueueUrl": queue_url, "MessageBody": json.dumps(report)})
     headers = sign(
         queue_url.split("/")[2], body.encode(), time.gmtime(), environ, "sqs"
@@ -948,7 +961,7 @@ def send_report(queue_url: str, report: object, environ: Mapping[str, str]) -> N
     root = "/".join(queue_url.split("/")[:3]) + "/"
     status = _fetch("POST", root, body.encode(), headers, REPORT_SECONDS)
     if status != 200:
-        raise OSError(f"the queue answered with {status or 'nothing'}")
+        raise OSError(f"response of the queue: {status or 'none'}")
 
 
 def sign(
@@ -959,9 +972,9 @@ def sign(
     service: str,
 ) -> dict[str, str]:
     """
-    Headers for C{POST /} to an SQS endpoint (AWS Signature Version 4).
+    Return the headers for C{POST /} to an SQS endpoint (AWS Signature Version 4).
 
-    botocore would do it, and take 300 ms of a cold start.
+    botocore is not used because its import adds 300 ms to a cold start.
     """
     import hashlib
     import hmac
@@ -997,8 +1010,8 @@ def sign(
 def _fetch(
     method: str, url: str, body: bytes, headers: Mapping[str, str], seconds: float
 ) -> int:
-    """The answer's status, or 0 when there is none."""
-    # Imported when used: most events need neither, and it takes 30 ms.
+    """Return the response's status, or 0 if there is none."""
+    # Imported here because most events need neither, and it takes 30 ms.
     import http.client
     import urllib.error
     import urllib.request
@@ -1013,4 +1026,4 @@ def _fetch(
     except urllib.error.HTTPError as exc:
         return exc.code
     except (OSError, http.client.HTTPException, ValueError):
-        return 0  # ValueError: no name of a host
+        return 0  # ValueError: an invalid host name

@@ -115,7 +115,7 @@ class HandlerTests(SynchronousTestCase):
                 succeeded("PlayAudio", playing("k1"), attributes=attributes)
             )
         self.assertEqual(answer["Actions"][0]["Type"], "Pause")
-        self.assertIn("was not sent", printed.getvalue())
+        self.assertIn("could not send", printed.getvalue())
 
     def test_reports_go_to_queues_only(self) -> None:
         for url in (

@@ -132,11 +132,11 @@ class VerifyTests(AccountTestCase):
             ],
             "Disabled": False,
         }
-        await self.finding("a circle", wanted)
+        await self.finding("a loop", wanted)
 
     async def test_a_region_that_the_gateway_does_not_allow_is_found(self) -> None:
         wanted = await self.installed()
-        found = await self.finding("not answered", wanted, allowed=["eu-west-1"])
+        found = await self.finding("are ignored", wanted, allowed=["eu-west-1"])
         self.assertEqual(found.cure, "add us-east-1")
 
     async def test_quotas_are_compared_with_the_expected_calls(self) -> None:

@@ -1,1 +1,1 @@
-"""An installation in an AWS account: its resources, made, checked and removed."""
+"""Creates, checks and removes the resources of an installation in an AWS account."""

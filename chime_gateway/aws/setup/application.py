@@ -1,6 +1,4 @@
-"""
-The SIP media application, and the numbers that reach it.
-"""
+"""The SIP media application, and the telephone numbers that reach it."""
 
 from __future__ import annotations
 
@@ -81,10 +79,10 @@ def order(installation: InstallationRequest, number: str) -> Resource:
                 Name=f"{installation.name}-{number[1:]}",
             ),
         ),
-        kept="numbers are never given back by this command",
+        kept="this command never releases telephone numbers",
         needs_confirmation=""
         if installation.confirms_order
-        else f"costs money every month: say --confirm-order to buy {number}",
+        else f"costs money every month: add --confirm-order to buy {number}",
     )
 
 
@@ -131,7 +129,7 @@ def sip_rule(installation: InstallationRequest, number: str) -> Resource:
             chime("ListSipRules"),
             {reference: "SipRuleId"},
             "SipRules",
-            # A rule has no tags: its name is how we know it.
+            # A rule has no tags, so it is recognized by its name.
             {"Name": name, "TriggerValue": number},
         ),
         create=(

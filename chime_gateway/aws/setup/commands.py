@@ -1,6 +1,6 @@
 """
-Prints the same requests as commands of the AWS CLI, for people who prefer to see
-each.
+Prints the requests of an installation as AWS CLI commands, for operators who want to
+see or run each of them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from chime_gateway.aws.setup.request import ZIP_FILE, InstallationRequest
 from chime_gateway.aws.setup.resource import Blob, Request, Resource, references_in
 from chime_gateway.aws.setup.voice_connector import STREAMING
 
-#: What the CLI calls a service, where it is not the name of its model.
+#: The CLI's names of services, where they differ from the models' names.
 _COMMANDS: Final[Mapping[str, str]] = {"s3": "s3api"}
 
-#: A line is folded before an option that would go beyond.
+#: A line is folded before an option that would exceed this width.
 _WIDTH: Final = 78
 
 
 def command(request: Request) -> str:
-    """One request as a command line; C{${NAME}} is left to the shell."""
+    """Return a request as a command line, in which the shell expands C{${NAME}}."""
     service = _COMMANDS.get(request.service, request.service)
     words = ["aws", service, xform_name(request.operation, "-")]
     for name, value in request.parameters.items():
@@ -39,7 +39,7 @@ def command(request: Request) -> str:
         elif isinstance(value, Mapping) and any(
             isinstance(one, Blob) for one in value.values()
         ):
-            # lambda create-function has its code beside the other parameters.
+            # lambda create-function has a separate option for the code.
             words += ["--zip-file", f"fileb://{ZIP_FILE}"]
         elif isinstance(value, Mapping | list | tuple):
             words += [option, _quoted(json.dumps(value, separators=(",", ":")))]
@@ -51,7 +51,7 @@ def command(request: Request) -> str:
 def _quoted(text: str) -> str:
     if not references_in(text):
         return shlex.quote(text)
-    # Inside double quotes the shell fills our references in, and nothing else.
+    # Quoted so that the shell expands the references and nothing else.
     kept = re.sub(r'([\\"`])', r"\\\1", text)
     kept = re.sub(r"\$(?!\{[A-Z][A-Z0-9_]*\})", r"\\$", kept)
     return f'"{kept}"'
@@ -70,11 +70,12 @@ def script(
     installation: InstallationRequest, resources: Iterable[Resource]
 ) -> Iterator[str]:
     """
-    Lines of a shell script that makes the installation from nothing.
+    Yield the lines of a shell script that creates the installation from scratch.
     """
     yield "#!/usr/bin/env bash"
-    yield "# chime-gateway: what `chimegw aws apply` does, as commands of the AWS CLI."
-    yield "# Each makes something new: run it once. `chimegw aws apply` may run again."
+    yield "# chime-gateway: what `chimegw aws apply` does, as AWS CLI commands."
+    yield "# Run it only once: each command creates something new."
+    yield "# `chimegw aws apply` can be repeated."
     yield "set -euo pipefail"
     yield f"export AWS_DEFAULT_REGION={shlex.quote(installation.region)}"
     yield "export AWS_PAGER="
@@ -94,7 +95,7 @@ def script(
             secrets.append(name)
         if resource.create:
             if resource.what == "Lambda":
-                yield "# The role is not known everywhere at once."
+                yield "# A new role needs some time until it can be used."
                 yield 'sleep "${SETTLE_SECONDS:-10}"'
             yield from _capturing(resource.create[0], resource.created)
             if resource.what == "Lambda":
@@ -113,14 +114,14 @@ def script(
     if installation.mode != "kinesis":
         for name in secrets:
             yield ""
-            yield f"# The gateway wants to know CHIMEGW_{name}:"
+            yield f"# The gateway needs CHIMEGW_{name}:"
             yield f'echo "CHIMEGW_{name}=${{{name}}}"'
         yield ""
         yield from _streaming_advice(installation)
 
 
 def _capturing(request: Request, references: Mapping[str, str]) -> Iterator[str]:
-    """Run it and keep what others need of the answer."""
+    """Run a command and store the values that later commands need."""
     names, paths = list(references), list(references.values())
     if not names:
         yield command(request)
@@ -130,20 +131,20 @@ def _capturing(request: Request, references: Mapping[str, str]) -> Iterator[str]
     if len(names) == 1:
         yield f"{names[0]}=$({asked})"
     else:
-        # Not in one line: there a command that fails would not end the script.
+        # On separate lines, because a failure inside `read` would not end the script.
         yield f"FOUND=$({asked})"
         yield f'read -r {" ".join(names)} <<<"$FOUND"'
 
 
 def _streaming_truth() -> Iterator[str]:
     yield "#   Streaming copies each leg of a call, one way, into Kinesis Video"
-    yield "#   Streams. It has no WebSocket target and takes no audio back:"
-    yield "#   the agent answers by PlayAudio, seconds later. For a real conversation"
-    yield "#   use SIP, the origination route above."
+    yield "#   Streams. It has no WebSocket target and accepts no audio: the agent"
+    yield "#   answers with PlayAudio, seconds later. For a real conversation, use"
+    yield "#   SIP with the origination route above."
 
 
 def _streaming_advice(installation: InstallationRequest) -> Iterator[str]:
-    """For people who came for that one command."""
+    """Yield the command that switches streaming on, as a comment."""
     connector = installation.voice_connector_id or "${VOICE_CONNECTOR_ID}"
     request = Request(
         "chime-sdk-voice",
@@ -152,5 +153,5 @@ def _streaming_advice(installation: InstallationRequest) -> Iterator[str]:
     )
     yield "# Streaming is not part of this installation, and not needed for it."
     yield from _streaming_truth()
-    yield "#   To switch it on all the same (analytics, or --mode kinesis):"
+    yield "#   To switch it on anyway (for analytics, or for --mode kinesis):"
     yield from (f"# {line}" for line in command(request).split("\n"))

@@ -1,6 +1,4 @@
-"""
-The Lambda: role, log group, code, permission.
-"""
+"""The Lambda function: its role, log group, code and permission."""
 
 from __future__ import annotations
 
@@ -131,7 +129,7 @@ def log_group(installation: InstallationRequest) -> Resource:
 
 def function_environment(installation: InstallationRequest) -> dict[str, str]:
     """
-    As L{chime_gateway.aws.sma} reads it.
+    Return the environment that L{chime_gateway.aws.sma} reads.
     """
     environment = {
         "MODE": installation.mode,
@@ -142,7 +140,7 @@ def function_environment(installation: InstallationRequest) -> dict[str, str]:
     if installation.numbers:
         environment["CALLER_ID_NUMBER"] = installation.numbers[0]
     if installation.mode == "kinesis":
-        # What the names of the gateways' queues begin with; the role has no others.
+        # The prefix of the gateways' queues; the role allows no others.
         environment["EVENTS_QUEUE"] = (
             f"https://sqs.{installation.region}.amazonaws.com/${{ACCOUNT_ID}}/"
             f"{installation.name}-events-"
@@ -152,16 +150,17 @@ def function_environment(installation: InstallationRequest) -> dict[str, str]:
 
 def call_secret(what: str, found: str) -> str:
     """
-    What the Lambda signs calls with, next.  Its environment is where it is kept.
+    Return the new value of the call secret, which is stored in the Lambda's
+    environment.
 
     @param what: C{keep}, C{rotate} or C{retire}.
-    @param found: what it is now: one, or a new one and the one before it.
-    @return: found, if that is what is wanted already: it may be asked for again.
-    @raise ConfigError: there is none to exchange.
+    @param found: the present value: one secret, or the new and the previous one.
+    @return: C{found} if no change is needed, so that a command can be repeated.
+    @raise ConfigError: there is no secret to rotate or retire.
     """
     if not found and what != "keep":
         raise ConfigError(
-            "the Lambda has no call secret yet: chimegw aws apply makes it"
+            "the Lambda has no call secret yet: create it with chimegw aws apply"
         )
     newest, _, before = found.partition(",")
     if what == "retire":
@@ -178,7 +177,7 @@ def _check(parameters: Parameters) -> None:
 
 
 def call_secret_alone(installation: InstallationRequest) -> Resource:
-    """The Lambda that is there, of which nothing but its secret changes."""
+    """Return the existing Lambda, of which only the call secret is changed."""
     name = {"FunctionName": function_name(installation)}
     variables = {"CALL_SECRET": "${CALL_SECRET}"}
     parameters = {**name, "Environment": {"Variables": variables}}
@@ -202,7 +201,7 @@ def function(installation: InstallationRequest) -> Resource:
         "Runtime": "python3.12",
         "Handler": "sma.handler",
         "Role": "${FUNCTION_ROLE_ARN}",
-        # The application asks again after 5 s, and stops at 20.
+        # The application invokes it again after 5 s, and gives up after 20 s.
         "Timeout": 5,
         "MemorySize": 256,
         "Environment": {"Variables": function_environment(installation)},
@@ -227,7 +226,7 @@ def function(installation: InstallationRequest) -> Resource:
             {
                 "FUNCTION_ARN": "Configuration.FunctionArn",
                 "CALL_SECRET": f"{_VARIABLES}.CALL_SECRET",
-                # It may have been named by another run.
+                # An earlier run may have set it.
                 _FALLBACK: f"{_VARIABLES}.{_FALLBACK}",
             },
             absent=("ResourceNotFoundException",),
@@ -277,7 +276,7 @@ def function(installation: InstallationRequest) -> Resource:
                 is_born_so=True,
             ),
             Setting(
-                "permission to be called by the application",
+                "permission to be invoked by the application",
                 (permission,),
                 Request("lambda", "GetPolicy", name),
                 f"contains(Policy, '{statement}') && contains(Policy, '{CHIME}')",

@@ -7,7 +7,7 @@ from typing import Final
 from chime_gateway.aws.setup.request import InstallationRequest, bucket_name
 from chime_gateway.aws.setup.resource import References, fill
 
-#: Which of them are the operator's own where an env file has them already.
+#: Settings that an existing env file keeps, because operators choose them.
 OPERATORS: Final = (
     *("CHIMEGW_SIP_ALLOW", "CHIMEGW_SIP_LISTEN", "CHIMEGW_PUBLIC_ADDRESS"),
 )
@@ -16,7 +16,7 @@ OPERATORS: Final = (
 def gateway_settings(
     installation: InstallationRequest, known: References
 ) -> dict[str, str]:
-    """@param known: what is known of the installation."""
+    """@param known: the installation's references."""
     if installation.call_secret != "keep":
         return {"CHIMEGW_CALL_SECRET": _newest(known)}
     told = {"AWS_REGION": installation.region}
@@ -30,7 +30,7 @@ def gateway_settings(
     told["CHIMEGW_SIP_ALLOW"] = installation.region
     name = "FALLBACK_VOICE_CONNECTOR_ARN"
     second = installation.function.get(name, known.get(name, ""))
-    if ":vcg/" not in second:  # who is in a group is not known here
+    if ":vcg/" not in second:  # the members of a group are not known here
         ids = (known["VOICE_CONNECTOR_ID"], second.rpartition("/")[2])
         told["CHIMEGW_VOICE_CONNECTORS"] = ",".join(filter(None, ids))
     if installation.is_direct:
@@ -41,7 +41,10 @@ def gateway_settings(
 
 
 def _listening(installation: InstallationRequest) -> dict[str, str]:
-    """Where calls are sent, as the gateway there says it; of several, what all have."""
+    """
+    Return the settings for the addresses to which calls are sent; with several
+    gateways, only those that all have in common.
+    """
     ways = {
         f"{'tls' if installation.is_encrypted else one.protocol.lower()}:{one.port}"
         for one in installation.gateways
@@ -56,18 +59,18 @@ def _listening(installation: InstallationRequest) -> dict[str, str]:
 
 
 def left_to_say(installation: InstallationRequest) -> dict[str, str]:
-    """What only the operator knows, with an example of each."""
+    """Return the settings that only the operator knows, with an example of each."""
     left = {
         "AZURE_OPENAI_ENDPOINT": "https://RESOURCE.openai.azure.com",
         "AZURE_OPENAI_DEPLOYMENT": "gpt-realtime",
-        "AZURE_OPENAI_API_KEY": "KEY, or nothing for Entra ID",
+        "AZURE_OPENAI_API_KEY": "KEY, or empty for Entra ID",
         "CHIMEGW_SHARED_SECRET": "$(openssl rand -hex 32)",
     }
     if installation.is_encrypted:
         left["CHIMEGW_SIP_CERTIFICATE"] = "/etc/chimegw/fullchain.pem"
         left["CHIMEGW_SIP_PRIVATE_KEY"] = "/etc/chimegw/privkey.pem"
     if len(installation.gateways) > 1:
-        left["CHIMEGW_PUBLIC_ADDRESS"] = "the address of this one of the gateways"
+        left["CHIMEGW_PUBLIC_ADDRESS"] = "the address of this gateway"
     return left
 
 

@@ -1,8 +1,8 @@
 """
-Describes one installation in AWS: its resources, in the order in which they are made.
+Describes one installation in AWS: its resources, in the order of their creation.
 
-Amazon Chime SDK Administrator Guide (Voice Connectors, SIP media applications and
-rules).
+Source: Amazon Chime SDK Administrator Guide (Voice Connectors, SIP media applications
+and rules).
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from chime_gateway.errors import ConfigError
 
 def resources(installation: InstallationRequest) -> Iterator[Resource]:
     """
-    All of it, each after those that it needs.
+    Yield the resources, each after those that it needs.
 
-    @raise ConfigError: the request cannot be met.
+    @raise ConfigError: the request cannot be satisfied.
     """
     if installation.region not in REGIONS:
         raise ConfigError(
@@ -50,7 +50,7 @@ def resources(installation: InstallationRequest) -> Iterator[Resource]:
         )
     yield account()
     if installation.call_secret != "keep":
-        # Whatever else the installation was made with, it stays.
+        # Everything else of the installation stays as it is.
         yield call_secret_alone(installation)
         return
     yield voice_connector(installation)
@@ -85,7 +85,7 @@ def account() -> Resource:
 
 
 def gateway_statements(installation: InstallationRequest) -> list[dict[str, Any]]:
-    """The least that a gateway needs."""
+    """Return the minimum permissions of a gateway."""
     region = installation.region
     account = "${ACCOUNT_ID}"
     control = ["chime:UpdateSipMediaApplicationCall"]

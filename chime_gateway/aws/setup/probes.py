@@ -1,7 +1,7 @@
 """
-Probes a gateway from outside:  SIP OPTIONS, its readiness page, its name.
+Probes a gateway from outside: by SIP OPTIONS, its readiness page, and its name.
 
-It blocks, and is for commands only.
+These functions block, and are for commands only.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _TLS_PORT: Final = 5061
 
 def options(host: str, port: int, protocol: str) -> int:
     """
-    SIP OPTIONS (RFC 3261 section 11).
+    Send SIP OPTIONS (RFC 3261 section 11).
 
-    @return: the status of the answer; 0: none came.
+    @return: the status of the response; 0 if there was none.
     """
     transport = "TLS" if port == _TLS_PORT else protocol.upper()
     kind = socket.SOCK_DGRAM if transport == "UDP" else socket.SOCK_STREAM
@@ -67,7 +67,7 @@ def _request(
 
 
 def ready(url: str) -> int:
-    """The status of C{GET url}; 0: there is no answer."""
+    """Return the status of C{GET url}; 0 if there is no response."""
     if not url.startswith(("http://", "https://")):
         return 0
     try:
@@ -81,7 +81,7 @@ def ready(url: str) -> int:
 
 
 def addresses(host: str) -> list[str]:
-    """Of a name, or the address itself."""
+    """Return the addresses of a host name; an address is returned as it is."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except (OSError, ValueError):

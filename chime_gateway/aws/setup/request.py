@@ -10,7 +10,7 @@ from attrs import Factory, field, frozen
 
 from chime_gateway.aws.setup.resource import Request
 
-#: Everything that is made has it, with the installation's name.
+#: The tag of all created resources; its value is the installation's name.
 TAG: Final = "chime-gateway"
 
 ZIP_FILE: Final = "chimegw-sma.zip"
@@ -27,7 +27,7 @@ REGIONS: Final = (
 
 @frozen(kw_only=True)
 class Gateway:
-    """Where calls go: one origination route."""
+    """A gateway to which calls are sent: one origination route."""
 
     host: str
     port: int = 5060
@@ -37,23 +37,23 @@ class Gateway:
 @frozen(kw_only=True)
 class InstallationRequest:
     """
-    What an operator wants.
+    An operator's request for an installation.
 
-    @ivar name: goes before the names of all resources.
-    @ivar voice_connector_id: one that exists; empty: one is made.
-    @ivar gateways: each takes its share of the calls.
-    @ivar numbers: that the agent answers.
-    @ivar order: numbers to be bought, with C{confirms_order}.
-    @ivar termination_cidrs: networks that may call out; empty: none.
+    @ivar name: the prefix of the names of all resources.
+    @ivar voice_connector_id: an existing Voice Connector; empty: create one.
+    @ivar gateways: the gateways, which share the calls.
+    @ivar numbers: the telephone numbers that the agent answers.
+    @ivar order: the telephone numbers to buy, if C{confirms_order} is set.
+    @ivar termination_cidrs: the networks that may place outbound calls; empty: none.
     @ivar is_direct: the numbers belong to the Voice Connector itself (in the US
         only); there is no application and no Lambda.
-    @ivar mode: C{bridge}, or C{kinesis}.
-    @ivar is_outbound: the gateway has the application call people.
-    @ivar function: more of the Lambda's environment.
-    @ivar call_secret: of calls to the gateway: C{keep} the one there is (or make it),
-        C{rotate}: a new one beside it, C{retire} the old one.
-    @ivar gateway_role: IAM role of the gateway's machine; empty: the policy is made
-        and attached by somebody else.
+    @ivar mode: C{bridge} or C{kinesis}.
+    @ivar is_outbound: the gateway may place outbound calls by the application.
+    @ivar function: additional environment variables of the Lambda.
+    @ivar call_secret: C{keep}: use the present call secret, or create one; C{rotate}:
+        add a new one; C{retire}: remove the old one.
+    @ivar gateway_role: the IAM role of the gateway's machine, to which the policy is
+        attached; empty: the operator attaches the policy.
     """
 
     region: str
@@ -93,7 +93,7 @@ def log_group_name(installation: InstallationRequest) -> str:
 
 
 def chime(operation: str, **parameters: Any) -> Request:
-    """A request to the voice part of the Chime SDK."""
+    """Return a request to C{chime-sdk-voice}."""
     return Request("chime-sdk-voice", operation, parameters)
 
 
@@ -102,7 +102,7 @@ def tags(installation: InstallationRequest) -> list[dict[str, str]]:
 
 
 def policy_of(*statements: Mapping[str, Any]) -> str:
-    """As IAM wants it."""
+    """Return a policy in IAM's form."""
     document = {"Version": "2012-10-17", "Statement": list(statements)}
     return json.dumps(document, separators=(",", ":"))
 

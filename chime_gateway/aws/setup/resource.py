@@ -1,8 +1,8 @@
 """
-The resources of an installation, as values: requests to AWS that have not been sent.
+The resources of an installation as values: requests to AWS that are not sent yet.
 
-A request may hold C{${NAME}} for a value that only AWS has (an id, an ARN); whoever
-sends it fills that in, and the printed commands leave it to the shell.
+A request may contain C{${NAME}} for a value that only AWS knows (an id or an ARN).  It
+is filled in before the request is sent; in printed commands the shell expands it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ References: TypeAlias = Mapping[str, str]
 
 
 class Unknown(Exception):
-    """Something is meant that does not exist yet."""
+    """A request refers to something that does not exist yet."""
 
 
 @frozen
@@ -33,7 +33,7 @@ class Request:
     """
     One operation of one service.
 
-    @ivar secret: parameters that are not shown.
+    @ivar secret: the names of parameters that must not be shown.
     """
 
     service: str
@@ -45,12 +45,13 @@ class Request:
 @frozen
 class Lookup:
     """
-    How to see whether something is there.
+    How to find a resource.
 
-    @ivar items: JMESPath of a list in the answer; empty: the answer itself is it.
-    @ivar match: what the right item of the list has.
-    @ivar references: name -> JMESPath, of what others need to know of it.
-    @ivar absent: codes of the refusal that means that it is not there.
+    @ivar items: the JMESPath of a list in the answer; empty: the answer itself is the
+        resource.
+    @ivar match: the members by which the item of the list is recognized.
+    @ivar references: name -> JMESPath of the values that other resources need.
+    @ivar absent: the error codes that mean that the resource does not exist.
     """
 
     request: Request
@@ -63,14 +64,14 @@ class Lookup:
 @frozen
 class Setting:
     """
-    Something that is put onto a resource, as often as one likes.
+    A setting of a resource, which can be written repeatedly.
 
-    @ivar read: C{None}: it cannot be seen, so it is always put.
-    @ivar path: JMESPath of the part of the answer that should be C{wanted}.
-    @ivar is_born_so: the resource is made like that.
-    @ivar keeps: parameter of C{write} -> JMESPath of what it is now in C{read}: what is
-        not wanted otherwise stays there.
-    @ivar check: raises C{ValueError} where what C{write} would make cannot work.
+    @ivar read: reads the setting; C{None}: it cannot be read, so it is always written.
+    @ivar path: the JMESPath of the part of the answer that should equal C{wanted}.
+    @ivar is_born_so: the resource is created with this setting.
+    @ivar keeps: parameter of C{write} -> JMESPath of its present value in C{read};
+        members that are not in the wanted value are kept.
+    @ivar check: raises C{ValueError} if the parameters of C{write} are invalid.
     """
 
     what: str
@@ -86,18 +87,22 @@ class Setting:
 @frozen(kw_only=True)
 class Resource:
     """
-    @ivar what: its name for people.
-    @ivar lookup: finds it by its name.
-    @ivar create: makes it; the answer of the first holds C{created}.
+    One resource.
+
+    @ivar what: a readable name.
+    @ivar lookup: finds the resource by its name.
+    @ivar create: the requests that create it; the answer of the first one contains
+        C{created}.
     @ivar created: name -> JMESPath in that answer.
-    @ivar tags: reads the tags, and C{tags_path} says where in the answer they are:
-        what does not have ours was not made by us, and is never removed.
-    @ivar delete: removes it.
-    @ivar kept: it is used as it is, and neither made nor removed.
-    @ivar hint: what to do where it is not there and cannot be made.
-    @ivar needs_confirmation: why it is not made without being asked once more.
-    @ivar secrets: name of a reference -> what it should be, told what it is now
-        (empty: nothing).  They are never shown.
+    @ivar tags: reads the tags, which are at C{tags_path} in the answer.  A resource
+        without the installation's tag was not created by it, and is never removed.
+    @ivar delete: the requests that remove it.
+    @ivar kept: why it is used as it is, and neither created nor removed; may be empty.
+    @ivar hint: what to do if it does not exist and cannot be created.
+    @ivar needs_confirmation: why creating it needs an explicit confirmation; may be
+        empty.
+    @ivar secrets: reference's name -> function from its present value (empty: none)
+        to the wanted one.  The values are never shown.
     """
 
     what: str
@@ -117,7 +122,7 @@ class Resource:
 @frozen
 class Blob:
     """
-    Bytes, and the file that a command line finds them in.
+    Bytes, and the name of their file for a command line.
     """
 
     content: bytes = field(repr=False)
@@ -126,9 +131,9 @@ class Blob:
 
 def fill(value: Any, references: References) -> Any:
     """
-    Put in what is known.
+    Fill in the references.
 
-    @raise Unknown: something is not.
+    @raise Unknown: a reference is not known.
     """
     if isinstance(value, str):
 
@@ -153,9 +158,9 @@ def references_in(value: str) -> list[str]:
 
 def is_within(wanted: Any, found: Any) -> bool:
     """
-    Whether everything that is wanted is there; more may be.
+    Return whether C{found} contains everything in C{wanted}; it may contain more.
 
-    JSON texts (policies) are compared as what they say.
+    JSON texts (policies) are compared by their content.
     """
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(
@@ -173,7 +178,7 @@ def is_within(wanted: Any, found: Any) -> bool:
 
 
 def laid_over(found: Any, wanted: Any) -> Any:
-    """What is wanted, and what there is beside it; L{is_within} is true of it."""
+    """Merge what is wanted over what was found; L{is_within} is true of the result."""
     if not isinstance(wanted, Mapping) or not isinstance(found, Mapping):
         return wanted
     laid = {key: laid_over(found.get(key), one) for key, one in wanted.items()}
@@ -184,10 +189,10 @@ def with_what_is_there(
     setting: Setting, request: Request, found: Any, references: References
 ) -> dict[str, Any]:
     """
-    The parameters of C{request} that keep what there is.
+    Return the parameters of C{request} that keep the present values.
 
     @param found: the answer to C{setting.read}.
-    @raise ConfigError: both together cannot work.
+    @raise ConfigError: the combination is invalid.
     """
     parameters = {
         name: laid_over(
@@ -198,7 +203,9 @@ def with_what_is_there(
     try:
         setting.check(parameters)
     except ValueError as exc:
-        raise ConfigError(f"{setting.what}, with what is there: {exc}") from exc
+        raise ConfigError(
+            f"{setting.what}, merged with the present values: {exc}"
+        ) from exc
     return parameters
 
 

@@ -1,6 +1,6 @@
 """
-The resources of the Kinesis carrier: streaming notices into a queue, the agent's
-voice into a bucket.
+The resources of the Kinesis carrier: a queue for streaming notifications, and a bucket
+for the agent's audio.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def bucket(installation: InstallationRequest) -> Resource:
         lookup=Lookup(s3("HeadBucket"), absent=("404", "NoSuchBucket", "NotFound")),
         create=(Request("s3", "CreateBucket", create),),
         settings=(
-            # First, so that what was begun is known as ours.
+            # First, so that a bucket of an interrupted run is recognized.
             Setting(
                 "tags",
                 (s3("PutBucketTagging", Tagging=tagging),),
@@ -80,7 +80,7 @@ def bucket(installation: InstallationRequest) -> Resource:
                 private,
             ),
             Setting(
-                "lifecycle: a day",
+                "lifecycle: one day",
                 (
                     s3(
                         "PutBucketLifecycleConfiguration",
@@ -92,7 +92,7 @@ def bucket(installation: InstallationRequest) -> Resource:
                 lifecycle,
             ),
             Setting(
-                "policy: played by the application",
+                "policy: readable by the application",
                 (s3("PutBucketPolicy", Policy=policy),),
                 s3("GetBucketPolicy"),
                 "Policy",
@@ -131,7 +131,7 @@ def queues(installation: InstallationRequest) -> Iterator[Resource]:
         name,
         "NOTICES",
         {
-            # A notice that is an hour old is of no call that still runs.
+            # A notification older than an hour is of no use.
             "MessageRetentionPeriod": "3600",
             "VisibilityTimeout": "40",
             "RedrivePolicy": json.dumps(redrive, separators=(",", ":")),

@@ -1,7 +1,7 @@
 """
-Checks a finished installation.  Each finding tells how to fix it.
+Checks a finished installation.  Each finding tells how to fix the problem.
 
-It only reads.  Functions for SIP and HTTP are arguments.
+It only reads.  The functions for SIP and HTTP are passed in.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chime_gateway.aws.setup.voice_connector import origination_routes
 
 _VOICE_CONNECTOR: Final = ".voiceconnector.chime.aws"
 
-#: What an account has unless it was raised, where Service Quotas does not say.
+#: The default quotas, used where Service Quotas does not list them.
 _QUOTAS: Final[Mapping[str, float]] = {
     "Voice Connector: calls per second": 1.0,
     "Voice Connector: active calls": 10.0,
@@ -31,8 +31,10 @@ _QUOTAS: Final[Mapping[str, float]] = {
 @frozen
 class Finding:
     """
-    @ivar is_good: nothing is to be done.
-    @ivar cure: what is to be done otherwise.
+    The result of one check.
+
+    @ivar is_good: the check passed.
+    @ivar cure: what to do if it did not.
     """
 
     what: str
@@ -50,12 +52,12 @@ class Finding:
 @frozen(kw_only=True)
 class Probes:
     """
-    What is asked from here.
+    The functions that send requests from this machine.
 
-    @ivar options: sends SIP OPTIONS to a host, port and protocol; the status of
-        the answer, or 0.
-    @ivar ready: fetches a readiness page; the status, or 0.
-    @ivar addresses: of a host's name.
+    @ivar options: sends SIP OPTIONS to a host, port and protocol; returns the status
+        of the response, or 0.
+    @ivar ready: fetches a readiness page; returns the status, or 0.
+    @ivar addresses: returns the addresses of a host name.
     """
 
     options: Callable[[str, int, str], int]
@@ -73,8 +75,10 @@ def verify(
     allowed: Iterable[str] = (),
 ) -> Iterator[Finding]:
     """
-    @param expected_calls: at the same time.
-    @param allowed: networks from which the gateway takes calls, if known.
+    Check the installation.
+
+    @param expected_calls: the expected number of simultaneous calls.
+    @param allowed: the networks from which the gateway accepts calls, if known.
     """
     missing = []
     for resource in resources:
@@ -99,9 +103,9 @@ def verify(
         try:
             yield from check
         except Unknown:
-            continue  # of what is missing, and was said to be
+            continue  # it refers to a missing resource, which was reported above
         except Refused as exc:
-            yield Finding("a check", False, str(exc), "see the permission it names")
+            yield Finding("a check", False, str(exc), "grant the permission it names")
 
 
 def _origination(
@@ -167,7 +171,7 @@ def _route(
 
 
 def _rules(cloud: Cloud, installation: InstallationRequest) -> Iterator[Finding]:
-    """Nothing may lead from the Voice Connector back to the application."""
+    """Check the SIP rules; none may lead from the Voice Connector back to the SMA."""
     if installation.is_direct:
         return
     application = cloud.references.get("SMA_ID", "")
@@ -180,7 +184,7 @@ def _rules(cloud: Cloud, installation: InstallationRequest) -> Iterator[Finding]
                 f"SIP rule {rule.get('Name')}",
                 installation.mode == "kinesis",
                 "it starts the application for every call to this Voice Connector,"
-                " also for those that the application sends there: a circle",
+                " including those that the application sends there: a loop",
                 "disable the rule, or use another Voice Connector for it",
             )
     served = [
@@ -223,7 +227,7 @@ def _function(
             f"READY_URL {url}",
             status == 200,
             f"status {status}" if status else "no answer from here",
-            "callers hear 28 s of ringing otherwise: open the port, or unset READY_URL",
+            "open the port or unset READY_URL; otherwise callers hear 28 s of ringing",
         )
 
 
@@ -261,7 +265,8 @@ def _termination(
         "termination's last OPTIONS",
         bool(health),
         f"{health.get('Source')} at {health.get('Timestamp')}" if health else "none",
-        "calls out are not in use, or the gateway cannot reach the Voice Connector",
+        "needed only for outbound calls: check that the gateway can reach the Voice"
+        " Connector",
     )
 
 
@@ -272,7 +277,7 @@ def _allow_list(
         yield Finding(
             "CHIMEGW_SIP_ALLOW",
             False,
-            f"{', '.join(allowed)}: calls from {installation.region} are not answered",
+            f"{', '.join(allowed)}: calls from {installation.region} are ignored",
             f"add {installation.region}",
         )
     elif allowed:
@@ -293,7 +298,7 @@ def _quotas(cloud: Cloud, expected_calls: int) -> Iterator[Finding]:
         if name:
             told.add(name)
             values[name] = float(quota["Value"])
-    # A bridged call counts twice in the application.
+    # A bridged call counts as two calls of the application.
     needs = {
         "Voice Connector: calls per second": max(1.0, expected_calls / 60),
         "Voice Connector: active calls": float(expected_calls),
@@ -303,9 +308,9 @@ def _quotas(cloud: Cloud, expected_calls: int) -> Iterator[Finding]:
         yield Finding(
             f"quota of {name}",
             values[name] >= need,
-            f"{values[name]:g} ({'as told' if name in told else 'as usual'}),"
-            f" {expected_calls} calls take {need:g}",
-            "ask for more in the Service Quotas console (Amazon Chime SDK)",
+            f"{values[name]:g} ({'actual' if name in told else 'default'}),"
+            f" {expected_calls} calls need {need:g}",
+            "request an increase in the Service Quotas console (Amazon Chime SDK)",
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from chime_gateway.aws.setup.request import InstallationRequest, chime, tags
 from chime_gateway.aws.setup.resource import Lookup, Request, Resource, Setting
 
-#: Each leg into Kinesis, and a notice of it to EventBridge.
+#: Streams each leg into Kinesis and notifies EventBridge.
 STREAMING: Final[Mapping[str, Any]] = {
     "DataRetentionInHours": 1,
     "Disabled": False,
@@ -62,7 +62,8 @@ def voice_connector(installation: InstallationRequest) -> Resource:
         ),
         create=(create,),
         created=inside,
-        # Where calls go says how; who names no gateway leaves both as they are.
+        # Encryption belongs to the origination routes: without a gateway in the
+        # request, both stay as they are.
         settings=(
             *(
                 (encryption,)
@@ -81,7 +82,7 @@ def voice_connector(installation: InstallationRequest) -> Resource:
 def _of_connector(
     what: str, noun: str, key: str, wanted: Mapping[str, Any], **rest: Any
 ) -> Setting:
-    """One of the Get/Put pairs of a Voice Connector."""
+    """Return a setting that has a Get/Put pair of a Voice Connector."""
     connector = {"VoiceConnectorId": "${VOICE_CONNECTOR_ID}"}
     return Setting(
         what,
