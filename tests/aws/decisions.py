@@ -1,4 +1,4 @@
-"""What the Lambda decides, invoked the way AWS does."""
+"""Gets the Lambda's decisions, invoking it like AWS."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SmaTestCase(SynchronousTestCase):
         self.printed = io.StringIO()
         with contextlib.redirect_stdout(self.printed):
             first = decide(happened, settings, **more)
-            # It is invoked again when it takes too long.
+            # AWS invokes a slow function again, so the result must be the same.
             again = decide(happened, settings, **more)
         self.assertEqual(first, again)
         self.assertLessEqual(len(first.actions or ()), 10)

@@ -1,4 +1,4 @@
-"""The secret of calls at both ends, while one takes the other's place."""
+"""The call secret at the Lambda and at the gateways, during a rotation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOW = 1_764_000_000.0
 
 
 class SecretMachine(RuleBasedStateMachine):
-    """An operator at the set-up command, as often as he likes, and two gateways."""
+    """An operator who runs the set-up command any number of times, and two gateways."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class SecretMachine(RuleBasedStateMachine):
 
     @property
     def told(self) -> str:
-        """What the command prints for gateways."""
+        """Return what the command prints for gateways."""
         return self.of_lambda.partition(",")[0]
 
     @rule(what=st.sampled_from(("keep", "rotate")))
@@ -37,7 +37,7 @@ class SecretMachine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1), is_both=st.booleans())
     def restart_gateway(self, which: int, is_both: bool) -> None:
-        """With what it is told, or with what it had beside that."""
+        """Restart a gateway with the printed secret, or with it and its present one."""
         before = self.of_gateways[which].partition(",")[0]
         both = is_both and before != self.told
         self.of_gateways[which] = f"{self.told},{before}" if both else self.told
@@ -50,7 +50,7 @@ class SecretMachine(RuleBasedStateMachine):
         self.of_lambda = call_secret("retire", self.of_lambda)
 
     @invariant()
-    def calls_come_in(self) -> None:
+    def calls_are_accepted(self) -> None:
         read_settings({"VOICE_CONNECTOR_ARN": VC, "CALL_SECRET": self.of_lambda})
         proof = prove(self.of_lambda, "t", "", NOW)
         for gateway in self.of_gateways:
@@ -59,12 +59,12 @@ class SecretMachine(RuleBasedStateMachine):
 
 
 class CallSecretTests(SynchronousTestCase):
-    def test_no_call_is_refused_while_it_changes(self) -> None:
+    def test_no_call_is_refused_during_a_rotation(self) -> None:
         machine: Any = SecretMachine.TestCase()
         machine.settings = settings(max_examples=40, stateful_step_count=15)
         machine.runTest()
 
-    def test_the_old_one_is_good_for_nothing_when_it_is_retired(self) -> None:
+    def test_a_retired_secret_is_no_longer_accepted(self) -> None:
         old = call_secret("keep", "")
         new = call_secret("retire", call_secret("rotate", old))
         self.assertNotEqual(new, old)

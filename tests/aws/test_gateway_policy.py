@@ -1,4 +1,4 @@
-"""What the set-up command permits."""
+"""The permissions that the set-up command grants."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODES = st.sampled_from(("bridge", "kinesis"))
 
 class GatewayPolicyTests(SynchronousTestCase):
     @given(MODES, st.booleans())
-    def test_people_are_called_only_if_it_was_asked_for(
+    def test_outbound_calls_are_permitted_only_on_request(
         self, mode: str, is_outbound: bool
     ) -> None:
         installation = InstallationRequest(
@@ -33,13 +33,13 @@ class GatewayPolicyTests(SynchronousTestCase):
         create = "chime:CreateSipMediaApplicationCall"
         self.assertEqual(create in allowed, is_outbound)
 
-    def test_the_command_asks_for_it_when_it_is_told_to(self) -> None:
+    def test_the_command_has_an_option_for_outbound_calls(self) -> None:
         for words, is_outbound in ((["--outbound"], True), ([], False)):
             options = ApplyOptions()
             options.parseOptions(["--region", "us-east-1", *words])
             self.assertEqual(options.installation().is_outbound, is_outbound)
 
-    def test_where_callers_may_go_and_reports_as_well_is_told_to_the_lambda(
+    def test_the_lambda_gets_transfer_limits_and_the_reports_queue(
         self,
     ) -> None:
         options = ApplyOptions()

@@ -30,7 +30,7 @@ from tests.support.lambda_events import (
     update,
 )
 
-#: CallAndBridge fails with these (Developer Guide, "CallAndBridge").
+#: The errors of CallAndBridge (Developer Guide, "CallAndBridge").
 BRIDGE_ERRORS = (
     ("InvalidActionParameter", "Invalid number of endpoints provided."),
     ("InvalidActionParameter", "Endpoint parameter is invalid."),
@@ -93,7 +93,7 @@ class NewCallTests(SmaTestCase):
             parameters["Endpoints"][0]["Uri"], r"\A[a-zA-Z0-9&=+$/%\-_!~*().]{1,36}\Z"
         )
 
-    def test_with_a_secret_every_bridge_proves_whose_call_it_is(self) -> None:
+    def test_with_a_secret_every_bridge_has_a_proof(self) -> None:
         settings = BRIDGE._replace(call_secret="0123456789abcdef")
         proofs = CallProofs(["0123456789abcdef"], 300.0)
         happened = [
@@ -108,27 +108,27 @@ class NewCallTests(SmaTestCase):
             self.assertLessEqual(len(headers), 20)
             signed = headers["X-Transaction-Id"], headers.get("X-Agent", "")
             proof = headers["X-Gw-Auth"]
-            # Each is used once, also when one call is sent twice within a moment.
+            # Each proof is used once, even if a call is sent twice within a moment.
             self.assertEqual(proofs.fault(proof, *signed, f"c{number}", now), "")
             proofs.use(proof, *signed, f"c{number}", now)
         self.assertNotIn("X-Agent", headers)
         without = only(self.decide(happened[0], now=now))["SipHeaders"]
         self.assertNotIn("X-Gw-Auth", without)
 
-    def test_an_anonymous_caller_is_shown_as_a_number_of_ours(self) -> None:
+    def test_an_anonymous_caller_is_shown_with_an_own_number(self) -> None:
         for shown in ("anonymous", "Restricted", "", "+266696687", "sip:x@y"):
             legs = [leg_a(From=shown)]
             expected = shown if shown.startswith("+2") else "+12065550100"
             parameters = only(self.decide(event("NEW_INBOUND_CALL", legs=legs)))
             self.assertEqual(parameters["CallerIdNumber"], expected)
 
-    def test_without_a_number_of_ours_the_dialled_one_is_shown(self) -> None:
+    def test_without_an_own_number_the_dialled_one_is_shown(self) -> None:
         settings = BRIDGE._replace(caller_id_number="")
         happened = event("NEW_INBOUND_CALL", legs=[leg_a(From="anonymous")])
         parameters = only(self.decide(happened, settings))
         self.assertEqual(parameters["CallerIdNumber"], DIALLED)
 
-    def test_a_call_that_was_here_before_is_refused(self) -> None:
+    def test_a_call_in_a_loop_is_refused(self) -> None:
         circles = (
             leg_a(SipHeaders={"x-gw-hop": "1"}),
             leg_a(From=DIALLED),
@@ -176,7 +176,7 @@ class NewCallTests(SmaTestCase):
                 settings,
                 is_ready=not_ready,
             )
-        # 28 s of ringing are used up: bridged all the same.
+        # After 28 s of ringing it is bridged anyway.
         self.assertEqual(kinds(decision), ["CallAndBridge"])
         self.assertEqual(rings, 15)
         self.assertNotIn("rung", decision.attributes)
@@ -200,7 +200,7 @@ class BridgeTests(SmaTestCase):
         self.assertEqual(decision.actions, [])
         self.assertEqual(decision.attributes["state"], "bridged")
 
-    def test_every_failure_goes_to_the_next_way_and_at_last_to_an_apology(
+    def test_failures_lead_to_the_next_destination_and_then_an_apology(
         self,
     ) -> None:
         settings = BRIDGE._replace(
@@ -224,7 +224,7 @@ class BridgeTests(SmaTestCase):
             self.assertEqual(kinds(decision), ["Speak", "Hangup"], message)
             self.assertIn(error, self.printed.getvalue())
 
-    def test_without_another_voice_connector_the_same_is_tried_once_more(
+    def test_without_a_second_voice_connector_the_first_is_retried(
         self,
     ) -> None:
         attributes = {"state": "bridging"}
@@ -244,7 +244,7 @@ class BridgeTests(SmaTestCase):
         )
         self.assertEqual(kinds(self.decide(happened)), ["Speak", "Hangup"])
 
-    def test_a_caller_id_that_is_refused_is_replaced_by_a_number_of_ours(
+    def test_a_refused_caller_id_is_replaced_by_an_own_number(
         self,
     ) -> None:
         for message in CALLER_ID_ERRORS:
@@ -267,14 +267,14 @@ class BridgeTests(SmaTestCase):
             )
             self.assertEqual(self.decide(again).attributes["attempt"], "1")
 
-    def test_a_greeting_that_fails_does_not_cost_the_call(self) -> None:
+    def test_a_failed_greeting_does_not_end_the_call(self) -> None:
         settings = BRIDGE._replace(greeting_text="Hello")
         attributes = self.decide(event("NEW_INBOUND_CALL"), settings).attributes
         happened = failed("Speak", "SystemException", "Polly", attributes=attributes)
         decision = self.decide(happened, settings)
         self.assertEqual(kinds(decision), ["CallAndBridge"])
 
-    def test_an_apology_that_fails_ends_the_call(self) -> None:
+    def test_a_failed_apology_ends_the_call(self) -> None:
         happened = failed(
             "PlayAudio",
             "InvalidAudioSource",
@@ -285,7 +285,7 @@ class BridgeTests(SmaTestCase):
 
 
 class HangupTests(SmaTestCase):
-    def test_who_is_left_of_a_bridge_is_hung_up(self) -> None:
+    def test_the_remaining_leg_of_a_bridge_is_hung_up(self) -> None:
         for tag, gone, left in (("LEG-A", LEG_A, LEG_B), ("LEG-B", LEG_B, LEG_A)):
             for code in (0, 480, 486):
                 legs = [
@@ -300,11 +300,11 @@ class HangupTests(SmaTestCase):
                     only(decision), {"CallId": left, "SipResponseCode": "0"}
                 )
 
-    def test_a_single_leg_leaves_nobody_to_hang_up(self) -> None:
+    def test_the_end_of_a_single_leg_needs_no_hangup(self) -> None:
         happened = hangup("LEG-A", LEG_A, legs=[leg_a(Status="Disconnected")])
         self.assertEqual(self.decide(happened).actions, [])
 
-    def test_a_leg_that_is_still_said_to_be_connected_is_not_hung_up_again(
+    def test_an_ended_leg_still_shown_as_connected_is_not_hung_up(
         self,
     ) -> None:
         happened = hangup("LEG-A", LEG_A, legs=[leg_a()])
@@ -324,7 +324,7 @@ class OddEventTests(SmaTestCase):
             self.assertEqual(kinds(decision), ["Hangup", "Hangup"])
             self.assertIn(message, self.printed.getvalue())
 
-    def test_the_error_may_stand_in_the_action_data(self) -> None:
+    def test_the_error_may_be_in_the_action_data(self) -> None:
         data = {"ErrorType": "X", "ErrorMessage": "Actions list is empty."}
         self.decide(event("INVALID_LAMBDA_RESPONSE", data=data))
         self.assertIn("Actions list is empty.", self.printed.getvalue())
@@ -335,7 +335,7 @@ class OddEventTests(SmaTestCase):
         digits = {"ReceivedDigits": "11#", "Type": "ReceiveDigits", "Parameters": {}}
         self.assertEqual(self.decide(event("DIGITS_RECEIVED", data=digits)).actions, [])
 
-    def test_an_event_with_almost_nothing_in_it_is_survived(self) -> None:
+    def test_an_almost_empty_event_gets_a_response(self) -> None:
         every = (*sma._ANSWERS, "NO_SUCH_EVENT", None)
         for kind in every:
             odd: list[dict[str, Any]] = [{}, {"CallDetails": {}}, {"CallDetails": None}]
@@ -343,7 +343,7 @@ class OddEventTests(SmaTestCase):
                 self.decide({"InvocationEventType": kind, **rest})
         self.decide({})
 
-    def test_legs_may_be_tagged_in_small_letters(self) -> None:
+    def test_leg_tags_may_be_in_lower_case(self) -> None:
         legs = [leg_a(ParticipantTag="Leg-A"), leg_b(ParticipantTag="Leg-B")]
         happened = update({"Action": "transfer", "Target": "+12065550177"}, legs=legs)
         self.assertEqual(only(self.decide(happened))["CallId"], LEG_B)

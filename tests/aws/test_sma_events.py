@@ -1,4 +1,4 @@
-"""The Lambda function under events that are not as they should be."""
+"""The Lambda function with malformed events."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ REAL: tuple[Any, ...] = (
     update({"Action": "hangup"}),
 )
 
-#: Texts that mean something somewhere, and numbers too long for C{int}.
+#: Texts that have a meaning somewhere, and numbers too long for C{int}.
 texts = st.sampled_from(("", "0", "-1", "9" * 5000, "\u0663", "\ud800", "Connected"))
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | texts | st.text(),
@@ -71,7 +71,7 @@ anything = st.recursive(
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Each member of it, as the container and the key."""
+    """Yield the container and the key of each member."""
     if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
             yield value, key
@@ -80,7 +80,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 @st.composite
 def spoilt(draw: st.DrawFn) -> Any:
-    """A real event of which members are missing, or are something else."""
+    """Draw a real event with missing or wrong members."""
     happened = copy.deepcopy(draw(st.sampled_from(REAL)))
     state = draw(st.sampled_from(STATES + MORE_STATES))
     happened["CallDetails"]["TransactionAttributes"] = {
@@ -122,7 +122,7 @@ class MalformedEventTests(SynchronousTestCase):
             for action in actions:
                 self.assertEqual(set(action), {"Type", "Parameters"})
                 for endpoint in action["Parameters"].get("Endpoints", ()):
-                    # Nobody is sent where no call may go, or nowhere.
+                    # No call goes to a forbidden or an unknown destination.
                     self.assertNotIn(endpoint["Uri"], ("+1900555", *TARGETS))
                     self.assertTrue(endpoint.get("Arn", "PSTN"), happened)
                 for name in ("CallId", "ParticipantTag", "CallerIdNumber", "Text"):
@@ -130,20 +130,20 @@ class MalformedEventTests(SynchronousTestCase):
 
     @settings(max_examples=80, deadline=None)
     @given(anything)
-    def test_any_json_is_answered(self, happened: Any) -> None:
+    def test_any_json_gets_a_response(self, happened: Any) -> None:
         self.answered(happened)
         self.answered({"InvocationEventType": happened, "CallDetails": happened})
 
     @settings(max_examples=200, deadline=None)
     @given(spoilt())
-    def test_whatever_is_missing_of_an_event_or_wrong_it_is_answered(
+    def test_an_event_with_missing_or_wrong_members_gets_a_response(
         self, happened: Any
     ) -> None:
         self.answered(happened)
 
 
 class QueueTests(SynchronousTestCase):
-    """Where reports go."""
+    """The queue to which reports are sent."""
 
     OURS = "https://sqs.us-east-1.amazonaws.com/111122223333/chimegw-events-"
 
@@ -154,7 +154,7 @@ class QueueTests(SynchronousTestCase):
             decision = sma.decide(asked, sma.read_settings(environ))
         return decision.attributes.get("events", "")
 
-    def test_a_queue_of_ours_is_kept(self) -> None:
+    def test_a_configured_queue_is_kept(self) -> None:
         queue = f"{self.OURS}gw-1"
         self.assertEqual(self.kept(queue, self.OURS), queue)
         self.assertEqual(self.kept(queue, queue), queue)
@@ -167,7 +167,7 @@ class QueueTests(SynchronousTestCase):
             )
         )
     )
-    def test_nothing_else_is(self, behind: str) -> None:
+    def test_other_queues_are_ignored(self, behind: str) -> None:
         self.assertEqual(self.kept(self.OURS + behind, self.OURS), "")
         self.assertEqual(self.kept(f"{self.OURS}gw-1{behind}x", f"{self.OURS}gw-1"), "")
         for other in (
@@ -178,7 +178,7 @@ class QueueTests(SynchronousTestCase):
             self.assertEqual(self.kept(other, self.OURS), "")
             self.assertEqual(self.kept(other, ""), "")
 
-    def test_what_an_older_function_had_kept_is_not_believed(self) -> None:
+    def test_a_stored_queue_is_checked_again(self) -> None:
         sent: list[str] = []
         self.patch(sma, "send_report", lambda url, *_: sent.append(url))
         for events in ("https://sqs.us-east-1.amazonaws.com/9/q", f"{self.OURS}gw"):
@@ -189,7 +189,7 @@ class QueueTests(SynchronousTestCase):
             )
         self.assertEqual(sent, [f"{self.OURS}gw"])
 
-    def test_what_is_no_queue_cannot_be_configured(self) -> None:
+    def test_a_url_that_is_not_a_queue_cannot_be_configured(self) -> None:
         for wrong in ("https://example.com/q", "https://s3.amazonaws.com/q", "q"):
             with self.assertRaisesRegex(ValueError, "EVENTS_QUEUE"):
                 sma.read_settings({"MODE": "kinesis", "EVENTS_QUEUE": wrong})
@@ -204,20 +204,20 @@ class DestinationTests(SynchronousTestCase):
             decision = sma.decide(wanted, sma.read_settings(environ))
         return decision, printed.getvalue()
 
-    def test_premium_rates_are_refused_and_the_gateway_is_told(self) -> None:
+    def test_premium_rates_are_refused_and_reported(self) -> None:
         for target in ("+19005551234", "sip:+19005551234", "sip:+1 900 555 1234@x"):
             decision, printed = self.ask(target)
             self.assertIsNone(decision.actions)
             self.assertEqual(decision.reports[0]["Event"], "transfer_failed")
             self.assertIn("premium", printed)
 
-    def test_a_list_bounds_them(self) -> None:
+    def test_transfers_are_limited_by_the_list(self) -> None:
         for target in ("+4930123456", "sip:desk7"):
             self.assertTrue(self.ask(target, " +49 , sip:")[0].actions)
         for target in ("+4420712345", "sip:+4420712345"):
             self.assertIsNone(self.ask(target, "+49,sip:")[0].actions)
 
-    def test_a_list_that_cannot_work_and_a_fallback_outside_of_it_are_named(
+    def test_an_invalid_list_and_a_fallback_outside_it_are_named(
         self,
     ) -> None:
         for environ, name in (

@@ -1,4 +1,4 @@
-"""The Lambda function as AWS calls it: settings, answers, reports."""
+"""The Lambda function as AWS invokes it: settings, responses and reports."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SettingsTests(SynchronousTestCase):
         }
         self.assertEqual(list(read_settings(environ)), list(environ.values()))
 
-    def test_what_cannot_work_names_its_variable(self) -> None:
+    def test_an_invalid_variable_is_named(self) -> None:
         wrong: list[tuple[dict[str, str], str]] = [
             ({}, "VOICE_CONNECTOR_ARN"),
             ({"MODE": "loud"}, "MODE"),
@@ -62,9 +62,9 @@ class SettingsTests(SynchronousTestCase):
 
 
 class HandlerTests(SynchronousTestCase):
-    """The function as AWS calls it, and nothing but it in a process."""
+    """The function as AWS invokes it, alone in a process."""
 
-    def test_it_needs_the_standard_library_only_and_loads_little(self) -> None:
+    def test_it_needs_only_the_standard_library_and_imports_little(self) -> None:
         code = (
             "import sys; sys.path.insert(0, sys.argv[1]); import sma;"
             "heavy = {'botocore', 'twisted', 'attrs', 'urllib.request', 'ssl'};"
@@ -79,7 +79,7 @@ class HandlerTests(SynchronousTestCase):
         )
         self.assertEqual(done.stdout.strip(), "[]")
 
-    def test_an_answer_is_json_with_version_actions_and_all_attributes(self) -> None:
+    def test_a_response_is_json_with_version_actions_and_all_attributes(self) -> None:
         with mock.patch.dict("os.environ", {"VOICE_CONNECTOR_ARN": VC}):
             answer = sma.handler(event("NEW_INBOUND_CALL"), None)
         self.assertEqual(json.loads(json.dumps(answer)), answer)
@@ -87,7 +87,7 @@ class HandlerTests(SynchronousTestCase):
         self.assertEqual(answer["Actions"][0]["Type"], "CallAndBridge")
         self.assertEqual(answer["TransactionAttributes"]["state"], "bridging")
 
-    def test_kept_actions_are_left_out_of_the_answer(self) -> None:
+    def test_unchanged_actions_are_omitted_from_the_response(self) -> None:
         with (
             mock.patch.dict("os.environ", {"VOICE_CONNECTOR_ARN": VC}),
             contextlib.redirect_stdout(io.StringIO()),
@@ -95,7 +95,7 @@ class HandlerTests(SynchronousTestCase):
             answer = sma.handler(update({"Action": "dance"}), None)
         self.assertNotIn("Actions", answer)
 
-    def test_a_queue_that_cannot_be_reached_does_not_hurt_the_call(self) -> None:
+    def test_an_unreachable_queue_does_not_affect_the_call(self) -> None:
         attributes = {
             "state": "talking",
             "playing": "k1",
@@ -117,7 +117,7 @@ class HandlerTests(SynchronousTestCase):
         self.assertEqual(answer["Actions"][0]["Type"], "Pause")
         self.assertIn("could not send", printed.getvalue())
 
-    def test_reports_go_to_queues_only(self) -> None:
+    def test_reports_are_sent_only_to_queues(self) -> None:
         for url in (
             "http://example.com/q",
             "https://example.com/q",
@@ -129,7 +129,7 @@ class HandlerTests(SynchronousTestCase):
             with self.assertRaises(OSError):
                 sma.send_report(url, {}, {})
 
-    def test_the_signature_is_the_one_that_botocore_makes(self) -> None:
+    def test_the_signature_equals_botocores(self) -> None:
         environ = {
             "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
             "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",

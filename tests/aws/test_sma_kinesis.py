@@ -1,4 +1,4 @@
-"""The Lambda function where utterances are played."""
+"""The Lambda function in kinesis mode, in which it plays utterances."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from tests.support.lambda_events import (
 class KinesisModeTests(SmaTestCase):
     def test_a_call_from_a_streaming_voice_connector_is_kept_alive(self) -> None:
         decision = self.decide(event("NEW_INBOUND_CALL"), UNBRIDGED)
-        # The first sound answers; pauses alone would let it ring.
+        # The first sound answers the call; a pause does not.
         self.assertEqual(kinds(decision), ["Speak"] + ["Pause"] * 9)
         decision = self.decide(
             succeeded("Pause", attributes=decision.attributes), UNBRIDGED
         )
         self.assertEqual(kinds(decision), ["Pause"] * 10)
 
-    def test_otherwise_a_voice_connector_is_called_for_its_audio(self) -> None:
+    def test_other_calls_are_bridged_to_a_voice_connector_for_streaming(self) -> None:
         parameters = only(self.decide(event("NEW_INBOUND_CALL"), KINESIS))
         uri = parameters["Endpoints"][0]["Uri"]
         self.assertEqual(uri, source_uri(TRANSACTION, DIALLED))
@@ -47,7 +47,7 @@ class KinesisModeTests(SmaTestCase):
         self.assertEqual(raw.hex(), TRANSACTION.replace("-", ""))
         self.assertEqual(uri[22:], DIALLED[1:])
 
-    def test_numbers_that_do_not_fit_are_left_out(self) -> None:
+    def test_numbers_that_are_too_long_are_omitted(self) -> None:
         self.assertEqual(len(source_uri(TRANSACTION, "+123456789012345")), 22)
         self.assertEqual(len(source_uri(TRANSACTION, "+12345678901234")), 36)
         self.assertEqual(source_uri("no uuid", "+1206"), "+1206")
@@ -64,11 +64,11 @@ class KinesisModeTests(SmaTestCase):
         }
         return self.decide(update(arguments, attributes=attributes, **more), UNBRIDGED)
 
-    def test_utterances_are_played_one_after_the_other(self) -> None:
+    def test_utterances_are_played_one_after_another(self) -> None:
         talking = {"state": "talking"}
         decision = self.play("k1", talking)
         self.assertEqual(only(decision)["AudioSource"]["Key"], "k1")
-        # The next comes while the first plays: nothing may cut that short.
+        # The next utterances arrive while the first plays; nothing may interrupt it.
         decision = self.play("k2 k3", decision.attributes)
         self.assertIsNone(decision.actions)
         for done, following in (("k1", "k2"), ("k2", "k3")):
@@ -85,14 +85,14 @@ class KinesisModeTests(SmaTestCase):
         decision = self.decide(happened, UNBRIDGED)
         self.assertEqual(kinds(decision), ["Pause"] * 10)
 
-    def test_a_caller_who_is_sent_on_hears_no_agent(self) -> None:
+    def test_a_transferred_caller_does_not_hear_the_agent(self) -> None:
         for state in ("handing_over", "transferring", "transferred"):
             decision = self.play("k1", {"state": state})
-            # Actions would run behind the bridge, and its success be lost.
+            # Actions would run after the bridge, and its success would be lost.
             self.assertIsNone(decision.actions)
             self.assertNotIn("queue", decision.attributes)
 
-    def test_words_that_come_before_the_bridge_wait_for_it(self) -> None:
+    def test_utterances_before_the_bridge_wait_for_it(self) -> None:
         decision = self.play("k1 k2", {"state": "bridging"})
         self.assertIsNone(decision.actions)
         bridged = succeeded("CallAndBridge", attributes=decision.attributes, legs=BOTH)
@@ -118,14 +118,14 @@ class KinesisModeTests(SmaTestCase):
             UNBRIDGED,
         )
         self.assertEqual(told.reports[0]["Event"], "interrupted")
-        # Said before the interruption, delivered after it.
+        # Made before the interruption, but delivered after it.
         late = self.play("k2", cleared.attributes, epoch=1)
         self.assertIsNone(late.actions)
         self.assertEqual(late.attributes["queue"], "")
         after = self.play("k9", cleared.attributes, epoch=2)
         self.assertEqual(only(after)["AudioSource"]["Key"], "k9")
 
-    def test_a_clear_that_is_overtaken_by_new_words_does_not_silence_them(
+    def test_a_late_clear_does_not_silence_newer_utterances(
         self,
     ) -> None:
         attributes = self.play("k1 k2", {"state": "talking"}).attributes
@@ -147,7 +147,7 @@ class KinesisModeTests(SmaTestCase):
         after = succeeded("Pause", attributes=cleared.attributes, legs=BOTH)
         self.assertEqual(self.decide(after, KINESIS).actions, [])
 
-    def test_an_utterance_that_cannot_be_played_is_passed_over(self) -> None:
+    def test_an_utterance_that_cannot_be_played_is_skipped(self) -> None:
         attributes = self.play("k1 k2", {"state": "talking"}).attributes
         happened = failed(
             "PlayAudio",
@@ -160,7 +160,7 @@ class KinesisModeTests(SmaTestCase):
         self.assertEqual(decision.reports[0]["Event"], "failed")
         self.assertEqual(decision.reports[0]["Key"], "k1")
 
-    def test_the_gateway_is_told_when_the_caller_hangs_up(self) -> None:
+    def test_the_callers_hangup_is_reported_to_the_gateway(self) -> None:
         attributes = self.play("k1", {"state": "talking"}).attributes
         decision = self.decide(hangup("LEG-A", LEG_A, attributes=attributes), UNBRIDGED)
         self.assertEqual(decision.reports[0]["Event"], "hangup")

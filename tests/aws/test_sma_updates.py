@@ -1,4 +1,4 @@
-"""The Lambda function: what the gateway asks it for, and calls of its own."""
+"""The Lambda function: updates by the gateway, and outbound calls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TransferTests(SmaTestCase):
             )
         )
 
-    def test_the_agents_leg_goes_first_and_then_the_target_is_called(self) -> None:
+    def test_the_agents_leg_ends_before_the_target_is_called(self) -> None:
         decision = self.ask()
         self.assertEqual(only(decision), {"CallId": LEG_B, "SipResponseCode": "0"})
         happened = hangup(
@@ -56,12 +56,12 @@ class TransferTests(SmaTestCase):
         done = succeeded("CallAndBridge", legs=BOTH, attributes=decision.attributes)
         self.assertEqual(self.decide(done).attributes["state"], "transferred")
 
-    def test_either_event_may_tell_first_that_the_agents_leg_is_down(self) -> None:
+    def test_either_event_may_report_the_end_of_the_agents_leg_first(self) -> None:
         attributes = self.ask().attributes
         decision = self.decide(succeeded("Hangup", attributes=attributes))
         self.assertEqual(kinds(decision), ["CallAndBridge"])
         late = hangup("LEG-B", LEG_B, attributes=decision.attributes)
-        # What is going on is kept.
+        # The present actions continue.
         self.assertIsNone(self.decide(late).actions)
 
     def test_hanging_up_the_person_transferred_to_ends_the_caller_too(self) -> None:
@@ -95,7 +95,7 @@ class TransferTests(SmaTestCase):
             [{"BridgeEndpointType": "AWS", "Arn": VC, "Uri": "desk7"}],
         )
 
-    def test_a_target_that_is_no_number_changes_nothing(self) -> None:
+    def test_an_invalid_target_changes_nothing(self) -> None:
         for target in (
             "",
             "911",
@@ -106,7 +106,7 @@ class TransferTests(SmaTestCase):
         ):
             self.assertIsNone(self.ask(target).actions)
 
-    def test_a_call_without_an_agents_leg_goes_straight_to_the_target(self) -> None:
+    def test_without_an_agents_leg_the_target_is_called_at_once(self) -> None:
         happened = update(
             {"Action": "transfer", "Target": "+12065550177"},
             attributes={"state": "talking"},
@@ -136,7 +136,7 @@ class UpdateTests(SmaTestCase):
         decision = self.decide(update({"Action": "hangup"}, legs=BOTH))
         self.assertEqual(kinds(decision), ["Hangup", "Hangup"])
 
-    def test_what_is_not_understood_changes_nothing(self) -> None:
+    def test_an_unknown_update_changes_nothing(self) -> None:
         for arguments in (
             {},
             {"Action": "dance"},
@@ -145,7 +145,7 @@ class UpdateTests(SmaTestCase):
         ):
             self.assertIsNone(self.decide(update(arguments)).actions)
 
-    def test_attributes_are_kept_whole_by_every_event(self) -> None:
+    def test_every_event_keeps_all_attributes(self) -> None:
         kept = {"state": "bridged", "mine": "1"}
         for happened in (
             update({"Action": "dance"}, attributes=kept),
@@ -157,7 +157,7 @@ class UpdateTests(SmaTestCase):
 
 
 class OutboundTests(SmaTestCase):
-    def test_an_answered_call_of_ours_is_bridged_to_the_agent(self) -> None:
+    def test_an_answered_outbound_call_is_bridged_to_the_agent(self) -> None:
         legs = [leg_a(From=DIALLED, To=CALLER, Direction="Outbound")]
         arguments = {"agent": "sales", "context": "order 17"}
         data = {"Type": "Call", "Parameters": {"Arguments": arguments}}
@@ -174,7 +174,7 @@ class OutboundTests(SmaTestCase):
         self.assertEqual(headers["X-Context"], "order 17")
         self.assertEqual(headers["X-Direction"], "outbound")
 
-    def test_a_call_of_ours_that_nobody_takes_ends(self) -> None:
+    def test_an_unanswered_outbound_call_ends(self) -> None:
         legs = [leg_a(Direction="Outbound", Status="Disconnected")]
         for code in (480, 486):
             decision = self.decide(hangup("LEG-A", LEG_A, code, legs=legs))

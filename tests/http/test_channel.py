@@ -1,4 +1,4 @@
-"""However many requests come at once, calls have their turn."""
+"""However many requests come at once, calls are not delayed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STREAMS = st.lists(st.lists(REQUESTS, min_size=1, max_size=9), min_size=1, max_s
 
 class CountingPage(Resource):
     """
-    @ivar rendered: sizes of bodies.
+    @ivar rendered: the sizes of the received bodies.
     """
 
     isLeaf = True
@@ -51,7 +51,7 @@ class CountingPage(Resource):
 class PipeliningTests(SynchronousTestCase):
     @settings(max_examples=15, deadline=None)
     @given(STREAMS, st.integers(300, 70_000))
-    def test_a_turn_has_few_requests_and_each_peer_its_first_answer(
+    def test_a_turn_has_few_requests_and_each_peer_one_response(
         self, streams: list[list[bytes]], size: int
     ) -> None:
         clock = TurningClock()
@@ -82,14 +82,14 @@ class PipeliningTests(SynchronousTestCase):
             self.assertLessEqual(answers() - before, MOST)
         for peer, stream in zip(peers, streams, strict=True):
             self.assertGreaterEqual(peer.heard.count(b"HTTP/1.1 "), 1)
-            # What is not answered is refused in a way that every client knows.
+            # Unanswered requests are refused in a way that every client understands.
             if peer.heard.count(b"HTTP/1.1 ") < len(stream):
                 self.assertIn(b"Connection: close", peer.heard)
                 self.assertTrue(peer.is_over)
             peer.close()
         self.assertLessEqual(len(made), 1)
 
-    def test_a_peer_that_waits_for_each_answer_keeps_its_connection(self) -> None:
+    def test_a_peer_that_waits_for_each_response_stays_connected(self) -> None:
         clock = TurningClock()
         peer = HttpPeer(site_of(clock))
         for count in range(1, 100):
@@ -99,7 +99,7 @@ class PipeliningTests(SynchronousTestCase):
         self.assertFalse(peer.is_over)
         peer.close()
 
-    def test_a_header_over_several_lines_is_refused(self) -> None:
+    def test_a_folded_header_is_refused(self) -> None:
         peer = HttpPeer(site_of(TurningClock()))
         peer.say(b"GET /health HTTP/1.1\r\nX: a\r\n b\r\n\r\n")
         self.assertTrue(peer.heard.startswith(b"HTTP/1.1 400 "))
@@ -127,7 +127,7 @@ class RefusedRequestTests(SynchronousTestCase):
     @given(
         NONE, st.integers(0, 9000), st.integers(1, 70_000), st.sampled_from((b"", b"x"))
     )
-    def test_one_that_is_none_has_one_answer_and_nothing_behind_it(
+    def test_a_malformed_request_gets_one_response_and_a_close(
         self, header: bytes, padding: int, size: int, body: bytes
     ) -> None:
         clock = TurningClock()
@@ -149,9 +149,7 @@ class RefusedRequestTests(SynchronousTestCase):
         peer.close()
 
     @given(st.sampled_from(("/health", "/ready", "/metrics", "/api/x", "/nothing")))
-    def test_a_head_has_the_length_and_no_body_and_no_line_in_the_log(
-        self, path: str
-    ) -> None:
+    def test_head_has_the_length_but_no_body_and_no_log_line(self, path: str) -> None:
         lengths = []
         for method in ("GET", "HEAD"):
             peer = HttpPeer(site_of(TurningClock(), api=CountingPage()))
@@ -172,7 +170,7 @@ class SlowPeerTests(SynchronousTestCase):
         size=st.integers(1, 500),
         pause=st.floats(0.01, 30),
     )
-    def test_a_request_has_a_total_time_however_busily_it_drips(
+    def test_a_slow_request_has_a_total_time_limit(
         self, requests: list[bytes], size: int, pause: float
     ) -> None:
         clock = TurningClock()
@@ -202,10 +200,10 @@ class SlowPeerTests(SynchronousTestCase):
         else:
             peer.close()
         self.assertEqual(len(connections), 0)
-        clock.advance(SECONDS)  # when it is said in the log
+        clock.advance(SECONDS)  # when the log reports it
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    def test_whoever_says_nothing_is_no_exception(self) -> None:
+    def test_a_silent_connection_has_the_same_time_limit(self) -> None:
         clock = TurningClock()
         peer = HttpPeer(site_of(clock))
         clock.advance(REQUEST_SECONDS)
@@ -215,7 +213,7 @@ class SlowPeerTests(SynchronousTestCase):
 
 
 class BodyTests(SynchronousTestCase):
-    def test_the_body_of_a_stranger_is_kept_up_to_a_size_and_not_on_the_disk(
+    def test_a_body_is_kept_in_memory_up_to_a_limit(
         self,
     ) -> None:
         def no_file(*_: Any, **__: Any) -> Any:

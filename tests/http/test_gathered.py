@@ -55,7 +55,7 @@ class MergedTests(SynchronousTestCase):
             max_size=3,
         )
     )
-    def test_each_sample_is_there_once_and_says_whose_it_is(
+    def test_each_sample_appears_once_with_its_generation(
         self, pages: list[tuple[dict[str, int], list[float], bool]]
     ) -> None:
         own, *others = [page(*one) for one in pages]

@@ -22,7 +22,7 @@ from tests.support.fakes import (
     RecordingTools,
 )
 
-#: DESIGN section 5: names that are promised.
+#: Names that must not change.
 PROMISED = (
     "chimegw_calls_active",
     "chimegw_calls_total",
@@ -74,7 +74,7 @@ class MetricsTests(SynchronousTestCase):
         for name in PROMISED:
             self.assertIn(f"\n{name}", "\n" + text)
 
-    def test_running_calls_are_counted_as_they_go(self) -> None:
+    def test_calls_in_progress_are_counted(self) -> None:
         for _ in range(50):
             self.call.caller_audio(bytes(160))
         self.call.conversation.agent_audio("r", "i", 0, bytes(16000))
@@ -85,7 +85,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(values['chimegw_frames_total{direction="out"}'], 100)
         self.assertEqual(values['chimegw_play_queue_seconds{of="max"}'], 2.0)
 
-    def test_counts_stay_when_the_call_has_ended(self) -> None:
+    def test_counts_remain_after_the_call_has_ended(self) -> None:
         self.call.conversation.agent_audio("r", "i", 0, bytes(16000))
         self.call.conversation.speech_started("s")
         self.call.leg_ended(Ending(Outcome.COMPLETED, ""))
@@ -108,7 +108,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(values['chimegw_tick_late_seconds_bucket{le="0.1"}'], 0)
         self.assertEqual(values["chimegw_tick_late_seconds_count"], 1)
 
-    def test_carriers_and_control_count_for_themselves(self) -> None:
+    def test_carriers_and_call_control_have_their_own_counts(self) -> None:
         class Counts:
             def __init__(self) -> None:
                 self.notices = Counter({"taken": 3})
@@ -123,7 +123,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(values['chimegw_kinesis_reply_seconds_bucket{le="0.1"}'], 0)
         self.assertEqual(values['chimegw_kinesis_reply_seconds_bucket{le="0.15"}'], 1)
 
-    def test_what_agents_have_as_rtp_is_not_what_callers_have(self) -> None:
+    def test_rtp_of_agents_and_of_callers_is_counted_apart(self) -> None:
         class Counts:
             def network_stats(self) -> NetworkStats:
                 return NetworkStats(packets_in=7, lost=2, jitter_seconds=0.004)
@@ -136,7 +136,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(values["chimegw_agent_rtp_jitter_seconds"], 0.004)
         self.assertNotIn("chimegw_rtp_lost_total", values)
 
-    def test_timers_are_those_that_are_set(self) -> None:
+    def test_set_timers_are_counted(self) -> None:
         self.metrics.timers = lambda: len(self.clock.getDelayedCalls())
         before = self.values()["chimegw_timers"]
         timer = self.clock.callLater(1.0, lambda: None)

@@ -24,7 +24,7 @@ from tests.support.own_names import NAMES
 
 
 class SiteTests(SynchronousTestCase):
-    def test_whoever_looks_is_told_what_this_is(self) -> None:
+    def test_the_front_page_names_the_program_and_its_pages(self) -> None:
         there = site_of(Clock())
         status, text = ask(there, request("/"))
         self.assertEqual(status, 200)
@@ -50,7 +50,7 @@ class SiteTests(SynchronousTestCase):
         part=st.sampled_from(("/", "/a", "/%41", "//")),
         count=st.integers(20, 3000),
     )
-    def test_a_path_takes_no_time_for_each_of_its_parts(
+    def test_long_paths_are_not_searched_segment_by_segment(
         self, start: str, part: str, count: int
     ) -> None:
         looked: list[bytes] = []
@@ -73,13 +73,15 @@ class SiteTests(SynchronousTestCase):
         peer.close()
         self.assertLess(len(looked), 5)
 
-    def test_there_is_no_second_protocol_beside_this_one(self) -> None:
+    def test_only_http_1_1_is_offered(self) -> None:
         self.assertEqual(site_of(Clock()).acceptableProtocols(), [b"http/1.1"])
 
 
 class MetricsTests(SynchronousTestCase):
     @given(st.lists(st.floats(0, 3), max_size=30))
-    def test_they_are_made_once_a_second_at_most(self, pauses: list[float]) -> None:
+    def test_metrics_are_generated_at_most_once_a_second(
+        self, pauses: list[float]
+    ) -> None:
         clock = Clock()
         made: list[float] = []
 
@@ -106,7 +108,7 @@ class MetricsTests(SynchronousTestCase):
             ("", "Bearer x", f"Bearer {TOKEN}", TOKEN, f"Basic {TOKEN}", "Bearer \xff")
         ),
     )
-    def test_they_are_for_whoever_shows_the_token_or_else_for_this_machine(
+    def test_metrics_need_the_token_or_else_this_machine(
         self,
         name: tuple[str, bool],
         port: str,
@@ -133,7 +135,7 @@ class MetricsTests(SynchronousTestCase):
     @given(
         path=st.sampled_from(("/metrics", "/health", "/ready")), is_right=st.booleans()
     )
-    def test_whoever_shows_the_token_is_no_stranger(
+    def test_a_peer_with_the_token_is_not_a_stranger(
         self, path: str, is_right: bool
     ) -> None:
         connections = Connections(Clock(), 100, is_scarce=lambda _: False)
@@ -145,7 +147,7 @@ class MetricsTests(SynchronousTestCase):
         peer.close()
         self.assertEqual(len(connections), 0)
 
-    def test_this_machine_has_more_than_one_address(self) -> None:
+    def test_all_loopback_addresses_are_this_machine(self) -> None:
         for address, status in (
             ("::1", 200),
             ("::ffff:127.0.0.1", 200),
@@ -156,7 +158,7 @@ class MetricsTests(SynchronousTestCase):
             site = site_of(Clock())
             self.assertEqual(ask(site, request("/metrics"), address)[0], status)
 
-    def test_a_question_leaves_nothing_behind(self) -> None:
+    def test_a_request_leaves_nothing_behind(self) -> None:
         clock = Clock()
         peer = HttpPeer(site_of(clock))
         peer.say(request("/metrics"))

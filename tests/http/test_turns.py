@@ -15,7 +15,9 @@ MOST = 3
 class TurnsTests(SynchronousTestCase):
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.integers(0, 9), max_size=8))
-    def test_no_turn_has_more_and_the_line_is_kept(self, wanted: list[int]) -> None:
+    def test_a_turn_has_limited_work_and_the_order_is_kept(
+        self, wanted: list[int]
+    ) -> None:
         clock = TurningClock()
         turns = Turns(clock, MOST)
         done: list[int] = []
@@ -40,7 +42,7 @@ class TurnsTests(SynchronousTestCase):
         st.lists(st.tuples(st.booleans(), st.floats(0, 0.05)), max_size=30),
         st.integers(1, 20),
     )
-    def test_work_that_takes_long_has_a_turn_of_its_own(
+    def test_slow_work_ends_its_turn(
         self, works: list[tuple[bool, float]], most: int
     ) -> None:
         clock = TurningClock()
@@ -59,11 +61,11 @@ class TurnsTests(SynchronousTestCase):
                 work(seconds)
             else:
                 turns.wait(partial(work, seconds))
-            # The last one was begun within the time.
+            # The last piece began within the time.
             self.assertLess(sum(done[:-1]), MOST_SECONDS)
         self.assertEqual(turns.waiting, 0)
 
-    def test_work_that_fails_does_not_stop_the_line(self) -> None:
+    def test_failing_work_does_not_stop_the_queue(self) -> None:
         clock = TurningClock()
         turns = Turns(clock, 1)
         done: list[int] = []

@@ -29,7 +29,7 @@ class SpeechTests(SynchronousTestCase):
         st.sampled_from([PCMU, PCMA, L16_24000]),
         st.integers(0, 500),
     )
-    def test_what_is_said_is_understood_behind_any_codec_and_wherever_it_begins(
+    def test_speech_is_decoded_through_any_codec_at_any_offset(
         self, said: list[str], says: object, hears: object, late: int
     ) -> None:
         audio = says.silence(says.sample_bytes * late)  # type: ignore[attr-defined]
@@ -44,7 +44,7 @@ class SpeechTests(SynchronousTestCase):
 
     @settings(max_examples=25, deadline=None)
     @given(st.data())
-    def test_a_lost_frame_in_each_half_second_harms_nothing(
+    def test_a_lost_frame_every_half_second_does_no_damage(
         self, data: st.DataObject
     ) -> None:
         text = "My number is 4711."
@@ -56,7 +56,9 @@ class SpeechTests(SynchronousTestCase):
 
     @settings(max_examples=25, deadline=None)
     @given(st.integers(0, 22), st.integers(1, 22))
-    def test_what_was_cut_is_never_taken_for_whole(self, start: int, many: int) -> None:
+    def test_a_cut_sentence_is_never_reported_as_whole(
+        self, start: int, many: int
+    ) -> None:
         text = "Part 1 of 9 is here."
         frames = round(0.08 * 8000)
         audio = spoken(PCMU, text)
@@ -65,7 +67,7 @@ class SpeechTests(SynchronousTestCase):
         self.assertEqual(found.is_whole, len(cut) == len(audio))
         self.assertIn(found.text, text)
 
-    def test_a_sentence_begins_where_it_begins_whatever_was_cut_before_it(self) -> None:
+    def test_the_start_of_a_sentence_is_found_after_a_cut_one(self) -> None:
         text = "Part 2 of 9."
         for halves in range(1, 8):
             cut = spoken(PCMU, text)[: 320 * halves]
@@ -74,7 +76,7 @@ class SpeechTests(SynchronousTestCase):
             self.assertTrue(found.is_whole)
             self.assertAlmostEqual(found.at_seconds, (len(cut) + 8000) / 8000, 1)
 
-    def test_what_is_no_speech_is_not_understood(self) -> None:
+    def test_other_sounds_are_not_decoded(self) -> None:
         rng = np.random.default_rng(1)
         noise: Samples = rng.normal(0, 3000, 16000).astype(np.int16)
         chord = sum(
@@ -85,7 +87,7 @@ class SpeechTests(SynchronousTestCase):
             found = understood(what, 8000)
             self.assertFalse([one for one in found if one.is_whole])
 
-    def test_what_cannot_be_said_is_refused(self) -> None:
+    def test_unsupported_characters_are_refused(self) -> None:
         for text in ("gr\u00fcn", "two\nlines", "\x03"):
             with self.subTest(text=text), self.assertRaises(ValueError):
                 spoken(PCMU, text)

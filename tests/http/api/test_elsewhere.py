@@ -1,4 +1,4 @@
-"""Calls of older processes, that are quick, slow, gone or hang in the middle of it."""
+"""Calls of older processes that answer quickly or slowly, vanish or hang."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ElsewhereTests(SynchronousTestCase):
         st.integers(0, 2),
         st.booleans(),
     )
-    def test_who_answers_is_heard_and_who_does_not_is_named_in_time(
+    def test_processes_that_do_not_answer_are_named_in_time(
         self, states: list[str], owner: int, is_found_gone: bool
     ) -> None:
         of = [Calls(f"c{number}") for number in range(len(states))]
@@ -125,14 +125,14 @@ class ElsewhereTests(SynchronousTestCase):
         self.run_turns()
         return doing
 
-    def test_it_is_done_once_and_where_the_call_is(self) -> None:
+    def test_a_request_is_done_once_where_the_call_is(self) -> None:
         calls = Calls("c0")
         doing = self.do(calls)
         self.assertEqual(self.successResultOf(doing), {"done": "calls/c0/hangup"})
         self.assertEqual(calls.did, [("POST", "calls/c0/hangup", {"reason": "so"})])
         self.end()
 
-    def test_what_is_refused_there_is_refused_here(self) -> None:
+    def test_a_refusal_by_the_other_process_is_passed_on(self) -> None:
         for problem, status in (
             (Problem(404, "no such target", Retry_After="3"), 404),
             (NoSuchCall("c0"), 409),
@@ -145,7 +145,7 @@ class ElsewhereTests(SynchronousTestCase):
                 self.assertEqual(failure.value.headers, {"Retry_After": "3"})
             self.end()
 
-    def test_one_that_is_lost_in_the_middle_may_have_done_it(self) -> None:
+    def test_a_process_lost_in_between_may_have_done_the_request(self) -> None:
         for is_gone in (True, False):
             calls = Calls("c0")
             calls.later = Deferred()
@@ -162,7 +162,7 @@ class ElsewhereTests(SynchronousTestCase):
             calls.later.callback(None)
             self.end()
 
-    def test_alone_nobody_is_asked(self) -> None:
+    def test_a_process_that_is_alone_asks_no_other(self) -> None:
         for elsewhere in (Elsewhere(), Elsewhere(Kin("one", ClockTurns()))):
             self.assertFalse(elsewhere.has_older)
             live = self.successResultOf(Deferred.fromCoroutine(elsewhere.live()))

@@ -102,13 +102,13 @@ class NewEntryTests(SynchronousTestCase):
         code = request.responseCode or 200
         return code, json.loads(written), request.responseHeaders
 
-    def test_it_is_routed_and_has_what_it_takes(self) -> None:
+    def test_a_new_entry_is_routed_with_its_parameters(self) -> None:
         status, answer, _ = self.ask("POST", "calls/c1/wink", {"times": 2})
         self.assertEqual((status, answer), (200, {"call_id": "c1", "done": "**"}))
         status, answer, _ = self.ask("GET", "count", query="from=7")
         self.assertEqual((status, answer), (200, {"count": 7}))
 
-    def test_what_does_not_fit_it_is_refused(self) -> None:
+    def test_a_request_that_does_not_match_is_refused(self) -> None:
         for arguments, status, word in (
             (("POST", "calls/c1/wink", {"times": 4}), 422, "times"),
             (("POST", "calls/c1/wink", {}), 422, "times"),
@@ -123,7 +123,7 @@ class NewEntryTests(SynchronousTestCase):
             allowed = headers.getRawHeaders("allow")
             self.assertEqual(allowed, ["POST"] if status == 405 else None)
 
-    def test_it_is_described(self) -> None:
+    def test_a_new_entry_is_described(self) -> None:
         _, described, _ = self.ask("GET", "openapi.json")
         wink = described["paths"]["/api/calls/{call_id}/wink"]["post"]
         self.assertEqual(wink["operationId"], "wink")
@@ -147,13 +147,13 @@ class EntriesTests(SynchronousTestCase):
             {entry.operation for entry in found}, {entry.operation for entry in ENTRIES}
         )
 
-    def test_no_two_are_reached_or_named_alike(self) -> None:
+    def test_paths_and_operations_are_unique(self) -> None:
         reached = {(entry.method, entry.path) for entry in ENTRIES}
         named = {entry.operation for entry in ENTRIES}
         self.assertEqual(len(reached), len(ENTRIES))
         self.assertEqual(len(named), len(ENTRIES))
 
-    def test_a_name_has_one_schema(self) -> None:
+    def test_schema_names_are_unique(self) -> None:
         by_name: dict[str, Any] = {}
         for entry in ENTRIES:
             for schema in entry.schemas():

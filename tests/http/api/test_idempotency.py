@@ -1,4 +1,4 @@
-"""However clients, AWS, the disk and the process behave, a key places one call."""
+"""A key places at most one call, whatever clients, AWS, the disk and the process do."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Calls:
 
 class World:
     """
-    A gateway that may be restarted, and the AWS that it asks.
+    A gateway that may be restarted, and a simulated AWS.
 
-    @ivar placed: numbers that ring, by the key that they were asked for with.
-    @ivar asked: requests that AWS has not answered.
-    @ivar cancelled: requests that were given up.
+    @ivar placed: the numbers that ring, by the key of their request.
+    @ivar asked: the requests that AWS has not answered yet.
+    @ivar cancelled: the cancelled requests.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +69,7 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        """The process was killed: nobody is told anything more."""
+        """The process is killed: it sends nothing more."""
         self.asked = []
         file = KeyFile(self.path, self.in_thread, lambda: self.now, max_lines=5)
         context = ApiContext(
@@ -111,7 +111,7 @@ class World:
         return request
 
     def leave(self, request: Any) -> None:
-        """The client's connection is gone."""
+        """The client disconnects."""
         request._disconnected = True
         request.processingFailed(Failure(ConnectionLost()))
 
@@ -161,7 +161,7 @@ class KeyMachine(RuleBasedStateMachine):
             return
         status, answer = said(request)
         if status == 202:
-            # As it was the first time.
+            # The first request with this key.
             assert self.bodies[key] == to
             assert self.answers.setdefault(key, answer) == answer
         else:
@@ -188,7 +188,7 @@ class KeyMachine(RuleBasedStateMachine):
 
     @rule(is_torn=st.booleans(), are_taken=st.booleans())
     def restart(self, is_torn: bool, are_taken: bool) -> None:
-        # What AWS was asked for may ring all the same.
+        # AWS may still carry out what was requested before the restart.
         for key, to, _ in self.world.asked if are_taken else ():
             self.world.placed.setdefault(key, []).append(to)
         if is_torn and self.world.path.exists():
@@ -198,14 +198,14 @@ class KeyMachine(RuleBasedStateMachine):
         self.world.restart()
 
     @invariant()
-    def one_call_for_a_key(self) -> None:
+    def at_most_one_call_per_key(self) -> None:
         assert all(len(numbers) == 1 for numbers in self.world.placed.values())
         under_way = [key for key, _, _ in self.world.asked]
         assert len(under_way) == len(set(under_way))
         assert not set(under_way) & set(self.world.placed)
 
     @invariant()
-    def what_was_begun_goes_on(self) -> None:
+    def requests_in_progress_continue(self) -> None:
         assert not self.world.cancelled
 
 
@@ -225,7 +225,7 @@ class KeyTests(SynchronousTestCase):
         self.world = World(self.path)
         self.body = {"to": "+12065550100"}
 
-    def test_who_left_finds_the_answer_when_it_comes_back(self) -> None:
+    def test_a_client_that_disconnected_gets_the_answer_later(self) -> None:
         self.world.leave(self.world.post("k", self.body))
         status, problem = said(again := self.world.post("k", self.body))
         self.assertEqual((status, problem["status"]), (409, 409))
@@ -241,7 +241,7 @@ class KeyTests(SynchronousTestCase):
         for more in ({"to": "+12065550101"}, {**self.body, "agent": "default"}):
             self.assertEqual(said(self.world.post("k", more))[0], 422)
 
-    def test_what_was_refused_may_be_tried_again(self) -> None:
+    def test_a_refused_request_may_be_tried_again(self) -> None:
         first = self.world.post("k", self.body)
         self.world.answer(0, "refused")
         self.assertEqual(said(first)[0], 503)
@@ -259,7 +259,7 @@ class KeyTests(SynchronousTestCase):
         self.world.post("k0", self.body)
         self.assertEqual(len(self.world.asked), 1)
 
-    def test_no_number_is_in_the_file_and_only_its_owner_reads_it(self) -> None:
+    def test_the_file_has_no_numbers_and_only_its_owner_reads_it(self) -> None:
         self.world.post("k", self.body)
         self.world.answer(0, "taken")
         self.assertNotIn("2065550100", self.path.read_text())
@@ -268,13 +268,13 @@ class KeyTests(SynchronousTestCase):
             fingerprint("one", self.body), fingerprint("another", self.body)
         )
 
-    def test_keys_that_cannot_be_read_stop_the_start(self) -> None:
+    def test_an_unreadable_key_file_prevents_the_start(self) -> None:
         self.path.unlink()
         self.path.mkdir()
         error = self.assertRaises(ConfigError, self.world.restart)
         self.assertIn("keys-me.jsonl", str(error))
 
-    def test_lines_of_a_stranger_are_passed_over(self) -> None:
+    def test_invalid_lines_are_ignored(self) -> None:
         self.path.write_text('[]\n{"key": "k"}\n\n{"who": 1}\nnull\n7\n')
         self.world.restart()
         self.world.post("k", self.body)

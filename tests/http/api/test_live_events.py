@@ -1,4 +1,4 @@
-"""What a listener sees that comes back, again and again, over restarts."""
+"""What a listener receives that reconnects repeatedly, over restarts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chime_gateway.http.api.live_events import KEPT, LiveEvents
 
 
 class Event:
-    """As much of a call's event as is looked at."""
+    """The members of a call's event that are used."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -24,7 +24,7 @@ class Event:
 
 
 class Request:
-    """A stream, and what was read of it."""
+    """A stream, and what was written to it."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -44,7 +44,7 @@ class Request:
         self.data += data
 
     def seen(self) -> list[tuple[int, int]]:
-        """(id, number of the event)."""
+        """Return (id, number) of each event."""
         found = []
         for message in self.data.decode().split("\n\n"):
             lines = dict(
@@ -60,7 +60,7 @@ STEPS = st.lists(
         st.tuples(st.just("happen"), st.integers(1, 30)),
         st.tuples(st.just("leave"), st.just(0)),
         st.tuples(st.just("come back"), st.just(0)),
-        # So many seconds later, and the clock may have been set.
+        # Seconds until the restart; negative if the clock was set back.
         st.tuples(st.just("restart"), st.sampled_from((0, 1, 60, -3600))),
     ),
     max_size=25,
@@ -69,9 +69,9 @@ STEPS = st.lists(
 
 class LiveEventTests(SynchronousTestCase):
     @settings(max_examples=150, deadline=None)
-    # Runs that begin in one second lie apart by chance, not by an adversary's choice.
+    # Runs that begin in the same second differ by chance, not by Hypothesis' choice.
     @given(STEPS, st.integers(0, 2**32).map(random.Random))
-    def test_who_comes_back_misses_nothing_that_was_kept(
+    def test_a_listener_that_reconnects_misses_no_kept_event(
         self, steps: list[tuple[str, int]], chance: random.Random
     ) -> None:
         clock = Clock()
@@ -113,7 +113,7 @@ class LiveEventTests(SynchronousTestCase):
                 is_here = False
             elif not is_here and name == "come back":
                 request = Request()
-                # As a browser does it; who has seen nothing asks for all.
+                # Like a browser; a listener that has seen nothing requests everything.
                 live.listen(request, "", last or 0)  # type: ignore[arg-type]
                 is_here = True
             read()
@@ -121,7 +121,7 @@ class LiveEventTests(SynchronousTestCase):
                 missed = set(kept) - seen
                 self.assertEqual(missed, set())
 
-    def test_ids_go_up_over_restarts_and_fit_into_a_browser_s_numbers(self) -> None:
+    def test_ids_increase_over_restarts_and_are_exact_in_browsers(self) -> None:
         last = 0
         for seconds in (1_795_000_000, 1_795_000_001, 1_795_000_060):
             live = LiveEvents(Clock(), lambda _: {}, lambda s=seconds: s, lambda: 0.5)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""What a request of the API may hold."""
+"""Checks of the content of API requests."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ SCHEMAS = {e.body.name: e.body.definition for e in ENTRIES if e.body is not None
 
 
 class CheckTests(SynchronousTestCase):
-    def test_what_fits_its_schema_passes(self) -> None:
+    def test_a_value_that_matches_its_schema_passes(self) -> None:
         check({"to": "+12065550100"}, SCHEMAS["Originate"], "the request")
         check({"digits": "12#"}, SCHEMAS["Digits"], "the request")
 
-    def test_what_does_not_is_named(self) -> None:
+    def test_a_value_that_does_not_match_is_named(self) -> None:
         problem = self.assertRaises(
             Problem, check, {"to": "911"}, SCHEMAS["Originate"], "the request"
         )
         self.assertEqual(problem.status, 422)
         self.assertIn("to: '911' does not match", str(problem))
 
-    def test_a_line_break_at_the_end_is_no_end(self) -> None:
+    def test_a_trailing_line_break_does_not_match(self) -> None:
         for body, name in (
             ({"to": "+12065550100\n"}, "Originate"),
             ({"digits": "1\n"}, "Digits"),

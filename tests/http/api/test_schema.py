@@ -1,4 +1,4 @@
-"""What is described of an answer is what is answered."""
+"""Responses match their descriptions."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ turns = st.builds(
 
 class TurnTests(SynchronousTestCase):
     @given(turns)
-    def test_a_turn_is_as_described_and_has_nothing_else(self, turn: TurnFacts) -> None:
+    def test_a_turn_has_exactly_the_described_members(self, turn: TurnFacts) -> None:
         strict = {**TURN.definition, "additionalProperties": False}
         shown = json.loads(json.dumps(turn_json(turn)))
         errors = Draft202012Validator(strict).iter_errors(shown)
         self.assertEqual([error.message for error in errors], [])
 
-    def test_the_transcript_of_a_call_is_made_of_turns(self) -> None:
+    def test_the_described_transcript_consists_of_turns(self) -> None:
         described = json.dumps(SHOW_CALL.described({}))
         self.assertIn("CallDetail", described)
         names = {schema.name: schema for schema in SHOW_CALL.schemas()}

@@ -1,4 +1,4 @@
-"""Whatever bytes a request has, the answer is one of those that are described."""
+"""Whatever bytes a request contains, the response is a described one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def answer(path: str, method: str = "GET", body: bytes = b"", **more: str) -> in
 class StrangeRequestTests(SynchronousTestCase):
     @settings(max_examples=60, deadline=None)
     @given(at=NUMBERS, call_id=NUMBERS)
-    def test_a_cursor_that_is_none_of_ours(self, at: Any, call_id: Any) -> None:
+    def test_a_forged_cursor_is_refused(self, at: Any, call_id: Any) -> None:
         inside = json.dumps([at, call_id]).encode()
         cursor = base64.urlsafe_b64encode(inside).decode()
         status = answer(f"/api/calls?cursor={cursor}")
@@ -68,7 +68,7 @@ class StrangeRequestTests(SynchronousTestCase):
         self.assertEqual(answer("/api/calls?cursor=xxxx"), 404)
 
     @given(odd=ODD_HEADERS)
-    def test_a_header_beyond_ascii(self, odd: str) -> None:
+    def test_a_header_beyond_ascii_is_refused(self, odd: str) -> None:
         place = json.dumps({"to": "+4930123456"}).encode()
         kind = "application/json"
         for path, method, body, headers in (
@@ -88,14 +88,14 @@ class StrangeRequestTests(SynchronousTestCase):
 
     @settings(max_examples=40, deadline=None)
     @given(SURROGATES)
-    def test_a_body_whose_text_is_none(self, text: str) -> None:
+    def test_a_body_with_an_unpaired_surrogate_is_refused(self, text: str) -> None:
         body = json.dumps({"to": "+4930123456", "agent": f"x{text}\ud800"}).encode()
         status = answer("/api/calls", "POST", body, Content_Type="application/json")
         self.assertEqual(status, 400)
 
 
 class DetailTests(SynchronousTestCase):
-    def test_strangers_see_less(self) -> None:
+    def test_strangers_see_fewer_details(self) -> None:
         for path in ("/health", "/ready"):
             for shown, sees in (("", False), ("Bearer x", False), (TOKEN, False)):
                 self.assertEqual(self.sees(path, shown), sees)

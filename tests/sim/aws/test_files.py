@@ -10,7 +10,7 @@ from chime_gateway.sim.aws.protocol import Operation, write_answer
 
 
 class FilesTests(SynchronousTestCase):
-    def test_a_file_says_when_it_was_written_last(self) -> None:
+    def test_a_file_has_its_last_modification_time(self) -> None:
         now = [1_700_000_000.0]
         files = Files(lambda: now[0])
         run = files.operations()

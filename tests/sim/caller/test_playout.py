@@ -20,7 +20,7 @@ class PlayoutBufferTests(SynchronousTestCase):
         for _ in range(round(seconds / 0.001)):
             self.clock.advance(0.001)
 
-    def test_marks_come_back_when_their_turn_comes(self) -> None:
+    def test_marks_are_returned_when_they_are_reached(self) -> None:
         self.buffer.play(bytes(160))
         self.buffer.mark("a")
         self.buffer.play(bytes(800))
@@ -30,11 +30,11 @@ class PlayoutBufferTests(SynchronousTestCase):
         self.assertApproximates(self.marks[0][1], 0.02, 0.0021)
         self.assertApproximates(self.marks[1][1], 0.12, 0.0021)
 
-    def test_a_mark_behind_nothing_comes_back_at_once(self) -> None:
+    def test_a_mark_without_audio_is_returned_at_once(self) -> None:
         self.buffer.mark("a")
         self.assertEqual(self.marks, [("a", 0.0)])
 
-    def test_clear_returns_the_marks_and_plays_no_more(self) -> None:
+    def test_clear_returns_the_marks_and_stops_playback(self) -> None:
         self.buffer.play(bytes(8000))
         self.buffer.mark("a")
         self.run_for(0.25)
@@ -43,7 +43,7 @@ class PlayoutBufferTests(SynchronousTestCase):
         self.run_for(1)
         self.assertEqual(len(self.buffer.heard), 2000)
 
-    def test_pauses_are_silence_in_what_was_heard(self) -> None:
+    def test_pauses_are_heard_as_silence(self) -> None:
         self.run_for(0.5)
         self.buffer.play(b"\x01" * 800)
         self.run_for(0.5)
@@ -51,7 +51,7 @@ class PlayoutBufferTests(SynchronousTestCase):
         self.run_for(0.5)
         self.buffer.advance()
         heard = bytes(self.buffer.heard)
-        # The clock's rounding may move a sound by a sample.
+        # Rounding of the clock may shift a sound by one sample.
         self.assertApproximates(heard.index(b"\x01" * 800), 4000, 2)
         self.assertApproximates(heard.index(b"\x02" * 800), 8000, 2)
         self.assertEqual(set(heard), {0xFF, 1, 2})

@@ -14,7 +14,7 @@ from tests.support.files import temporary_file
 
 
 class WavTests(SynchronousTestCase):
-    def test_a_file_comes_back_as_it_was_written(self) -> None:
+    def test_a_written_file_is_read_unchanged(self) -> None:
         path = temporary_file(self)
         samples = np.arange(-500, 500).astype(np.int16)
         write_wav(path, 8000, samples)
@@ -22,12 +22,12 @@ class WavTests(SynchronousTestCase):
         self.assertEqual(rate, 8000)
         self.assertTrue(np.array_equal(read, samples))
 
-    def test_stereo_is_mixed_and_short_channels_end_in_silence(self) -> None:
+    def test_stereo_is_mixed_and_short_channels_are_padded(self) -> None:
         path = temporary_file(self)
         write_wav(path, 8000, np.full(4, 100, np.int16), np.full(2, 300, np.int16))
         self.assertEqual(read_wav(path)[0].tolist(), [200, 200, 50, 50])
 
-    def test_what_is_no_wav_file_is_said(self) -> None:
+    def test_a_file_that_is_not_wav_is_refused(self) -> None:
         path = temporary_file(self)
         for content in (b"", b"RIFF", b"ID3 this is an mp3" * 10):
             Path(path).write_bytes(content)
@@ -35,7 +35,7 @@ class WavTests(SynchronousTestCase):
             self.assertRegex(str(error), r"not a PCM WAV file \(.+\)")
         self.assertRaises(ConfigError, read_wav, "/nonexistent.wav")
 
-    def test_any_rate_becomes_any_codec(self) -> None:
+    def test_any_sample_rate_converts_to_any_codec(self) -> None:
         for rate in (8000, 11025, 16000, 22050, 24000, 44100, 48000):
             time = np.arange(rate // 2) / rate
             samples = np.rint(8000 * np.sin(2 * np.pi * 500 * time)).astype(np.int16)

@@ -1,4 +1,4 @@
-"""What is under way when a command arrives: the service's side of the races."""
+"""Races between commands and what is in progress, on the service's side."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RaceTests(SessionTestCase):
         found = [e["error"] for e in self.events if e["type"] == "error"]
         return [(error["code"], error["event_id"]) for error in found]
 
-    def test_the_voice_activity_can_be_first(self) -> None:
+    def test_the_vads_response_can_come_first(self) -> None:
         for is_speaking in (False, True):
             with self.subTest(is_speaking=is_speaking):
                 self.events.clear()
@@ -61,7 +61,7 @@ class RaceTests(SessionTestCase):
                 self.assertEqual(self.kinds().count("response.done"), 1)
                 session.stop()
 
-    def test_the_caller_can_begin_just_after_a_create(self) -> None:
+    def test_the_caller_can_begin_just_after_response_create(self) -> None:
         session = self.session(long(2), Behaviour(speech_after_create=FIRST))
         self.configure(session)
         self.events.clear()
@@ -76,23 +76,23 @@ class RaceTests(SessionTestCase):
         kinds = self.kinds()
         stopped = kinds.index("input_audio_buffer.speech_stopped")
         self.assertGreater(kinds[:stopped].count("response.output_audio.delta"), 2)
-        # The response that was asked for is done by then, so the turn is answered.
+        # The requested response is done by then, so the turn is answered.
         self.assertEqual(kinds.count("response.created"), 2)
         self.assertEqual(self.errors(), [])
 
-    def test_the_voice_activity_s_own_response_can_be_refused(self) -> None:
+    def test_the_vads_response_can_be_refused(self) -> None:
         session = self.session(long())
         self.configure(session, interrupt_response=False)
         self.say(session, CREATE)
         self.append(session, QUIET + SPEECH + QUIET)
         self.assertEqual(self.errors(), [(ACTIVE, None)])
 
-    def test_one_response_is_under_way_at_a_time(self) -> None:
+    def test_only_one_response_is_in_progress_at_a_time(self) -> None:
         session = self.session(long(3))
         self.configure(session, idle_timeout_ms=5000)
         self.say(session, CREATE)
         self.run_for(1.5)
-        # The idle time is over in the middle of this one.
+        # The idle timeout expires during this response.
         self.run_for(4.0 + 5.0 - 0.8)
         self.say(session, CREATE)
         self.run_for(3.0)
@@ -109,7 +109,7 @@ class RaceTests(SessionTestCase):
         ),
         st.booleans(),
     )
-    def test_every_response_has_one_end_and_every_command_one_answer(
+    def test_each_response_ends_once_and_each_command_is_answered_once(
         self, steps: list[str], interrupts: bool
     ) -> None:
         self.setUp()
@@ -178,7 +178,7 @@ class TruncationTests(SessionTestCase):
                 )
         session.stop()
 
-    def test_what_is_missing_or_odd_is_refused(self) -> None:
+    def test_missing_or_invalid_members_are_refused(self) -> None:
         session, item_id = self.spoken()
         whole = {"item_id": item_id, "content_index": 0, "audio_end_ms": 1}
         for name in whole:
@@ -205,7 +205,7 @@ class TruncationTests(SessionTestCase):
 
 
 class OddDeltaTests(SessionTestCase):
-    def test_samples_are_cut_and_nothing_is_lost(self) -> None:
+    def test_deltas_that_split_samples_lose_nothing(self) -> None:
         speech = tone(L16_24000, 500, 1.0)
         session = self.session(
             Answers([Speech(speech, "x")]), Behaviour(odd_deltas=True)
@@ -222,7 +222,7 @@ class OddDeltaTests(SessionTestCase):
 
 
 class VoiceTests(SessionTestCase):
-    def test_a_voice_that_is_not_there_is_refused(self) -> None:
+    def test_an_unknown_voice_is_refused(self) -> None:
         session = self.session()
         for voice, is_there in (
             ("cedar", True),

@@ -1,4 +1,4 @@
-"""Responses that the simulated service gives in words, out of band."""
+"""Out-of-band text responses of the simulated service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ResponseTestCase(SessionTestCase):
     modalities = "output_modalities"
 
     def heard(self, voice: Any = None) -> tuple[SimulatedSession, str, str]:
-        """A session after one turn, its audio item, and what was heard in it."""
+        """Return a session after one turn, its audio item's id, and the transcript."""
         session = self.session(voice)
         if self.is_preview:
             flat = {"input_audio_format": "g711_ulaw"}
@@ -56,7 +56,7 @@ class ResponseTestCase(SessionTestCase):
         self.ask(session, {"type": "item_reference", "id": item_id}, **more)
 
     def of(self, response_id: str) -> list[Mapping[str, Any]]:
-        """The events of a response."""
+        """Return the events of a response."""
         return [
             event
             for event in self.events
@@ -64,8 +64,8 @@ class ResponseTestCase(SessionTestCase):
             or event.get("response", {}).get("id") == response_id
         ]
 
-    def asides(self) -> list[str]:
-        """Ids of the responses that belong to no conversation."""
+    def out_of_band_ids(self) -> list[str]:
+        """Return the ids of the out-of-band responses."""
         return [
             event["response"]["id"]
             for event in self.events
@@ -75,7 +75,7 @@ class ResponseTestCase(SessionTestCase):
 
 
 class TextTests(ResponseTestCase):
-    def test_the_audio_that_is_referred_to_is_written_down(self) -> None:
+    def test_the_referenced_audio_is_transcribed(self) -> None:
         session, item_id, transcript = self.heard()
         self.run_for(3)
         self.events.clear()
@@ -86,7 +86,7 @@ class TextTests(ResponseTestCase):
             {"type": "message", "role": "user", "content": [request]},
         )
         self.run_for(1)
-        [response_id] = self.asides()
+        [response_id] = self.out_of_band_ids()
         events = self.of(response_id)
         kinds = [event["type"] for event in events]
         deltas = [event["delta"] for event in events if "delta" in event]
@@ -126,22 +126,22 @@ class TextTests(ResponseTestCase):
             strange = unknown_members(typed)
             self.assertEqual([n for n in strange if not n.endswith(KNOWN_EXTRAS)], [])
 
-    def test_it_leaves_the_conversation_as_it_is(self) -> None:
+    def test_a_text_response_does_not_change_the_conversation(self) -> None:
         session, item_id, _ = self.heard()
         self.refer(session, item_id)
         self.run_for(3)
-        written = self.of(self.asides()[0])[-1]["response"]["output"][0]["id"]
+        written = self.of(self.out_of_band_ids()[0])[-1]["response"]["output"][0]["id"]
         self.say(session, "conversation.item.retrieve", item_id=written)
         self.assertEqual(self.last_error()["code"], "item_retrieve_invalid_item_id")
 
-    def test_it_runs_beside_the_answer_that_is_spoken_and_others(self) -> None:
+    def test_a_text_response_runs_in_parallel_with_others(self) -> None:
         voice = Answers([Speech(tone(PCMU, 500, 9.0), "long")])
         session, item_id, transcript = self.heard(voice)
         self.assertNotIn("response.done", self.kinds())
         self.refer(session, item_id)
         self.refer(session, item_id, metadata={"n": "2"})
         self.run_for(0.5)
-        for response_id in self.asides():
+        for response_id in self.out_of_band_ids():
             output = self.of(response_id)[-1]["response"]["output"]
             self.assertEqual(output[0]["content"][0]["text"], transcript)
         self.assertEqual(self.kinds().count("response.done"), 2)
@@ -151,36 +151,36 @@ class TextTests(ResponseTestCase):
         self.assertEqual(last["status"], "completed")
         self.assertIsNotNone(last["conversation_id"])
 
-    def test_speech_does_not_interrupt_it(self) -> None:
+    def test_speech_does_not_interrupt_a_text_response(self) -> None:
         session, item_id, _ = self.heard()
         self.run_for(3)
         self.refer(session, item_id)
         self.append(session, SPEECH)
         self.run_for(1)
-        done = self.of(self.asides()[0])[-1]["response"]
+        done = self.of(self.out_of_band_ids()[0])[-1]["response"]
         self.assertEqual(done["status"], "completed")
 
-    def test_without_input_the_last_turn_is_written_down(self) -> None:
+    def test_without_input_the_last_turn_is_transcribed(self) -> None:
         session, _, transcript = self.heard()
         self.ask(session, input=None)
         self.run_for(1)
-        done = self.of(self.asides()[0])[-1]["response"]
+        done = self.of(self.out_of_band_ids()[0])[-1]["response"]
         self.assertEqual(done["output"][0]["content"][0]["text"], transcript)
 
-    def test_with_empty_input_there_is_nothing_to_write_down(self) -> None:
+    def test_with_empty_input_nothing_is_transcribed(self) -> None:
         session, _, _ = self.heard()
         self.ask(session)
         self.run_for(1)
-        done = self.of(self.asides()[0])[-1]["response"]
+        done = self.of(self.out_of_band_ids()[0])[-1]["response"]
         self.assertEqual(done["output"][0]["content"][0]["text"], "")
 
-    def test_it_is_cancelled_by_its_id_alone(self) -> None:
+    def test_a_text_response_is_cancelled_only_by_its_id(self) -> None:
         session, item_id, _ = self.heard()
         self.run_for(3)
         self.refer(session, item_id)
         self.say(session, "response.cancel")
         self.assertEqual(self.last_error()["code"], "response_cancel_not_active")
-        [response_id] = self.asides()
+        [response_id] = self.out_of_band_ids()
         self.say(session, "response.cancel", response_id=response_id)
         done = self.events[-1]["response"]
         self.assertEqual(done["id"], response_id)
@@ -188,7 +188,7 @@ class TextTests(ResponseTestCase):
         self.run_for(1)
         self.assertIs(self.events[-1]["response"], done)
 
-    def test_what_does_not_fit_is_refused(self) -> None:
+    def test_an_invalid_request_is_refused(self) -> None:
         session, item_id, _ = self.heard()
         reference = {"type": "item_reference", "id": "item_x"}
         for more, code, param in (
@@ -217,7 +217,7 @@ class TextTests(ResponseTestCase):
         self.assertEqual(self.last_error()["param"], "response")
         self.say(session, "response.cancel", response_id=["x"])
         self.assertEqual(self.last_error()["code"], "invalid_type")
-        self.assertEqual(self.asides(), [])
+        self.assertEqual(self.out_of_band_ids(), [])
 
     def test_nothing_is_scheduled_after_the_end(self) -> None:
         session, item_id, _ = self.heard()
@@ -226,14 +226,14 @@ class TextTests(ResponseTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
-class SpokenAsideTests(ResponseTestCase):
-    def test_it_belongs_to_no_conversation_and_carries_its_metadata(self) -> None:
+class SpokenOutOfBandTests(ResponseTestCase):
+    def test_it_has_no_conversation_and_keeps_its_metadata(self) -> None:
         session, _, _ = self.heard()
         self.run_for(3)
         self.events.clear()
         self.ask(session, output_modalities=["audio"])
         self.run_for(3)
-        events = self.of(self.asides()[0])
+        events = self.of(self.out_of_band_ids()[0])
         self.assertIn("response.output_audio.delta", [e["type"] for e in events])
         done = events[-1]["response"]
         self.assertIsNone(done["conversation_id"])
@@ -249,7 +249,7 @@ class PreviewTests(ResponseTestCase):
         session, item_id, transcript = self.heard()
         self.refer(session, item_id)
         self.run_for(1)
-        events = self.of(self.asides()[0])
+        events = self.of(self.out_of_band_ids()[0])
         kinds = {event["type"] for event in events}
         self.assertIn("response.text.delta", kinds)
         self.assertIn("response.text.done", kinds)

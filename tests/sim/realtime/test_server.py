@@ -15,7 +15,7 @@ from chime_gateway.sim.realtime.voices import Parrot
 
 
 class DoorTests(SynchronousTestCase):
-    def test_the_handshake_is_checked_in_the_services_order(self) -> None:
+    def test_the_handshake_is_checked_in_the_real_order(self) -> None:
         door = Door(frozenset({"k"}), frozenset({"d"}), refuse_status=429)
         ga, preview = "/openai/v1/realtime", "/openai/realtime"
         for uri, headers, status in (
@@ -33,7 +33,7 @@ class DoorTests(SynchronousTestCase):
                 self.assertEqual(door.refusal(uri, headers), status)
         self.assertEqual(Door().refusal(f"{ga}?model=d", {"api-key": "any"}), 0)
 
-    def test_only_the_handshakes_that_are_named_are_refused(self) -> None:
+    def test_only_the_selected_handshakes_are_refused(self) -> None:
         door = Door(frozenset({"k"}), refuse_status=503, which=Which(2, 3))
         uri = "/openai/v1/realtime?model=d"
         statuses = [door.refusal(uri, {"api-key": "k"}, n) for n in range(1, 5)]
@@ -49,14 +49,14 @@ class Socket(StringTransport):
         pass
 
     def unregisterProducer(self) -> None:
-        pass  # a socket has no quarrel with one that was never registered
+        pass  # a real socket accepts this without a registered producer
 
     def abortConnection(self) -> None:
         self.is_broken = True
 
 
 class HandshakeTests(SynchronousTestCase):
-    """What a client sees of the door, as bytes."""
+    """The handshake in bytes, as a client sees it."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -97,7 +97,7 @@ class HandshakeTests(SynchronousTestCase):
                     self.assertEqual(self.status(wrong), b"401")
                     self.assertNotIn(b"Retry-After", wrong.value())
 
-    def test_a_door_may_be_silent_or_break_off_and_then_be_well(self) -> None:
+    def test_a_door_may_be_silent_or_break_and_then_recover(self) -> None:
         for is_silent in (False, True):
             with self.subTest(is_silent=is_silent):
                 door = Door(is_silent=is_silent, breaks=not is_silent, which=FIRST)
@@ -109,7 +109,7 @@ class HandshakeTests(SynchronousTestCase):
                 self.assertIn(b"session.created", second.value())
                 self.assertEqual(len(factory.handshakes), 2)
 
-    def test_only_the_sessions_that_are_named_have_faults(self) -> None:
+    def test_only_the_selected_sessions_have_faults(self) -> None:
         behaviour = Behaviour(silent_start=True, sessions=Which(1, 2), speed=9.0)
         factory = self.factory(behaviour=behaviour)
         sockets = [self.knock(factory) for _ in range(3)]
@@ -117,12 +117,12 @@ class HandshakeTests(SynchronousTestCase):
         self.assertEqual(greeted, [False, False, True])
         self.assertEqual(behaviour.healthy().speed, 9.0)
 
-    def test_a_client_that_goes_without_an_answer_to_a_close_leaves_no_timer(
+    def test_a_client_that_vanishes_during_a_close_leaves_no_timer(
         self,
     ) -> None:
         protocol = self.knock(self.factory()).protocol
         protocol.sendClose(1000, "")
-        # Of the reactor, whatever clock the factory has.
+        # The timers use the global reactor, not the factory's clock.
         timers = protocol.factory._batched_timer._buckets
         self.assertEqual(len(timers), 1)
         protocol.connectionLost(Failure(ConnectionDone()))

@@ -1,6 +1,4 @@
-"""
-The simulator is judged by the C{openai} package's types, and by its reference.
-"""
+"""Checks the simulator against the C{openai} package's types and the reference."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ from tests.support.openai_schema import unknown_members
 
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 
-#: Members that the real service sends and the types do not have.
+#: Members that the real service sends, but that are not in the types.
 KNOWN_EXTRAS = ("session.id", "session.object", "session.expires_at", "obfuscation")
 
 
@@ -163,7 +161,7 @@ class GaSessionTests(SessionTestCase):
             ],
         )
 
-    def test_the_parrot_says_the_utterance_back_byte_for_byte(self) -> None:
+    def test_the_parrot_repeats_the_utterance_byte_for_byte(self) -> None:
         session = self.session()
         self.configure(session)
         self.turn(session)
@@ -207,7 +205,7 @@ class GaSessionTests(SessionTestCase):
         self.assertEqual(self.events[-1]["type"], "conversation.item.truncated")
         self.assertEqual(session.log.truncations, [(item_id, 400, 1000)])
 
-    def test_settings_are_refused_as_a_whole(self) -> None:
+    def test_an_invalid_update_is_refused_as_a_whole(self) -> None:
         session = self.session()
         for settings, code in (
             ({}, "missing_required_parameter"),
@@ -233,7 +231,7 @@ class GaSessionTests(SessionTestCase):
         self.assertEqual(updated["type"], "session.updated")
         self.assertNotEqual(updated["session"]["instructions"], "changed")
 
-    def test_the_voice_cannot_change_once_it_was_heard(self) -> None:
+    def test_the_voice_cannot_change_after_it_was_used(self) -> None:
         session = self.session()
         self.configure(session)
         self.turn(session)
@@ -241,7 +239,7 @@ class GaSessionTests(SessionTestCase):
         self.say(session, "session.update", session=change)
         self.assertEqual(self.last_error()["code"], "cannot_update_voice")
 
-    def test_races_and_mistakes_have_the_services_codes(self) -> None:
+    def test_races_and_invalid_commands_have_the_real_codes(self) -> None:
         session = self.session(Answers([Speech(tone(PCMU, 500, 5.0), "long")]))
         self.configure(session)
         self.say(session, "response.cancel")
@@ -268,7 +266,7 @@ class GaSessionTests(SessionTestCase):
         text = "Your session hit the maximum duration of 1 minutes."
         self.assertEqual(self.closes, [(1001, text)])
 
-    def test_the_session_may_expire_before_it_said(self) -> None:
+    def test_the_session_may_expire_before_expires_at(self) -> None:
         self.session(behaviour=Behaviour(session_seconds=60, early_seconds=1800))
         expires_at = self.events[0]["session"]["expires_at"]
         self.assertEqual(expires_at, 1_700_001_860)

@@ -11,7 +11,7 @@ from tests.sim.realtime.model.test_answering import AnsweringTestCase
 
 
 class ForeignIdTests(AnsweringTestCase):
-    """Nothing of one session may be named in another."""
+    """Ids of one session must not be used in another."""
 
     def test_ids_of_another_session_are_refused_and_counted(self) -> None:
         first, second = self.open(), self.open()
@@ -35,7 +35,7 @@ class ForeignIdTests(AnsweringTestCase):
         self.assertEqual(len(second.log.violations), len(commands))
         self.assertEqual(first.log.violations, [])
 
-    def test_what_is_over_in_its_own_session_is_refused_and_no_violation(self) -> None:
+    def test_old_ids_of_the_same_session_are_no_violation(self) -> None:
         session = self.open()
         self.ask(session)
         response = self.events[-1]["response"]["id"]
@@ -57,7 +57,7 @@ class OrderTests(AnsweringTestCase):
         self.append(session, PCMU.silence(160))
         self.assertEqual(session.log.violations, ["audio before session.update"])
 
-    def test_an_item_stands_where_it_is_put(self) -> None:
+    def test_an_item_is_inserted_at_its_position(self) -> None:
         session = self.open()
         ids: list[str] = []
         for text, place in (("b", None), ("d", None), ("a", "root"), ("c", 0)):
@@ -73,7 +73,7 @@ class OrderTests(AnsweringTestCase):
 
 
 class ItemTests(AnsweringTestCase):
-    def test_what_is_no_item_is_refused(self) -> None:
+    def test_an_invalid_item_is_refused(self) -> None:
         session = self.open()
         audio = {"type": "output_audio", "audio": "AAAA"}
         message: dict[str, Any] = {"type": "message", "role": "assistant"}
@@ -91,7 +91,7 @@ class ItemTests(AnsweringTestCase):
 
 
 class OlderModelTests(AnsweringTestCase):
-    def test_reasoning_takes_all_of_the_update_with_it(self) -> None:
+    def test_an_update_with_reasoning_is_refused_as_a_whole(self) -> None:
         for asked in ({"reasoning": {"effort": "low"}}, {"parallel_tool_calls": True}):
             with self.subTest(asked=asked):
                 session = self.session(Answering(), Behaviour(is_older_model=True))
@@ -105,7 +105,7 @@ class OlderModelTests(AnsweringTestCase):
                 answer = session.log.answers[-1]
                 self.assertEqual(answer.said, "I do not know the pin.")
 
-    def test_parallel_calls_may_be_forbidden(self) -> None:
+    def test_parallel_calls_may_be_disabled(self) -> None:
         session = self.session(Answering(), Behaviour(is_older_model=True))
         update = {"type": "realtime", "parallel_tool_calls": False}
         self.say(session, "session.update", session=update)
@@ -118,7 +118,7 @@ class PhaseTests(AnsweringTestCase):
         output = self.events[-1]["response"]["output"]
         return [item.get("phase") for item in output]
 
-    def test_a_preamble_is_an_item_of_its_own(self) -> None:
+    def test_commentary_is_a_separate_item(self) -> None:
         how = Behaviour(commentary=Which(2, 2), speed=50)
         session = self.session(Answering(), how)
         self.configure(session)

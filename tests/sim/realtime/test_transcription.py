@@ -1,4 +1,4 @@
-"""The simulated service's transcribers: what they take, and how they refuse."""
+"""The simulated transcribers: what they accept, and how they refuse."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.openai_schema import unknown_members
 
 TRANSCRIPTION = "conversation.item.input_audio_transcription."
 
-#: A value of each member, of the right type.
+#: A valid value of each member.
 VALUES: dict[str, Any] = {
     "language": "en",
     "languages": ["en", "de"],
@@ -61,7 +61,7 @@ class TranscriptionTestCase(SessionTestCase):
         return bool(self.events[-1]["type"] == "session.updated")
 
     def heard(self, session: SimulatedSession) -> list[Mapping[str, Any]]:
-        """The events about what one turn's words were."""
+        """Return the transcription events of one turn."""
         self.events.clear()
         self.append(session, QUIET + SPEECH + QUIET)
         self.run_for(3)
@@ -95,7 +95,7 @@ class UpdateTests(TranscriptionTestCase):
                 self.assertEqual(error["param"], self.where + at)
                 self.assertEqual(error["event_id"], "mine")
 
-    def test_each_kind_takes_its_own_members(self) -> None:
+    def test_each_kind_accepts_its_own_members(self) -> None:
         expected = {
             "whisper-1": {"language", "prompt"},
             "gpt-4o-transcribe": {"language", "prompt"},
@@ -119,7 +119,7 @@ class UpdateTests(TranscriptionTestCase):
                     self.assertEqual(error["param"], f"{self.where}.{name}")
                     self.assertEqual(error["event_id"], "mine")
 
-    def test_a_member_that_is_null_is_not_set(self) -> None:
+    def test_a_null_member_counts_as_not_set(self) -> None:
         session = self.resource()
         self.update(session, {"model": "whisper-1", "delay": None})
         self.assertTrue(self.is_updated())
@@ -135,7 +135,7 @@ class UpdateTests(TranscriptionTestCase):
         self.assertIsNone(updated["audio"]["input"]["transcription"])
         self.assertEqual(updated["audio"]["input"]["format"]["type"], "audio/pcm")
 
-    def test_a_service_that_refuses_says_which_update_or_does_not(self) -> None:
+    def test_a_refusal_is_correlated_or_not(self) -> None:
         for refusal, event_id, param in (
             (Refusal.UPDATE, "mine", f"{self.where}.model"),
             (Refusal.UPDATE_UNCORRELATED, None, None),
@@ -175,7 +175,7 @@ class TurnTests(TranscriptionTestCase):
         self.assertEqual(completed["usage"]["type"], "duration")
         self.assertIn("s of speech", completed["transcript"])
 
-    def test_a_model_that_names_no_deployment_fails_each_turn(self) -> None:
+    def test_an_unknown_deployment_fails_each_turn(self) -> None:
         session = self.resource(deployments={"ears": "gpt-4o-transcribe"})
         for model in ("gpt-4o-transcribe", "gpt-live-transcribe", "whisper"):
             self.update(session, {"model": model, "keywords": ["a"]})
@@ -184,7 +184,7 @@ class TurnTests(TranscriptionTestCase):
                 error = self.failure(self.heard(session))
                 self.assertEqual(error["code"], "DeploymentNotFound")
 
-    def test_every_kind_is_heard_under_its_deployments_name(self) -> None:
+    def test_every_kind_works_by_its_deployments_name(self) -> None:
         for kind in TRANSCRIBERS:
             with self.subTest(kind=kind):
                 events = self.turn("ears", deployments={"ears": kind})
@@ -202,7 +202,7 @@ class TurnTests(TranscriptionTestCase):
                         [n for n in strange if not n.endswith(KNOWN_EXTRAS)], []
                     )
 
-    def test_from_its_date_on_a_kind_is_like_a_missing_deployment(self) -> None:
+    def test_a_retired_kind_is_like_a_missing_deployment(self) -> None:
         last = {
             "whisper-1": date(2026, 12, 14),
             "gpt-4o-transcribe": date(2026, 10, 14),
@@ -226,14 +226,14 @@ class TurnTests(TranscriptionTestCase):
         self.assertIsNotNone(transcription.transcriber("old"))
         self.assertIsNotNone(transcription.transcriber("whisper-1"))
 
-    def test_a_service_may_fail_or_be_silent_about_every_turn(self) -> None:
+    def test_a_service_may_fail_or_ignore_every_turn(self) -> None:
         error = self.failure(self.turn(refusal=Refusal.NOT_FOUND))
         self.assertEqual(error["code"], "DeploymentNotFound")
         error = self.failure(self.turn(refusal=Refusal.FAILED))
         self.assertEqual((error["type"], error["code"]), ("server_error", None))
         self.assertEqual(self.turn(refusal=Refusal.SILENCE), [])
 
-    def test_the_transcript_may_come_under_the_other_name(self) -> None:
+    def test_the_transcript_may_come_in_the_other_event(self) -> None:
         events = self.turn(completed_event=OTHER_COMPLETED)
         self.assertEqual(events[-1]["type"], OTHER_COMPLETED)
         self.assertNotIn("completed", self.kinds_of(events))
@@ -243,7 +243,7 @@ class PreviewTests(TranscriptionTestCase):
     is_preview = True
     where = "session.input_audio_transcription"
 
-    def test_the_preview_knows_three_members(self) -> None:
+    def test_the_preview_has_three_members(self) -> None:
         session = self.resource()
         known = {"model": "whisper-1", "language": "en", "prompt": "Chime"}
         self.update(session, known)
@@ -262,6 +262,6 @@ class PreviewTests(TranscriptionTestCase):
 
 
 class ResourceTests(SynchronousTestCase):
-    def test_a_kind_that_nobody_knows_is_a_mistake_of_the_tests(self) -> None:
+    def test_an_unknown_kind_is_an_error(self) -> None:
         with self.assertRaises(ValueError):
             Transcription(deployments={"ears": "whisper"})

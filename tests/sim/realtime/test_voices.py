@@ -27,7 +27,7 @@ class VoiceTests(SynchronousTestCase):
         assert isinstance(speech, Speech)
         self.assertEqual(len(speech.audio), 24000)
 
-    def test_a_script_plays_its_answers_in_order_and_the_last_for_ever(self) -> None:
+    def test_a_script_plays_its_answers_in_order_and_repeats_the_last(self) -> None:
         script = Script.from_file(
             self.script(
                 [

@@ -1,4 +1,4 @@
-"""Answers of a Lambda, and the actions in them."""
+"""Makes responses of a Lambda, and their actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of the simulated SIP media application: what is asked, and what is done."""
+"""Calls of the simulated SIP media application."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class RecordingPhone:
 
 class Source:
     def hang_up(self) -> None:
-        """Nobody minds."""
+        """Do nothing."""
 
 
 class CallTests(SynchronousTestCase):
-    """Time in a call: what is asked when, and what is done with the answer."""
+    """When the function is invoked, and how its responses are carried out."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -73,7 +73,7 @@ class CallTests(SynchronousTestCase):
         source = {"Type": "S3", "BucketName": "b", "Key": key}
         return action("PlayAudio", ParticipantTag="LEG-A", AudioSource=source)
 
-    def test_pauses_let_it_ring_and_the_first_sound_answers(self) -> None:
+    def test_a_call_rings_during_pauses_and_the_first_sound_answers(self) -> None:
         self.answers["NEW_INBOUND_CALL"] = answer(pause(1000), self.play())
         self.call()
         self.advance(0.8)
@@ -83,7 +83,7 @@ class CallTests(SynchronousTestCase):
         self.advance(1)
         self.assertEqual(self.asked, ["NEW_INBOUND_CALL", "ACTION_SUCCESSFUL"])
 
-    def test_success_is_told_when_the_whole_list_is_done(self) -> None:
+    def test_success_is_reported_after_the_whole_list(self) -> None:
         self.answers["NEW_INBOUND_CALL"] = answer(*[pause(1000)] * 3)
         self.call()
         self.advance(2.5)
@@ -91,7 +91,7 @@ class CallTests(SynchronousTestCase):
         self.advance(1)
         self.assertEqual(self.asked[1:], ["ACTION_SUCCESSFUL"])
 
-    def test_an_update_interrupts_what_may_be_interrupted(self) -> None:
+    def test_an_update_interrupts_interruptible_actions(self) -> None:
         self.answers["NEW_INBOUND_CALL"] = answer(self.play(), pause())
         self.answers["CALL_UPDATE_REQUESTED"] = answer(pause(5000))
         call = self.call()
@@ -105,7 +105,7 @@ class CallTests(SynchronousTestCase):
         self.advance(6)
         self.assertEqual(self.asked[-1], "ACTION_SUCCESSFUL")
 
-    def test_an_update_without_actions_leaves_everything_as_it_is(self) -> None:
+    def test_an_update_without_actions_changes_nothing(self) -> None:
         self.answers["NEW_INBOUND_CALL"] = answer(self.play())
         self.answers["CALL_UPDATE_REQUESTED"] = {"SchemaVersion": "1.0"}
         call = self.call()
@@ -114,7 +114,7 @@ class CallTests(SynchronousTestCase):
         self.assertNotIn("silent", self.phone.log)
         self.assertEqual(self.asked[-1], "ACTION_SUCCESSFUL")
 
-    def test_speech_is_not_interrupted_by_what_follows(self) -> None:
+    def test_speech_is_not_interrupted_by_an_update(self) -> None:
         speak = action("Speak", CallId="x", Text="0123456789" * 5)
         self.answers["NEW_INBOUND_CALL"] = answer(speak, pause())
         self.answers["CALL_UPDATE_REQUESTED"] = answer(self.play())
@@ -140,7 +140,7 @@ class CallTests(SynchronousTestCase):
         self.advance(4)
         self.assertEqual(call.events[-1]["ActionData"]["ErrorType"], "CallNotAnswered")
 
-    def test_one_leg_that_leaves_does_not_hang_up_the_other(self) -> None:
+    def test_the_end_of_one_leg_does_not_end_the_other(self) -> None:
         self.answers["NEW_INBOUND_CALL"] = answer(bridge())
         call = self.call()
         call.leg_b_left()
@@ -149,7 +149,7 @@ class CallTests(SynchronousTestCase):
         self.assertFalse(call.is_over)
         self.assertNotIn("hung up 0", self.phone.log)
 
-    def test_an_invalid_answer_is_told_once_and_then_ends_the_call(self) -> None:
+    def test_an_invalid_response_is_reported_once_then_ends_the_call(self) -> None:
         self.answers["NEW_INBOUND_CALL"] = answer(action("Dance"))
         self.answers["INVALID_LAMBDA_RESPONSE"] = None
         call = self.call()
@@ -157,7 +157,7 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(self.asked, ["NEW_INBOUND_CALL", "INVALID_LAMBDA_RESPONSE"])
         self.assertTrue(call.is_over)
 
-    def test_a_slow_function_is_asked_again_and_a_silent_one_given_up(self) -> None:
+    def test_a_slow_function_is_invoked_again_and_then_given_up(self) -> None:
         self.answers["NEW_INBOUND_CALL"] = Deferred
         self.call()
         self.advance(4)
@@ -169,7 +169,7 @@ class CallTests(SynchronousTestCase):
         self.advance(2)
         self.assertEqual(self.phone.log, ["hung up 480"])
 
-    def test_a_thousand_invocations_are_the_end(self) -> None:
+    def test_a_call_ends_after_a_thousand_invocations(self) -> None:
         self.answers["NEW_INBOUND_CALL"] = answer(pause(100))
         self.answers["ACTION_SUCCESSFUL"] = answer(pause(100))
         call = self.call()
@@ -190,7 +190,7 @@ class CallTests(SynchronousTestCase):
                 }
             )
 
-    def test_calls_of_ours_are_made_from_numbers_of_ours(self) -> None:
+    def test_outbound_calls_need_an_owned_number(self) -> None:
         self.application.dialled = lambda call: self.phone
         parameters = {"FromPhoneNumber": CALLER, "ToPhoneNumber": CALLER}
         with self.assertRaises(Fault):

@@ -1,4 +1,4 @@
-"""The simulated SIP media application refuses what the real one does."""
+"""The simulated SIP media application refuses what the real one refuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ActionRuleTests(SynchronousTestCase):
         with self.assertRaisesRegex(InvalidAction, words):
             check_action(wrong, owned=frozenset({OWNED}), caller=CALLER)
 
-    def test_good_actions_pass(self) -> None:
+    def test_valid_actions_pass(self) -> None:
         source = {"Type": "S3", "BucketName": "b", "Key": "k"}
         for good in (
             bridge(),
@@ -29,7 +29,7 @@ class ActionRuleTests(SynchronousTestCase):
         ):
             check_action(good, owned=frozenset({OWNED}), caller=CALLER)
 
-    def test_bridges_must_obey(self) -> None:
+    def test_invalid_bridges_are_refused(self) -> None:
         host = {"BridgeEndpointType": "AWS", "Arn": "x.voiceconnector.chime.aws"}
         self.refused(bridge(Endpoints=[]), "number of endpoints")
         self.refused(bridge(Endpoints=[{**host, "Uri": "a"}]), "Endpoint parameter")
@@ -45,7 +45,7 @@ class ActionRuleTests(SynchronousTestCase):
         many = {f"X-{n}": "1" for n in range(21)}
         self.refused(bridge(SipHeaders=many), "too many")
 
-    def test_other_actions_must_obey(self) -> None:
+    def test_other_invalid_actions_are_refused(self) -> None:
         self.refused(pause(99), "DurationInMilliseconds")
         self.refused(pause(30_001), "DurationInMilliseconds")
         self.refused(action("Pause", DurationInMilliseconds=100), "ParticipantTag")
@@ -56,7 +56,7 @@ class ActionRuleTests(SynchronousTestCase):
         )
         self.refused(action("PlayAudio", CallId="a"), "Invalid audio source")
 
-    def test_answers_must_obey(self) -> None:
+    def test_invalid_responses_are_refused(self) -> None:
         for wrong, words in (
             (None, "blank"),
             ({}, "blank"),

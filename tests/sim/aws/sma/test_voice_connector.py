@@ -1,4 +1,4 @@
-"""What AWS adds to the headers of a bridge."""
+"""The headers that AWS adds to a bridge."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.support.lambda_events import CALLER, DIALLED, VC
 
 
 class InviteHeaderTests(SynchronousTestCase):
-    def test_they_are_verbatim_and_awss_own_beside_them(self) -> None:
+    def test_headers_are_unchanged_and_aws_adds_its_own(self) -> None:
         found = invite_headers(VC, {"X-Gw-Auth": "v1.1.x"})
         self.assertEqual(found.pop("X-Gw-Auth"), "v1.1.x")
         self.assertEqual(found["X-Amzn-TargetArn"], VC)
         self.assertEqual(found["X-VoiceConnector-ID"], "abcdef1ghij2klmno3pqr4")
 
-    def test_what_aws_adds_nobody_may_send(self) -> None:
-        """But for the loop guard, whose prefix is not reserved."""
+    def test_headers_that_aws_adds_cannot_be_set(self) -> None:
+        """Except the loop guard, whose prefix is not reserved."""
         endpoint = {"BridgeEndpointType": "AWS", "Arn": VC, "Uri": DIALLED}
         for name, value in invite_headers(VC, {}).items():
             parameters = {

@@ -1,4 +1,4 @@
-"""A caller over WebRTC: what it makes of an answer, and of a bad one."""
+"""How a caller over WebRTC handles valid and invalid answers."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ class LineTests(SynchronousTestCase):
         places = (("192.0.2.9", 3478), ("2001:db8::9", 3478))
         self.assertEqual(answer.places, places)
 
-    def test_what_is_none_ends_it(self) -> None:
+    def test_an_invalid_answer_ends_the_call(self) -> None:
         for line in ("setup:passive", "ice-ufrag:abcd", "fingerprint:sha-256 00:FF"):
             text = ANSWER.replace(f"a={line}\n", "")
             self.assertRaises(BadAnswer, Answer.of_text, text)
         self.call.answered("hello")
         self.assertIn("the answer", self.reports[0].error)
 
-    def test_it_checks_where_it_can_reach_the_other_side(self) -> None:
+    def test_reachable_candidates_are_checked(self) -> None:
         self.call.answered(ANSWER)
         for _ in range(10):
             self.clock.advance(0.1)
         self.assertEqual({place for _, place in self.sent}, {("192.0.2.9", 3478)})
-        # Nobody answers, and strangers are not believed.
+        # There is no answer, and responses without the password are ignored.
         for data, _ in list(self.sent):
             self.call.received(b"\x01\x01" + data[2:], ("192.0.2.9", 3478))
         for _ in range(200):

@@ -27,7 +27,7 @@ class CommandFaultTests(SessionTestCase):
         st.integers(1, 4),
         st.booleans(),
     )
-    def test_the_commands_that_are_named_are_refused_and_no_others(
+    def test_only_the_named_commands_are_refused(
         self, command: str, error: str, number: int, is_correlated: bool
     ) -> None:
         self.setUp()
@@ -49,7 +49,7 @@ class CommandFaultTests(SessionTestCase):
                 self.assertEqual(first["error"]["event_id"], expected)
         session.stop()
 
-    def test_what_is_refused_is_not_carried_out(self) -> None:
+    def test_a_refused_command_is_not_carried_out(self) -> None:
         fault = CommandFault.read("session.update:invalid_voice@1")
         session = self.session(behaviour=Behaviour(refusals=[fault]))
         changed = {"type": "realtime", "instructions": "changed"}
@@ -92,7 +92,7 @@ class ReadTests(SynchronousTestCase):
             with self.subTest(text=text):
                 self.assertEqual(CommandFault.read(text), fault)
 
-    def test_what_is_none_is_refused(self) -> None:
+    def test_an_invalid_fault_is_refused(self) -> None:
         for text in ("", "x", ":x", "x:", "x:y:z", "x:y:uncorrelated:z", "x:y@z"):
             with self.subTest(text=text), self.assertRaises(ValueError):
                 CommandFault.read(text)

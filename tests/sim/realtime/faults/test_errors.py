@@ -18,7 +18,7 @@ class ServiceErrorTests(SessionTestCase):
         hinted = ServiceError.named("rate_limit_exceeded/1m2.5s")
         self.assertIn("Please try again in 1m2.5s.", hinted.message)
 
-    def test_an_error_that_answers_nothing_comes_at_its_time(self) -> None:
+    def test_an_unsolicited_error_comes_at_its_time(self) -> None:
         odd = ServiceError("server_error", {"odd": []}, "Odd.")
         how = Behaviour(
             errors=[UnsolicitedError(odd, 2.0), UnsolicitedError.read("429:1")]

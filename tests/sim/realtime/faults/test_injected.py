@@ -10,7 +10,7 @@ from chime_gateway.sim.realtime.session import SimulatedSession
 from tests.sim.realtime.model.test_answering import AnsweringTestCase
 from tests.sim.realtime.test_session import SERVER_EVENT
 
-#: What the connection ends with.
+#: The faults that end the connection.
 ENDS = ("drop", "reset", "close", "expire")
 
 
@@ -29,9 +29,7 @@ class InjectedTests(AnsweringTestCase):
         st.sampled_from(CATALOGUE),
         st.sampled_from(["1.5s", "turn2", "response2", "audio2", "turn1+0.4"]),
     )
-    def test_before_its_moment_all_is_well_and_then_it_happens_once(
-        self, fault: str, when: str
-    ) -> None:
+    def test_a_fault_happens_once_at_its_moment(self, fault: str, when: str) -> None:
         self.events.clear()
         self.closes.clear()
         session = self.faulty(f"{when}:{fault}")
@@ -47,7 +45,7 @@ class InjectedTests(AnsweringTestCase):
             SERVER_EVENT.validate_python(event)
         session.stop()
 
-    def test_a_connection_ends_in_each_way(self) -> None:
+    def test_a_connection_can_end_in_each_way(self) -> None:
         for fault, code in (
             *(("drop", 1006), ("reset", 0), ("close:1006", 1006)),
             *(("close:4000", 4000), ("close:1000", 1000), ("expire", 1001)),
@@ -58,7 +56,7 @@ class InjectedTests(AnsweringTestCase):
                 self.run_for(1.1)
                 self.assertEqual([close for close, _ in self.closes], [code])
 
-    def test_who_is_mute_or_frozen_says_nothing_and_hears_nothing(self) -> None:
+    def test_a_mute_or_frozen_session_neither_sends_nor_receives(self) -> None:
         for fault in ("mute", "freeze"):
             with self.subTest(fault=fault):
                 session = self.faulty(f"0.5:{fault}")
@@ -66,7 +64,7 @@ class InjectedTests(AnsweringTestCase):
                 self.assertEqual(self.ask(session), "")
                 self.assertNotIn("response.create", session.log.commands)
 
-    def test_a_stall_holds_up_what_it_names_and_then_goes_on(self) -> None:
+    def test_a_stall_delays_the_named_stage(self) -> None:
         created, audio = "response.created", "response.output_audio.delta"
         done = "response.done"
         for stage, before, after in (
@@ -99,7 +97,7 @@ class InjectedTests(AnsweringTestCase):
                 self.say(session, "response.cancel")
                 self.assertEqual(self.events[-1]["response"]["status"], "cancelled")
 
-    def test_responses_fail_so_many_times_or_for_ever(self) -> None:
+    def test_responses_fail_a_number_of_times_or_always(self) -> None:
         for fault, statuses in (
             ("respond:failed*2", ["failed", "failed", "completed"]),
             ("respond:failed", ["failed"] * 3),
@@ -113,7 +111,7 @@ class InjectedTests(AnsweringTestCase):
                 self.assertEqual([x["response"]["status"] for x in done], statuses)
                 self.assertEqual(said[0], "")
 
-    def test_commands_are_refused_so_many_times(self) -> None:
+    def test_commands_are_refused_a_number_of_times(self) -> None:
         session = self.faulty("0:refuse:response.create:server_error*1")
         self.assertEqual(self.ask(session), "")
         self.assertEqual(self.last_error()["type"], "server_error")

@@ -14,7 +14,7 @@ from chime_gateway.sim.realtime.faults.which import FIRST
 
 
 class ReadingTests(SynchronousTestCase):
-    def test_faults_add_up(self) -> None:
+    def test_faults_accumulate(self) -> None:
         behaviour = Behaviour()
         for text in (
             "response=failed@1",
@@ -53,7 +53,7 @@ class ReadingTests(SynchronousTestCase):
             attrs.evolve(behaviour, transcription=expected.transcription), expected
         )
 
-    def test_every_member_but_the_transcription_can_be_said(self) -> None:
+    def test_every_member_except_the_transcription_can_be_given(self) -> None:
         values = {"responses": "response=failed", "refusals": "refuse=x:y"}
         members = {**attrs.fields_dict(Behaviour), **attrs.fields_dict(WebRtcFaults)}
         for member in members:
@@ -64,7 +64,7 @@ class ReadingTests(SynchronousTestCase):
             with self.subTest(text=text):
                 with_fault(Behaviour(), text)
 
-    def test_what_is_no_fault_is_refused_by_its_name(self) -> None:
+    def test_an_invalid_fault_is_refused_by_its_name(self) -> None:
         for text in (
             "gremlins",
             "speed=fast",

@@ -41,7 +41,7 @@ def faults() -> st.SearchStrategy[ResponseFault]:
 
 class ResponseFaultTests(SessionTestCase):
     def respond(self, behaviour: Behaviour, count: int) -> list[str]:
-        """@return: how each response ended."""
+        """@return: the status of each response."""
         self.events.clear()
         session = self.session(Answers(*[ANSWER] * count), behaviour)
         self.configure(session)
@@ -54,7 +54,7 @@ class ResponseFaultTests(SessionTestCase):
 
     @settings(max_examples=40, deadline=None)
     @given(faults())
-    def test_every_end_is_whole_and_passes_the_types(
+    def test_every_end_is_complete_and_passes_the_types(
         self, fault: ResponseFault
     ) -> None:
         self.setUp()
@@ -74,7 +74,7 @@ class ResponseFaultTests(SessionTestCase):
         )
         self.assertEqual(bool(sent), bool(fault.after_ms))
 
-    def test_which_responses_they_are_is_counted_from_the_first(self) -> None:
+    def test_affected_responses_are_counted_from_the_first(self) -> None:
         failed = ResponseFault("failed", which=Which(2, 3))
         empty = ResponseFault("completed", which=FIRST)
         self.assertEqual(
@@ -86,14 +86,14 @@ class ResponseFaultTests(SessionTestCase):
         ]
         self.assertEqual([len(output) for output in outputs], [0, 0, 0, 2])
 
-    def test_an_item_that_is_cut_is_incomplete(self) -> None:
+    def test_a_cut_item_is_incomplete(self) -> None:
         fault = ResponseFault("incomplete", "content_filter", 300)
         self.respond(Behaviour(responses=[fault]), 1)
         done = self.events[-1]["response"]
         self.assertEqual(done["output"][0]["status"], "incomplete")
         self.assertEqual(done["status_details"]["reason"], "content_filter")
 
-    def test_one_that_is_stuck_ends_when_it_is_cancelled(self) -> None:
+    def test_a_stuck_response_ends_when_it_is_cancelled(self) -> None:
         for after_ms in (0, 300):
             with self.subTest(after_ms=after_ms):
                 self.events.clear()
@@ -108,7 +108,7 @@ class ResponseFaultTests(SessionTestCase):
                 self.assertEqual(len(done["output"]), bool(after_ms))
                 session.stop()
 
-    def test_a_rate_limit_has_its_hint(self) -> None:
+    def test_a_rate_limit_has_its_retry_hint(self) -> None:
         fault = ResponseFault.read("failed:rate_limit_exceeded/350ms@1")
         self.respond(Behaviour(responses=[fault]), 1)
         error = self.events[-1]["response"]["status_details"]["error"]
@@ -135,7 +135,7 @@ class ReadTests(SynchronousTestCase):
                 self.assertEqual(ResponseFault.read(text), fault)
         self.assertEqual(ResponseFault.read("failed").which, ALL)
 
-    def test_what_is_none_is_refused(self) -> None:
+    def test_an_invalid_fault_is_refused(self) -> None:
         for text in (
             "",
             "lost",

@@ -43,7 +43,7 @@ class ScheduledTests(SynchronousTestCase):
                 expected = Scheduled(when, fault, name, sessions)
                 self.assertEqual(Scheduled.read(text), expected)
 
-    def test_what_is_no_fault_is_refused(self) -> None:
+    def test_an_unknown_fault_is_refused(self) -> None:
         for text in (
             *("drop", "8s", "8s:", "8s:gremlins", "turn:drop", "turn2+:drop"),
             *("-1:drop", "all/8s:drop", "8s:stall:never", "8s:close:99"),
@@ -54,17 +54,17 @@ class ScheduledTests(SynchronousTestCase):
 
 
 class ChanceTests(SynchronousTestCase):
-    def test_all_of_the_catalogue_can_be_read(self) -> None:
+    def test_every_fault_of_the_catalogue_can_be_read(self) -> None:
         for name in CATALOGUE:
             fault_named(name)
 
     @settings(max_examples=20, deadline=None)
     @given(st.integers(0, 1 << 32), st.integers(1, 1 << 16))
-    def test_the_same_seed_has_the_same_faults(self, seed: int, number: int) -> None:
+    def test_the_same_seed_draws_the_same_faults(self, seed: int, number: int) -> None:
         once, again = Chance(seed), Chance(seed)
         self.assertEqual(once.of_session(number), again.of_session(number))
 
-    def test_each_of_the_catalogue_comes_by_and_some_sessions_are_well(self) -> None:
+    def test_every_fault_is_drawn_and_some_sessions_have_none(self) -> None:
         chance = Chance.read("7:0.8")
         drawn = Counter(
             fault.name for number in range(1000) for fault in chance.of_session(number)

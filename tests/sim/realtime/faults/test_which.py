@@ -6,7 +6,7 @@ from chime_gateway.sim.realtime.faults.which import ALL, Which
 
 
 class WhichTests(SynchronousTestCase):
-    def test_a_range_has_both_its_ends(self) -> None:
+    def test_a_range_includes_both_ends(self) -> None:
         for text, members in (
             ("", [1, 2, 3, 4]),
             ("2", [2]),
@@ -18,7 +18,7 @@ class WhichTests(SynchronousTestCase):
                 self.assertEqual([n for n in range(1, 5) if n in which], members)
         self.assertEqual(Which.read(""), ALL)
 
-    def test_what_is_no_range_is_refused(self) -> None:
+    def test_an_invalid_range_is_refused(self) -> None:
         for text in ("-", "-3", "a", "1-2-3", "1 ", "1\n", "9999999"):
             with self.subTest(text=text), self.assertRaises(ValueError):
                 Which.read(text)

@@ -22,7 +22,7 @@ class AnsweringTestCase(SessionTestCase):
         return found
 
     def speak(self, session: SimulatedSession, text: str) -> str:
-        """@return: what is heard of the agent then."""
+        """@return: what the agent then says."""
         before = len(self.events)
         self.append(session, QUIET + spoken(PCMU, text) + QUIET)
         self.run_for(1.5)
@@ -53,7 +53,7 @@ class AnsweringTestCase(SessionTestCase):
 
 
 class MemoryTests(AnsweringTestCase):
-    def test_what_the_caller_said_is_known_in_its_session_and_in_no_other(self) -> None:
+    def test_what_the_caller_said_is_known_only_in_its_session(self) -> None:
         first, second = self.open(), self.open()
         said = self.speak(first, "My number is 4711.")
         self.assertEqual(said, "I have noted your number.")
@@ -73,7 +73,7 @@ class MemoryTests(AnsweringTestCase):
         ),
         st.sampled_from(KEYS),
     )
-    def test_it_answers_from_what_it_was_given_and_from_nothing_else(
+    def test_it_answers_only_from_what_it_was_given(
         self, facts: list[tuple[str, str, str]], key: str
     ) -> None:
         self.events.clear()
@@ -98,13 +98,13 @@ class MemoryTests(AnsweringTestCase):
                 in_items = value
         update = {"type": "realtime", "instructions": " ".join(written)}
         self.say(session, "session.update", session=update)
-        # What was told by now is answered before it is asked.
+        # Facts stated so far are answered before the question.
         self.ask(session)
         value = in_items or in_instructions
         expected = f"Your {key} is {value}." if value else f"I do not know your {key}."
         self.assertEqual(self.speak(session, f"What is my {key}?"), expected)
 
-    def test_of_what_was_cut_off_it_knows_nothing(self) -> None:
+    def test_truncated_speech_is_not_known(self) -> None:
         session = self.open()
         self.speak(session, "Say the gate is green and the key is under the mat.")
         item = list(session.log.spoken)[-1]
@@ -123,7 +123,7 @@ class MemoryTests(AnsweringTestCase):
         self.assertEqual(self.ask(session), "Answer 2: The code word is banana.")
         self.assertEqual(session.log.answers[0].instructions, "Be brief.")
 
-    def test_what_was_pressed_is_known(self) -> None:
+    def test_pressed_keys_are_known(self) -> None:
         session = self.open()
         self.tell(session, "system", "[The caller pressed 12# on the keypad]")
         said = self.speak(session, "Which keys did I press?")
@@ -131,7 +131,7 @@ class MemoryTests(AnsweringTestCase):
 
 
 class FirstWordsTests(AnsweringTestCase):
-    def test_it_greets_where_a_conversation_begins_and_nowhere_else(self) -> None:
+    def test_it_greets_only_at_the_start_of_a_conversation(self) -> None:
         for instructions in (
             "You continue a telephone conversation.",
             "The conversation so far was this.",
@@ -154,7 +154,7 @@ class FirstWordsTests(AnsweringTestCase):
 class GoingOnTests(AnsweringTestCase):
     @settings(max_examples=10, deadline=None)
     @given(st.integers(2, 9), st.integers(0, 9), st.integers(0, 10))
-    def test_it_goes_on_behind_the_last_sentence_that_was_heard_to_its_end(
+    def test_it_continues_after_the_last_complete_heard_sentence(
         self, parts: int, heard_parts: int, more: int
     ) -> None:
         told = min(parts - 1, heard_parts)
@@ -166,7 +166,7 @@ class GoingOnTests(AnsweringTestCase):
         left = [one for one in story[told:] if one not in was_heard]
         self.assertEqual(self.ask(session), " ".join(left) or "Is there anything else?")
 
-    def test_a_turn_that_had_no_answer_is_answered_with_the_next(self) -> None:
+    def test_an_unanswered_turn_is_answered_with_the_next(self) -> None:
         session = self.open()
         self.tell(session, "user", "My name is Ada.")
         self.tell(session, "assistant", "I have noted your name.")
@@ -176,7 +176,7 @@ class GoingOnTests(AnsweringTestCase):
 
 
 class ToolTests(AnsweringTestCase):
-    def test_a_tool_is_called_once_waited_for_and_its_result_told(self) -> None:
+    def test_a_tool_is_called_once_and_its_result_reported(self) -> None:
         session = self.open()
         self.assertEqual(self.speak(session, 'Call look_up with {"id": 7}'), "")
         done = self.events[-1]["response"]["output"]
@@ -192,7 +192,7 @@ class ToolTests(AnsweringTestCase):
         said = self.speak(session, "What did the tool say?")
         self.assertEqual(said, "The tool said sunny.")
 
-    def test_a_call_that_is_told_as_history_can_be_answered(self) -> None:
+    def test_a_call_in_the_history_can_be_answered(self) -> None:
         session = self.open()
         self.tell(session, "user", "Call look_up")
         call = {"name": "look_up", "call_id": "call_1", "arguments": "{}"}

@@ -13,7 +13,7 @@ NONE = Sound(b"", PCMU)
 
 
 class LinesTests(SynchronousTestCase):
-    def test_what_is_spoken_and_what_is_written_count_alike(self) -> None:
+    def test_spoken_and_written_items_are_equivalent(self) -> None:
         text: dict[str, Any] = {"type": "message", "role": "user"}
         written = {**text, "content": [{"type": "input_text", "text": "Goodbye."}]}
         said = {**text, "content": [{"type": "input_audio", "transcript": None}]}
@@ -21,7 +21,7 @@ class LinesTests(SynchronousTestCase):
         (first, second) = lines_of([(written, NONE), (said, sound)])
         self.assertEqual(first, second)
 
-    def test_tools_are_lines_once_there_is_something_of_them(self) -> None:
+    def test_tool_calls_and_their_outputs_are_lines(self) -> None:
         call = {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c"}
         output = {"type": "function_call_output", "call_id": "c", "output": "1"}
         remote = {"type": "mcp_call", "name": "g", "output": None}

@@ -22,7 +22,7 @@ class RemoteCallTests(AnsweringTestCase):
         kinds = ("response.done", "response.mcp_call.completed")
         return [kind for kind in self.kinds() if kind in kinds]
 
-    def test_it_ends_before_its_response_or_after_it(self) -> None:
+    def test_a_remote_call_ends_before_or_after_its_response(self) -> None:
         self.called(-1.0, "find")
         self.assertEqual(self.ends()[::-1], ["response.done", kind := self.ends()[0]])
         self.assertEqual(kind, "response.mcp_call.completed")
@@ -30,11 +30,11 @@ class RemoteCallTests(AnsweringTestCase):
         self.called(1.0, "find")
         self.assertEqual(self.ends(), ["response.done", kind])
 
-    def test_the_service_goes_on_when_it_is_asked_to(self) -> None:
+    def test_the_service_continues_only_on_request(self) -> None:
         session = self.called(1.0, "find")
         self.assertEqual(self.kinds().count("response.created"), 1)
         self.assertEqual(self.ask(session), "The result is find is done.")
 
-    def test_one_that_fails_is_told(self) -> None:
+    def test_a_failed_remote_call_is_reported(self) -> None:
         self.called(1.0, "fail")
         self.assertIn("response.mcp_call.failed", self.kinds())

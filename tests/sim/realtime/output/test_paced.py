@@ -1,4 +1,4 @@
-"""Speech in real time: what was sent is what is remembered, whatever comes between."""
+"""Speech in real time: the conversation has what was sent, whatever interrupts it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.sim.realtime.test_session import QUIET, SPEECH, SessionTestCase
 
 
 class Talker:
-    """Says something else each time, in one item or two."""
+    """Says something different each time, in one or two items."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -64,14 +64,14 @@ class PacedTests(SessionTestCase):
     def extra(self) -> list[str]:
         return [kind for kind in self.kinds() if kind.startswith("output_audio_buffer")]
 
-    def test_an_answer_lasts_as_long_as_it_is(self) -> None:
+    def test_an_answer_is_sent_in_real_time(self) -> None:
         session = self.rtc()
         self.say(session, "response.create")
         self.beat(session, 200)
         spoken = b"".join(map(bytes, session.log.spoken.values()))
         self.assertEqual(self.sent[: len(spoken)], spoken)
         self.assertEqual(len(spoken), 8104)
-        # 51 frames: the last one is filled up.
+        # 51 frames: the last one is padded.
         self.assertEqual(len(self.sent), 51 * 160)
         self.assertNotIn("response.output_audio.delta", self.kinds())
         kinds = self.kinds()
@@ -82,7 +82,7 @@ class PacedTests(SessionTestCase):
             kinds.index("response.done"), kinds.index("output_audio_buffer.stopped")
         )
 
-    def test_speech_of_the_callers_stops_it_where_it_was_sent_to(self) -> None:
+    def test_the_callers_speech_truncates_to_what_was_sent(self) -> None:
         session = self.rtc()
         self.say(session, "response.create")
         self.beat(session, 40)
@@ -105,7 +105,7 @@ class PacedTests(SessionTestCase):
             ],
         )
 
-    def test_the_client_may_not_do_the_services_work(self) -> None:
+    def test_commands_about_audio_are_refused(self) -> None:
         session = self.rtc()
         self.say(session, "response.create")
         self.beat(session, 30)
@@ -124,13 +124,13 @@ class PacedTests(SessionTestCase):
         self.assertEqual(len(session.log.violations), 2)
         self.assertEqual(bytes(session.log.appended), b"")
 
-    def test_silence_may_come_before_its_settings_and_nothing_else(self) -> None:
+    def test_only_silence_may_come_before_the_first_update(self) -> None:
         for audio, found in ((QUIET, 0), (QUIET + SPEECH, 1)):
             session = self.rtc(is_set=False)
             self.hear(session, audio)
             self.assertEqual(len(session.log.violations), found)
 
-    def test_the_client_may_have_it_cleared(self) -> None:
+    def test_the_client_may_clear_the_buffer(self) -> None:
         session = self.rtc()
         self.say(session, "response.create")
         self.beat(session, 30)
@@ -153,7 +153,7 @@ class PacedTests(SessionTestCase):
             max_size=25,
         ),
     )
-    def test_what_was_sent_is_what_is_remembered(
+    def test_the_conversation_has_what_was_sent(
         self, speed: float, steps: list[int | str]
     ) -> None:
         self.setUp()
@@ -173,7 +173,7 @@ class PacedTests(SessionTestCase):
                 self.configure(session, interrupt_response=bool(len(self.events) % 2))
         self.beat(session, 600)
         spoken = b"".join(map(bytes, session.log.spoken.values()))
-        # In the order of the conversation, each up to where it was cut.
+        # In the order of the conversation, each item up to its truncation.
         self.assertEqual(self.sent.replace(b"\xff", b""), spoken.replace(b"\xff", b""))
         for item_id, end_ms, generated_ms in session.log.truncations:
             sent = len(session.log.spoken[item_id])
@@ -199,5 +199,5 @@ class PacedTests(SessionTestCase):
             elif response_id == playing:
                 playing = ""
             else:
-                self.assertEqual(what, "cleared")  # it waited behind another
+                self.assertEqual(what, "cleared")  # it was queued behind another
         self.assertEqual(playing, "")

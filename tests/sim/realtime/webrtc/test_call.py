@@ -1,4 +1,4 @@
-"""Whole calls over WebRTC in memory, and each fault there is."""
+"""Whole calls over WebRTC in memory, with every fault."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class MediaTests(SynchronousTestCase):
         self.assertTrue(all(20 <= kind < 64 for kind in kinds[1:]))
         self.assertGreater(len(kinds), 1)
 
-    def test_packets_out_of_order_and_twice_are_put_in_order(self) -> None:
+    def test_reordered_and_repeated_packets_are_put_in_order(self) -> None:
         subject = client()
         call = subject.dial()
         subject.connect()
@@ -71,7 +71,7 @@ class MediaTests(SynchronousTestCase):
         assert call.receiver is not None
         self.assertEqual((call.receiver.lost, call.receiver.rejected), (0, 1))
 
-    def test_what_is_lost_is_silence(self) -> None:
+    def test_lost_packets_become_silence(self) -> None:
         subject = client()
         call = subject.dial()
         subject.connect()
@@ -82,7 +82,7 @@ class MediaTests(SynchronousTestCase):
         self.assertEqual(heard[160:320], QUIET_FRAME)
         self.assertEqual(len(heard), 9 * 160)
 
-    def test_it_reports_what_it_has_sent(self) -> None:
+    def test_sender_reports_are_sent(self) -> None:
         subject = client()
         subject.dial()
         subject.connect()
@@ -93,7 +93,7 @@ class MediaTests(SynchronousTestCase):
         self.assertEqual(int.from_bytes(subject.reports[0][20:24], "big"), 249)
         self.assertGreater(len(heard), 250)
 
-    def test_strangers_touch_nothing(self) -> None:
+    def test_unauthenticated_packets_have_no_effect(self) -> None:
         subject = client()
         call = subject.dial()
         subject.connect()
@@ -116,14 +116,14 @@ class MediaTests(SynchronousTestCase):
         subject.reactor.advance(0.1)
         self.assertEqual({where for _, where in subject.reactor.sent}, {OTHER})
 
-    def test_who_wants_to_be_controlled_as_well_is_told(self) -> None:
+    def test_a_role_conflict_is_answered(self) -> None:
         subject = client()
         subject.dial()
         answer = subject.check(controlling=None, controlled=7)
         assert answer is not None and answer.error is not None
         self.assertEqual(answer.error[0], 487)
 
-    def test_a_call_that_never_connects_is_over(self) -> None:
+    def test_a_call_that_does_not_connect_ends(self) -> None:
         subject = client()
         call = subject.dial()
         subject.reactor.advance(31)
@@ -131,7 +131,7 @@ class MediaTests(SynchronousTestCase):
         self.assertEqual(subject.factory.webrtc().calls, {})
         self.assertIsNone(subject.check())
 
-    def test_nothing_is_left_of_a_call_that_was_hung_up(self) -> None:
+    def test_an_ended_call_leaves_nothing_behind(self) -> None:
         subject = client()
         call = subject.dial()
         subject.connect()
@@ -139,14 +139,14 @@ class MediaTests(SynchronousTestCase):
         subject.hear()
         self.assertTrue(subject.is_closed)
         waiting = map(str, subject.reactor.getDelayedCalls())
-        # The connections of HTTP are still open.
+        # The HTTP connections are still open.
         self.assertEqual([one for one in waiting if "TimeoutMixin" not in one], [])
         self.assertIsNone(subject.check())
         subject.reactor.udp.datagramReceived(b"\x80" * 40, ADDRESS)
         subject.factory.stopFactory()
         self.assertFalse(subject.reactor.is_open)
 
-    def test_what_ends_the_sideband_only_leaves_the_call(self) -> None:
+    def test_a_call_survives_the_end_of_its_sideband(self) -> None:
         for fault, codes in (("at=2s:drop", [1006]), ("at=2s:reset", [0])):
             with self.subTest(fault=fault):
                 subject = client(fault)
@@ -164,7 +164,7 @@ class MediaTests(SynchronousTestCase):
 
     @settings(max_examples=15, deadline=None)
     @given(st.integers(0, 2**30), st.integers(1, 8))
-    def test_calls_share_a_port_and_nothing_else(self, seed: int, count: int) -> None:
+    def test_calls_share_only_a_port(self, seed: int, count: int) -> None:
         subjects = [client() for _ in range(count)]
         first = subjects[0]
         for subject in subjects[1:]:
@@ -192,7 +192,7 @@ class ConsentTests(SynchronousTestCase):
             subject.reactor.advance(5)
         return found
 
-    def test_without_use_candidate_it_is_lost(self) -> None:
+    def test_consent_is_lost_without_use_candidate(self) -> None:
         subject = client()
         call = subject.dial()
         subject.connect()
@@ -201,14 +201,14 @@ class ConsentTests(SynchronousTestCase):
         self.assertEqual(set(found[1:]), {None})
         self.assertEqual(call.ended, "consent was lost")
 
-    def test_with_it_it_is_not(self) -> None:
+    def test_consent_is_kept_with_use_candidate(self) -> None:
         subject = client()
         call = subject.dial()
         subject.connect()
         self.assertNotIn(None, self.checks(subject))
         self.assertEqual(call.ended, "")
 
-    def test_a_lenient_service_answers_both(self) -> None:
+    def test_a_lenient_service_keeps_consent_with_either(self) -> None:
         subject = client("lenient_consent")
         call = subject.dial()
         subject.connect()
@@ -217,7 +217,7 @@ class ConsentTests(SynchronousTestCase):
 
 
 class FaultTests(SynchronousTestCase):
-    def test_udp_is_blocked_and_tcp_is_not(self) -> None:
+    def test_udp_can_be_blocked_without_tcp(self) -> None:
         subject = client("udp_blocked")
         subject.dial()
         self.assertFalse(subject.connect(2.0))
@@ -225,13 +225,13 @@ class FaultTests(SynchronousTestCase):
         kinds = [value.split()[2] for value in subject.answer["candidate"]]
         self.assertEqual(kinds, ["udp", "tcp"])
 
-    def test_tcp_may_not_be_offered(self) -> None:
+    def test_the_tcp_candidate_can_be_omitted(self) -> None:
         subject = client("no_tcp")
         subject.dial()
         kinds = [value.split()[2] for value in subject.answer["candidate"]]
         self.assertEqual(kinds, ["udp"])
 
-    def test_the_fingerprint_is_of_another_certificate(self) -> None:
+    def test_the_fingerprint_can_be_wrong(self) -> None:
         right, wrong = client(), client("wrong_fingerprint")
         found = []
         for subject in (right, wrong):
@@ -251,7 +251,7 @@ class FaultTests(SynchronousTestCase):
         self.assertFalse(subject.connect(2.0))
         self.assertIn("certificate", call.ended)
 
-    def test_it_may_know_nothing_of_srtp(self) -> None:
+    def test_srtp_can_be_missing(self) -> None:
         subject = client("no_srtp")
         call = subject.dial()
         self.assertFalse(subject.connect(2.0))
@@ -259,8 +259,8 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(subject.profile, b"")
         self.assertFalse(call.is_connected)
 
-    def test_dtls_is_lost_as_the_seed_says(self) -> None:
-        # That it is sent again is seen in integration: OpenSSL has a clock of its own.
+    def test_dtls_losses_follow_the_seed(self) -> None:
+        # Retransmission is tested in integration, because OpenSSL uses its own clock.
         found = []
         for seed in range(12):
             subject = client("dtls_loss=15", f"dtls_seed={seed}")
@@ -272,7 +272,7 @@ class FaultTests(SynchronousTestCase):
             subject.dial()
             self.assertIs(subject.connect(0.5), is_up)
 
-    def test_it_closes_dtls(self) -> None:
+    def test_dtls_can_be_closed(self) -> None:
         subject = client("close_notify=2")
         call = subject.dial()
         subject.connect()
@@ -281,7 +281,7 @@ class FaultTests(SynchronousTestCase):
         self.assertTrue(subject.is_closed)
         self.assertEqual(call.ended, "close_notify")
 
-    def test_its_rtp_stops_and_its_events_do_not(self) -> None:
+    def test_rtp_can_stop_while_events_continue(self) -> None:
         subject = client("silence=1")
         subject.dial()
         subject.connect()
@@ -293,7 +293,7 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(subject.hear(), [])
         self.assertIn("output_audio_buffer.stopped", subject.listener.kinds())
 
-    def test_between_answers_there_may_be_none(self) -> None:
+    def test_rtp_can_pause_between_answers(self) -> None:
         subject = client("rtp_pauses")
         subject.dial()
         subject.connect()
@@ -304,7 +304,7 @@ class FaultTests(SynchronousTestCase):
         heard = b"".join(subject.hear())
         self.assertEqual(heard, ANSWER)
 
-    def test_consent_is_given_no_more(self) -> None:
+    def test_checks_can_stop_being_answered(self) -> None:
         subject = client("consent_lost=2")
         subject.dial()
         subject.connect()
@@ -312,7 +312,7 @@ class FaultTests(SynchronousTestCase):
         subject.reactor.advance(2.1)
         self.assertIsNone(subject.check())
 
-    def test_only_the_sessions_that_are_named_have_faults(self) -> None:
+    def test_only_the_selected_sessions_have_faults(self) -> None:
         subject = client("no_location", "sessions=1")
         found = ["location" in subject.offer()[1] for _ in range(2)]
         self.assertEqual(found, [False, True])

@@ -1,4 +1,4 @@
-"""Many calls on one port: none has anything of another, and nothing is left."""
+"""Many calls on one port do not affect each other, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ class ManyCallsTests(SynchronousTestCase):
             max_size=40,
         )
     )
-    def test_no_call_has_anything_of_another(
-        self, deeds: list[tuple[str, int]]
-    ) -> None:
+    def test_calls_do_not_affect_each_other(self, deeds: list[tuple[str, int]]) -> None:
         self.lines: dict[int, Line] = {}
         self.made = 0
         self.first = Client()
@@ -99,7 +97,7 @@ class ManyCallsTests(SynchronousTestCase):
         elif is_up and deed in ("say", "stray"):
             payload = bytes([line.byte]) * 160
             packet = client.packet(payload)
-            # Behind an address that is nobody's it is nobody's.
+            # From an unknown address it belongs to no call.
             is_stray = deed == "stray"
             to = STRANGER if is_stray else client.address
             client.reactor.udp.datagramReceived(packet, to)

@@ -11,7 +11,7 @@ from chime_gateway.sim.realtime.webrtc.pace import Pace
 class PaceTests(SynchronousTestCase):
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.integers(1, 300), min_size=1, max_size=20))
-    def test_so_many_beats_as_time_has_passed_however_it_passes(
+    def test_the_number_of_beats_follows_the_elapsed_time(
         self, steps_ms: list[int]
     ) -> None:
         clock = Clock()
@@ -20,10 +20,10 @@ class PaceTests(SynchronousTestCase):
         pace.join(lambda: beats.append(clock.seconds()))
         for step in steps_ms:
             clock.advance(step / 1000)
-        # A step may end a hair before the beat that is due at its end.
+        # Rounding may end a step just before the beat that is due at its end.
         self.assertLessEqual(abs(len(beats) - sum(steps_ms) / 20), 1.0)
 
-    def test_nobody_there_and_nothing_beats(self) -> None:
+    def test_there_are_no_beats_without_members(self) -> None:
         clock = Clock()
         pace = Pace(clock)
         beats: list[int] = []
@@ -39,7 +39,7 @@ class PaceTests(SynchronousTestCase):
         pace.leave(once)
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    def test_what_stood_still_for_long_does_not_make_up_for_it(self) -> None:
+    def test_a_long_stall_is_not_caught_up(self) -> None:
         clock = Clock()
         pace = Pace(clock)
         beats: list[int] = []

@@ -1,4 +1,4 @@
-"""The door of calls over WebRTC, as its clients see it."""
+"""The HTTP requests for calls over WebRTC, as clients see them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def client(*faults: str, **door: object) -> Client:
 
 
 class MintTests(SynchronousTestCase):
-    def test_a_key_mints_a_secret_with_the_session(self) -> None:
+    def test_an_api_key_mints_a_secret_with_the_session(self) -> None:
         session = {"type": "realtime", "model": "d", "instructions": "Be brief."}
         status, body = client().mint(session=session)
         self.assertEqual(status, 200)
         self.assertRegex(body["value"], "^ek_")
         self.assertEqual(body["session"]["instructions"], "Be brief.")
 
-    def test_a_secret_lives_as_long_as_was_asked_for(self) -> None:
+    def test_a_secret_is_valid_for_the_requested_time(self) -> None:
         usual = client().mint()[1]["expires_at"]
         after = {"anchor": "created_at", "seconds": 10}
         self.assertLess(client().mint(expires_after=after)[1]["expires_at"], usual)
@@ -43,14 +43,14 @@ class MintTests(SynchronousTestCase):
             with self.subTest(bad=bad):
                 self.assertEqual(client().mint(expires_after=bad)[0], 400)
 
-    def test_who_has_no_key_mints_nothing(self) -> None:
+    def test_minting_needs_an_api_key(self) -> None:
         subject = client()
         secret = subject.mint()[1]["value"]
         for key in ("wrong", "", secret):
             with self.subTest(key=key):
                 self.assertEqual(subject.mint(key)[0], 401)
 
-    def test_what_is_no_session_is_refused(self) -> None:
+    def test_an_invalid_session_is_refused(self) -> None:
         subject = client()
         for session, status, code in (
             ({"model": "d"}, 400, "InvalidSessionType"),
@@ -87,7 +87,7 @@ class CallTests(SynchronousTestCase):
             self.assertTrue(body.startswith(b"v=0\r\n"))
         self.assertEqual(len(subject.factory.sessions), 3)
 
-    def test_the_key_itself_is_refused_as_azure_does(self) -> None:
+    def test_an_offer_with_the_api_key_is_refused(self) -> None:
         subject = client()
         headers: dict[str, str]
         for headers in ({"api_key": KEY}, {"Authorization": f"Bearer {KEY}"}):
@@ -99,25 +99,25 @@ class CallTests(SynchronousTestCase):
                     "Realtime session ephemeral token is required.",
                 )
 
-    def test_what_is_no_offer_is_refused(self) -> None:
+    def test_an_invalid_offer_is_refused(self) -> None:
         subject = client()
         self.assertEqual(subject.offer(b"v=0\r\n")[0], 400)
         self.assertEqual(subject.offer(b"")[0], 400)
         self.assertEqual(subject.offer(FORM_BODY, Content_Type=FORM)[0], 400)
         self.assertEqual(subject.factory.sessions, [])
 
-    def test_a_secret_that_is_none_or_has_expired_is_refused(self) -> None:
+    def test_an_unknown_or_expired_secret_is_refused(self) -> None:
         subject = client("secret_expired=1-2")
         self.assertEqual(subject.offer(secret="ek_invented")[0], 401)
         self.assertEqual(subject.offer()[0], 401)
         self.assertEqual(subject.offer()[0], 201)
 
-    def test_an_answer_may_keep_silent_about_its_call(self) -> None:
+    def test_the_location_can_be_missing(self) -> None:
         status, headers, _ = client("no_location").offer()
         self.assertEqual(status, 201)
         self.assertNotIn("location", headers)
 
-    def test_the_location_leads_nowhere_on_azure(self) -> None:
+    def test_the_location_does_not_exist_as_on_azure(self) -> None:
         subject = client()
         call = subject.dial()
         path = f"/v1/realtime/calls/{call.id}/hangup"
@@ -136,7 +136,7 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(status, 404)
         self.assertEqual(json.loads(body)["error"]["code"], "call_id_not_found")
 
-    def test_the_preview_says_that_it_is_not_here(self) -> None:
+    def test_the_preview_is_refused_as_not_simulated(self) -> None:
         for path in (
             "/openai/realtimeapi/sessions?api-version=2025-04-01-preview",
             "/v1/realtimertc?model=d",
@@ -167,18 +167,18 @@ class SidebandDoorTests(SynchronousTestCase):
             Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==",
         )[0]
 
-    def test_the_first_attempts_may_be_too_early(self) -> None:
+    def test_the_first_sideband_attempts_can_be_refused(self) -> None:
         subject = client("sideband_refusals=2")
         call = subject.dial(has_sideband=False)
         found = [self.upgrade(subject, call.id) for _ in range(3)]
         self.assertEqual(found, [404, 404, 101])
 
-    def test_there_may_be_none(self) -> None:
+    def test_sidebands_can_be_refused(self) -> None:
         subject = client("no_sideband")
         call = subject.dial(has_sideband=False)
         self.assertEqual({self.upgrade(subject, call.id) for _ in range(5)}, {404})
 
-    def test_it_wants_a_key_and_a_call(self) -> None:
+    def test_a_sideband_needs_an_api_key_and_a_call(self) -> None:
         subject = client()
         call = subject.dial(has_sideband=False)
         self.assertEqual(self.upgrade(subject, call.id, "wrong"), 401)
@@ -186,7 +186,7 @@ class SidebandDoorTests(SynchronousTestCase):
         self.assertEqual(self.upgrade(subject, call.id), 101)
         self.assertEqual(len(subject.factory.sessions), 1)
 
-    def test_whoever_comes_later_is_greeted_alone_and_the_call_goes_on(self) -> None:
+    def test_a_later_sideband_is_greeted_alone_and_the_call_continues(self) -> None:
         subject = client()
         call = subject.dial()
         second = Listener()

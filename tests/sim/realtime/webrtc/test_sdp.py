@@ -19,13 +19,13 @@ class OfferTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.client = Client()
 
-    def test_an_offer_says_whom_to_expect(self) -> None:
+    def test_an_offer_is_read(self) -> None:
         found = read_offer(offer(self.client))
         self.assertEqual((found.ufrag, found.password), ("abcd", "p" * 22))
         self.assertEqual(found.fingerprint, self.client.certificate.fingerprint)
         self.assertEqual((found.codec.name, found.payload_type), ("PCMU", 0))
 
-    def test_what_stands_at_the_media_goes_before_the_session(self) -> None:
+    def test_media_level_attributes_override_session_level_ones(self) -> None:
         body = offer(self.client).replace(
             b"a=group", b"a=ice-ufrag:other\r\na=setup:active\r\na=group"
         )
@@ -35,7 +35,7 @@ class OfferTests(SynchronousTestCase):
         )
         self.assertEqual(read_offer(body).ufrag, "other")
 
-    def test_what_is_missing_is_named(self) -> None:
+    def test_a_missing_attribute_is_named(self) -> None:
         for name in ("rtcp-mux", "setup", "ice-ufrag", "ice-pwd", "fingerprint"):
             body = offer(self.client, **{name: "-"})
             with self.subTest(name=name), self.assertRaisesRegex(BadOffer, name):
@@ -51,7 +51,7 @@ class OfferTests(SynchronousTestCase):
             with self.subTest(value=value), self.assertRaisesRegex(BadOffer, name):
                 read_offer(body)
 
-    def test_what_is_no_audio_of_ours_is_refused(self) -> None:
+    def test_unsupported_audio_is_refused(self) -> None:
         good = offer(self.client)
         for old, new in (
             (b"m=audio 41000", b"m=audio 0"),
@@ -67,7 +67,7 @@ class OfferTests(SynchronousTestCase):
             with self.subTest(new=new[:20]), self.assertRaises(BadOffer):
                 read_offer(good.replace(old, new))
 
-    def test_other_sections_keep_their_place_and_are_refused(self) -> None:
+    def test_other_sections_keep_their_place_and_are_rejected(self) -> None:
         channel = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel"
         found = read_offer(offer(self.client, channel, "a=mid:1"))
         answer = format_answer(

@@ -1,4 +1,4 @@
-"""What one of two implementations of STUN writes, the other reads."""
+"""Two implementations of STUN read each other's messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def request(**members: object) -> bytes:
 
 
 class StunTests(SynchronousTestCase):
-    def test_a_request_is_read_as_it_was_meant(self) -> None:
+    def test_a_request_of_another_implementation_is_read(self) -> None:
         for is_nominating in (False, True):
             found = read_request(request(use_candidate=is_nominating))
             assert found is not None
@@ -48,7 +48,7 @@ class StunTests(SynchronousTestCase):
         assert found is not None
         self.assertIs(found.is_controlling, False)
 
-    def test_its_answers_are_read_by_others(self) -> None:
+    def test_responses_are_read_by_another_implementation(self) -> None:
         found = read_request(request())
         assert found is not None
         for address in (("192.0.2.7", 40001), ("127.0.0.1", 65535), ("0.0.0.0", 0)):
@@ -64,7 +64,7 @@ class StunTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.integers(0, 10_000), st.integers(0, 255), st.booleans())
-    def test_what_was_changed_on_its_way_is_not_taken(
+    def test_a_modified_request_is_refused(
         self, at: int, byte: int, is_cut: bool
     ) -> None:
         data = bytearray(request())
@@ -80,7 +80,7 @@ class StunTests(SynchronousTestCase):
 
     @settings(max_examples=200, deadline=None)
     @given(st.binary(max_size=200))
-    def test_any_bytes_are_read_or_passed_over(self, data: bytes) -> None:
+    def test_arbitrary_bytes_are_read_or_ignored(self, data: bytes) -> None:
         self.assertIsNone(read_request(data))
         header = (
             b"\0\1" + len(data).to_bytes(2, "big") + b"\x21\x12\xa4\x42" + b"t" * 12
