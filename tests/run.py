@@ -1,22 +1,20 @@
 """
-The whole suite under both runners, and their counts compared.
+Run the whole suite under both runners, and compare their test counts.
 
-Trial alone would pass over a test that only pytest collects, and the other way
-round, without a word.
+Either runner alone would silently skip a test that only the other one collects.
 
-Most of the time tests wait, for a call to be over or for a program to start.  So
-several processes run side by side: each takes a part of the suite and is one of
-the runners, just as it is typed by hand, with ports of its own
-(tests/support/ports.py).
+Most of the time tests wait, for the end of a call or the start of a program.  So
+several processes run in parallel: each runs a part of the suite with one of the
+runners, with the usual command and its own ports (tests/support/ports.py).
 
-In tests/integration calls are heard in real time, and what is heard has gaps where
-the processor is busy.  Few of these run at the same time, and all the rest is one
-part that gives way to them.  A file there that says C{gives_way} gives way as well.
-One that takes long says C{seconds = 40} and is a part: of two parts the longer one is
-begun first.  Short ones share a process, which takes longer to start than they take.
+In tests/integration calls are heard in real time, and a busy processor causes gaps in
+the audio.  So few of these run at the same time, and all other tests are one
+part that gives way to them, with a low priority.  A file there that says C{gives_way}
+gives way as well.  A long one says C{seconds = 40} and is a separate part; longer parts
+start first.  Short ones share a process, because its start takes longer than they do.
 
-A part of tests/integration that failed beside others is run once more, alone, when
-the rest is over: what holds then was the machine.  Nothing else is run twice.
+A part of tests/integration that fails is run once more, alone, after all others; if it
+passes then, the machine was at fault.  Nothing else is run twice.
 """
 
 from __future__ import annotations
@@ -42,26 +40,24 @@ INTEGRATION = TESTS / "integration"
 
 RUNNERS = ("trial", "pytest")
 
-#: Of trial, a folder for each process; _trial_temp itself is for whoever runs it
-#: by hand meanwhile.
+#: Trial's folders, one for each process; _trial_temp stays free for runs by hand.
 TEMPORARY = ROOT / "_trial_temp.parts"
 
-#: A part that takes longer hangs.
+#: A part that takes longer counts as hanging.
 MOST_SECONDS: Final = 900
 
-#: So many of the slowest tests are shown.
+#: The number of slowest tests that are listed.
 SLOWEST: Final = 30
 
-#: A call in real time takes a sixth of a processor and waits for the rest: so many more
-#: of these than there are processors are under way.  With two more, what is heard has
-#: gaps.
+#: A call in real time uses a sixth of a processor and otherwise waits: this number of
+#: parts in real time run in addition to one per processor.  With two, audio has gaps.
 MORE_IN_TIME: Final = 1
 
-#: What gives way hears nothing, and waits for programs that it has started: so many
-#: of these more than there are processors are under way.
+#: Parts that give way check no audio, and wait for programs: this number of them run in
+#: addition to one per processor.
 MORE_THAT_WAIT: Final = 2
 
-#: A file that does not say how long it takes takes about so long, and so many of them
+#: The assumed duration of a file that declares none, and the number of such files that
 #: share a process.
 FEW_SECONDS: Final = 5
 SHARING: Final = 7
@@ -70,11 +66,14 @@ SHARING: Final = 7
 @frozen
 class Part:
     """
-    @ivar name: for the report.
+    Some test files that run in one process.
+
+    @ivar name: its name in the report.
     @ivar files: relative to the root.
-    @ivar gives_way: to whoever must be in time; it waits for no clock.
-    @ivar seconds: about so many.
-    @ivar is_real: sockets, programs, and a clock that others can be late for.
+    @ivar gives_way: it runs with a low priority, because it needs no real time.
+    @ivar seconds: the approximate duration.
+    @ivar is_real: it uses sockets, programs and the real clock, so that a busy machine
+        can make it fail.
     """
 
     name: str
@@ -87,8 +86,10 @@ class Part:
 @frozen
 class Result:
     """
-    @ivar busy_seconds: of a processor, those of programs that it started as well.
-    @ivar slowest: seconds and name of tests.
+    The result of a part under one runner.
+
+    @ivar busy_seconds: CPU time, including that of programs that it started.
+    @ivar slowest: duration and name of the slowest tests.
     """
 
     runner: str
@@ -104,8 +105,8 @@ class Result:
 
 def parts(folders: Sequence[Path]) -> list[Part]:
     """
-    All test files below, each in one part; long ones first, so that none is left
-    alone at the end.
+    Divide all test files into parts; long ones come first, so that none runs alone at
+    the end.
     """
     files = sorted(
         {
@@ -166,7 +167,7 @@ def run(runner: str, part: Part) -> Result:
         status, output = done.returncode, done.stdout
     except subprocess.TimeoutExpired as hung:
         said = hung.stdout or b""
-        status, output = -1, said.decode(errors="replace") + "\nit hangs: ended\n"
+        status, output = -1, said.decode(errors="replace") + "\nit hung: killed\n"
     end = "\n".join(output.splitlines()[-20:])
     if runner == "trial":
         tests, skipped = count(r"Ran (\d+) tests", end), count(r"skips=(\d+)", end)
@@ -192,7 +193,7 @@ def run(runner: str, part: Part) -> Result:
 
 
 def busy_seconds() -> float:
-    """Of a processor, for all that this process has started and waited for."""
+    """Return the CPU time of all programs that this process has waited for."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -203,7 +204,7 @@ def count(pattern: str, said: str) -> int:
 
 
 def reasons(output: str) -> list[str]:
-    """Why tests were skipped, as pytest says it."""
+    """Return pytest's lines about skipped tests."""
     return [line for line in output.splitlines() if line.startswith("SKIPPED")]
 
 
@@ -224,7 +225,7 @@ def show(result: Result) -> None:
 
 
 def in_order(group: Sequence[Part]) -> Iterator[tuple[str, Part]]:
-    """Of one part after the other, the second runner a step behind the first."""
+    """Order runs so that the second runner is one part behind the first."""
     for ahead, behind in zip_longest(group, (None, *group)):
         for runner, part in zip(RUNNERS, (ahead, behind), strict=True):
             if part is not None:
@@ -233,12 +234,15 @@ def in_order(group: Sequence[Part]) -> Iterator[tuple[str, Part]]:
 
 def run_all(chosen: Sequence[Part], at_once: int) -> list[Result]:
     """
-    @param at_once: so many of those in real time, and some more that give way to them.
+    Run the parts.
+
+    @param at_once: the number of parts in real time that run in parallel, besides those
+        that give way.
     """
     results = []
     in_time = [part for part in chosen if not part.gives_way]
     busy = [part for part in chosen if part.gives_way]
-    # Each worker is a process: what it has started is told from what others have.
+    # Each worker is a process, so that it measures only the programs that it started.
     with (
         ProcessPoolExecutor(at_once + MORE_IN_TIME) as first,
         ProcessPoolExecutor(at_once + MORE_THAT_WAIT) as second,
@@ -255,15 +259,15 @@ def run_all(chosen: Sequence[Part], at_once: int) -> list[Result]:
 
 
 def again(failed: Result) -> Result:
-    """The same part, with nothing beside it."""
-    print(f"\nagain, alone: {failed.runner}, {failed.part.name}", flush=True)
+    """Run a part once more, with nothing in parallel."""
+    print(f"\nrepeated alone: {failed.runner}, {failed.part.name}", flush=True)
     result = run(failed.runner, failed.part)
     show(result)
     return result
 
 
 def differences(results: Sequence[Result]) -> list[str]:
-    """Parts of which the runners ran not the same."""
+    """Return the parts in which the runners ran different numbers of tests."""
     tests: dict[str, dict[str, int]] = {}
     for result in results:
         tests.setdefault(result.part.name, {})[result.runner] = result.tests
@@ -281,8 +285,8 @@ def main() -> None:
         *("-j", "--jobs"),
         type=int,
         default=os.cpu_count() or 1,
-        help="about so many at a time in real time, and some that give way to them;"
-        " default: one for each processor",
+        help="the number of parts in real time that run in parallel, besides some that"
+        " give way to them; default: one for each processor",
     )
     options = parser.parse_args()
     began = time.monotonic()

@@ -1,9 +1,9 @@
 """
-Scenes side by side, each with a gateway of its own and a time that it may take.
+Scenes played in parallel, each with its own gateway and time limit.
 
 Callers talk in real time, so a busy machine can break a scene as well as the gateway.
-A scene that broke is played once more, alone, and what holds then was the machine.
-This excuses no traceback and nothing that is held at the end: these count at once.
+A scene that failed is played once more, alone; if it passes then, the machine was at
+fault.  Tracebacks and resources held at the end are not excused: they count at once.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Play = Callable[[Scene], Awaitable[None]]
 async def play(
     name: str, scene_of: Play, seed: int, seconds: float, *, is_short: bool
 ) -> Scene:
-    """It ends whatever it started, and is over after so many seconds."""
+    """Play one scene within a time limit, and end everything that it started."""
     scene = Scene(name, random.Random(f"{seed} {name}"), is_short)
     began = time.monotonic()
     try:
         async with asyncio.timeout(seconds):
             await scene_of(scene)
-    except Exception as error:  # one scene that breaks off is that one's result
-        scene.broken.append(f"broken off: {error!r}")
+    except Exception as error:  # an aborted scene is the result of this scene only
+        scene.broken.append(f"aborted: {error!r}")
     finally:
         scene.close()
     counts = ", ".join(f"{what} {count}" for what, count in scene.counts.items())
@@ -51,10 +51,10 @@ async def play_all(
     is_short: bool,
 ) -> tuple[Counter[str], int]:
     """
-    In an order drawn from the seed.
+    Play scenes in an order drawn from the seed.
 
-    @param seconds: what each may take.
-    @return: all that was counted, and how much did not hold.
+    @param seconds: the time limit of each.
+    @return: all counts, and the number of violations.
     """
     free = asyncio.Semaphore(at_once)
     names = list(names)
@@ -71,7 +71,7 @@ async def play_all(
     for scene in played:
         if scene.broken and not scene.is_wrong_at_any_speed:
             counts["played again"] += 1
-            print(f"{scene.name}: again, alone", flush=True)
+            print(f"{scene.name}: repeated alone", flush=True)
             scene = await one(scene.name)
         counts.update(scene.counts)
         broken += len(scene.broken)

@@ -1,4 +1,4 @@
-"""One fault, its calls, and what has to hold all the time and afterwards."""
+"""One fault, its calls, and the conditions that must hold during and after it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from suites.faults.lines import Line, Stream
 from suites.faults.processes import Gateway, page, until
 from suites.faults.sip_line import SipCall
 
-#: Of one call: a queue that was too long gets short again by a frame now and then,
-#: and at a hundredth of all nobody hears it.
+#: Frames that one call may lose: a queue that was too long is shortened by single
+#: frames, and the loss of one in a hundred is not heard.
 MOST_LOST_FRAMES = 4
 MOST_LOST_SHARE = 0.01
 
-#: In the short form two suites run side by side, and what stands still for 0.3 s is
-#: most often the machine, and not always told of.  Each moment of it costs a leg that
-#: is paced the frame that came late for it: it does not stay as a delay.
+#: The same in the short form, where two suites run in parallel.  A stall of 0.3 s is
+#: usually the machine's fault, and the scheduler statistics do not always show it.
+#: Each stall costs a paced leg the frames that came late, which are skipped to catch
+#: up.
 MOST_LOST_SHORT_FRAMES = 15
 
-#: Whoever is ready to run and waits for so long of each C{SAMPLE_SECONDS} has no
-#: machine: what is lost about then says nothing of the program.
+#: A process that waits this long for the CPU within C{SAMPLE_SECONDS} is starved:
+#: frames lost around that time do not count.
 STARVED_SECONDS = 0.1
 SAMPLE_SECONDS = 0.2
 STARVED_BEFORE_SECONDS, STARVED_AFTER_SECONDS = 0.5, 2.0
 
-#: For frames that are under way when a caller stops to talk.
+#: Time for frames in transit when a caller stops talking.
 UNDER_WAY_SECONDS = 3.0
 
 _BUG = re.compile(r'Traceback|"log_failure"|"name": "critical"')
@@ -42,23 +43,28 @@ _BUG = re.compile(r'Traceback|"log_failure"|"name": "critical"')
 
 def waited(pid: int) -> float:
     """
-    @return: how long its first thread was ready to run and did not, in seconds
+    Return how long a process has waited for the CPU.
+
+    @return: the time for which its first thread was ready and did not run, in seconds
         (Documentation/scheduler/sched-stats.rst of Linux).
     """
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     except OSError:
-        return 0.0  # it is gone
+        return 0.0  # it has ended
 
 
 @define
 class Scene:
     """
-    @ivar broken: what did not hold, in words.
-    @ivar may_lack: tracebacks that name this are no bugs; empty: all are.
-    @ivar excused: what may come instead of an answer of C{/health}.
-    @ivar most_lost: so many frames of a call, and L{MOST_LOST_SHARE}, may be lost.
-    @ivar gaps: from when to when frames may be lost, in ns.
+    A scene, with its calls, gateways and counts.
+
+    @ivar broken: descriptions of violations.
+    @ivar may_lack: tracebacks that contain this are not bugs; empty: all are bugs.
+    @ivar excused: errors that C{/health} may give instead of an answer.
+    @ivar most_lost: the number of frames that a call may lose, in addition to
+        L{MOST_LOST_SHARE}.
+    @ivar gaps: times in ns during which frames may be lost.
     """
 
     name: str
@@ -80,7 +86,7 @@ class Scene:
             self.broken.append(what)
 
     async def start(self, gateway: Gateway) -> Gateway:
-        """It is watched from now on: C{/health} has to answer."""
+        """Wait for a gateway, and watch it from now on: C{/health} must answer."""
         self.gateways.append(gateway)
         await gateway.listens()
         self._watching.append(asyncio.create_task(self._watch(gateway)))
@@ -88,7 +94,7 @@ class Scene:
         return gateway
 
     async def run(self, other: Any) -> Any:
-        """A simulator, or whoever else is to be ended with the scene."""
+        """Start a simulator or another server that ends with the scene."""
         self.others.append(other)
         await (other.listens() if hasattr(other, "listens") else other.listen())
         return other
@@ -133,7 +139,7 @@ class Scene:
         *,
         is_mute: bool = False,
     ) -> list[Line]:
-        """So many calls of both carriers, all placed; some may be refused."""
+        """Place this number of calls of both carriers; some may be refused."""
         carriers = ["sip", "stream", "sip", "raw"]
         placed = [self.line(gateway, carriers[n % 4], agent) for n in range(calls)]
         for line in placed:
@@ -152,14 +158,14 @@ class Scene:
         return placed
 
     async def settled(self, lines: list[Line]) -> None:
-        """Until each is answered or over, or the time is."""
+        """Wait until each call is answered or has ended, or the time is over."""
         await until(lambda: all(line.frames or line.ended for line in lines), 30.0)
 
     async def answered(self, lines: Iterable[Line], what: str) -> list[Line]:
         """
-        All of them have to be.
+        Expect that all calls are answered.
 
-        @return: those that are.
+        @return: the answered ones.
         """
         lines = list(lines)
         are = await asyncio.gather(*(line.is_answered() for line in lines))
@@ -171,8 +177,8 @@ class Scene:
 
     async def refused(self, lines: Iterable[Line], what: str) -> None:
         """
-        All of them have to end by themselves, and say why; whose carrier tries no other
-        gateway may hear an apology before.
+        Expect that all calls are refused with a reason; where the carrier tries no
+        other gateway, the caller may hear an apology first.
         """
         lines = list(lines)
         await until(lambda: all(line.ended for line in lines), 40.0)
@@ -185,10 +191,10 @@ class Scene:
         broken = [line for line in lines if "broke" in line.ended]
         broken += [line for line in lines if "not connected" in line.ended]
         why = Counter(f"{line.carrier}: {line.ended}" for line in broken)
-        self.expect(not broken, f"{what}: refused without a word: {dict(why)}")
+        self.expect(not broken, f"{what}: refused without a reason: {dict(why)}")
 
     async def go_on(self, lines: Iterable[Line], what: str) -> None:
-        """All of them have to be open and heard, now."""
+        """Expect that all calls are open and still heard."""
         lines = list(lines)
         since = time.monotonic_ns()
         await until(lambda: all(line.goes_on(since) for line in lines), 10.0)
@@ -198,7 +204,7 @@ class Scene:
         self.expect(not over, f"{len(over)} of {len(lines)} {what}: {dict(why)}")
 
     async def hush(self, lines: Iterable[Line]) -> None:
-        """They stop to talk; what is lost by then is lost."""
+        """Let the callers stop talking, and count their lost frames."""
         lines = [line for line in lines if line.sent]
         for line in lines:
             line.be_quiet()
@@ -226,7 +232,7 @@ class Scene:
         self.expect(not mute, f"{mute} BYE without an answer")
 
     async def finish(self, gateway: Gateway) -> None:
-        """Nothing is held, nothing was logged as a bug, and it ends as it is told."""
+        """Expect that nothing is held, no bug was logged, and the gateway stops."""
         await self.hang_up()
         left = await gateway.held()
         self.counts["held"] += sum(left.values())
@@ -243,7 +249,7 @@ class Scene:
 
     @property
     def is_wrong_at_any_speed(self) -> bool:
-        """Whether a busy machine is no excuse for what was broken."""
+        """Whether a busy machine cannot be the cause of the violations."""
         return bool(self.counts["tracebacks"] or self.counts["held"])
 
     def close(self) -> None:
