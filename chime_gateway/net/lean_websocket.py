@@ -46,14 +46,9 @@ _OPEN: Final = WebSocketProtocol.STATE_OPEN
 
 _log = Logger()
 
-<<<<<<< HEAD
-# Autobahn formats all its settings for a debug line of each connection.  Nobody reads
-# that line, and it takes a sixth of the time of a call's set-up.
-=======
-# For debug lines that nobody reads, Autobahn formats all its settings and colours names
-# and values, and it parses the peer's certificate a second time: together about a
-# quarter of the function calls of a call's set-up.
->>>>>>> 47de304d (Autobahn colours no text and parses no certificate for debug lines that nobody reads)
+# For debug lines that are never read, Autobahn formats all its settings and colours
+# names and values, and it parses the peer's certificate a second time: together about
+# a quarter of the function calls of a call's set-up.
 protocol.pformat = lambda _: ""
 for _module in (protocol, websocket):
     _module.hltype = _module.hlval = lambda shown, **_: shown
