@@ -1,3 +1,3 @@
 """
-The life of a call, on the seams alone: no carrier and no dialect is imported here.
+The life of a call.  It depends only on the seams: it imports no carrier and no dialect.
 """

@@ -1,8 +1,8 @@
 """
 One call: a caller's leg, an agent's session, the pump between them, a record.
 
-The call begins, moves on and ends here; its L{Conversation} handles what is said in
-it.  It uses the seams only, so it is the same for every carrier and service.
+L{Call} begins, runs and ends the call; its L{Conversation} handles what is said.  It
+uses only the seams, so it is the same for every carrier and service.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from chime_gateway.call.conversation.conversation import Conversation
 from chime_gateway.call.limits import idle_ending, time_ending
 from chime_gateway.call.machine import new_machine
 from chime_gateway.call.opening import Opening
-from chime_gateway.call.parting import CallRelease, Parting, is_told
+from chime_gateway.call.parting import CallRelease, Parting, hears_apology
 from chime_gateway.call.recording import CallRecording, begin_recording
 from chime_gateway.call.reports import events
 from chime_gateway.call.reports.events import EventSequence, LiveCall, Payload
 from chime_gateway.call.reports.record import CallRecord
 from chime_gateway.call.routing import limits_of
-from chime_gateway.call.transfer import CallTransfers, apart
+from chime_gateway.call.transfer import CallTransfers, detached
 from chime_gateway.errors import TransferFailed
 from chime_gateway.interfaces import AgentLine, AgentLines, CallLeg, OutboundLeg
 from chime_gateway.media.metronome import Ticked
@@ -36,15 +36,15 @@ from chime_gateway.settings.agent_profile import AgentProfile
 
 _INTERNAL_ERROR: Final = Ending(Outcome.INTERNAL_ERROR, "internal error")
 
-#: Limits are looked at this often: twice a second, on a beat.
+#: How often limits are checked: twice a second, on a tick of the metronome.
 _CHECK_SECONDS: Final = 0.49
 
 
 class Call:
     """
-    @param profile: with this call's values filled in.
-    @ivar record: grows with the call.
-    @ivar limits: the gateway's, overridden by the profile's own.
+    @param profile: the agent profile, with this call's values filled in.
+    @ivar record: the call's record, updated throughout the call.
+    @ivar limits: the gateway's limits, overridden by the profile's own.
     @ivar conversation: receives the reports of the agent's line.
     """
 
@@ -77,8 +77,8 @@ class Call:
             leg,
             record.media,
             clock,
-            # With a greeting the agent begins, as on any answered phone; what
-            # was said into the ringing would only cut it short.
+            # With a greeting, the agent speaks first.  Audio from the ringing phase
+            # would only interrupt it.
             keep_early=not profile.greeting,
             max_queue_seconds=limits.play_queue_seconds,
             observe_turn=context.observer.turn_answered,
@@ -94,19 +94,19 @@ class Call:
             limits=limits,
             tools=context.tools,
         )
-        # Called for every frame: nothing stands in between.
+        # Called for every frame, so bound directly to the pump.
         self.caller_audio: Callable[[bytes], None] = self._pump.caller_audio
         self.gap_filled: Callable[[bytes], None] = self._pump.gap_filled
         self._machine = new_machine(self)
         self._release = CallRelease(self, _ENDING)
 
-    # -- wanted from outside ---------------------------------------------------
+    # -- requests from outside -------------------------------------------------
 
     def begin(self, lines: AgentLines, outbound: OutboundLeg | None = None) -> None:
         """
-        Open the line to the agent; the call lives from here.
+        Start the call and open its line to the agent.
 
-        @param outbound: the leg, if it must be dialled once the agent is there.
+        @param outbound: the leg, if it must be dialled once the agent is ready.
         """
         fields = self.record.start_fields(self._context.shown)
         self._log.info("call.started {call_id}", **fields)
@@ -119,28 +119,29 @@ class Call:
                 *(self._profile, self._leg.codec, self.conversation),
                 *(self._clock, self.record.started_at),
             ),
-            *(self._leg, outbound, is_told(self.record, self._profile, self._leg)),
+            *(self._leg, outbound),
+            hears_apology(self.record, self._profile, self._leg),
             waiting=self.conversation.wait_with,
             ready=self._machine.agent_ready,
-            unavailable=self._lost,
+            unavailable=self._agent_unavailable,
             bug=self.bug,
         )
 
     def hang_up(self, ending: Ending) -> None:
-        """End it now."""
+        """End the call now."""
         self._release.by(self._machine.hang_up, self.end, ending, True)
 
     def part(self, ending: Ending, farewell: str = "") -> None:
         """
-        Let the agent say goodbye, then end it.
+        Let the agent say goodbye, then end the call.
 
-        @param farewell: what it is told to say; empty: the profile's goodbye.
+        @param farewell: what the agent is told to say; empty: the profile's goodbye.
         """
         self._parting.farewell = farewell or self._profile.goodbye
         self._machine.part(ending)
 
     def leave(self, ending: Ending) -> None:
-        """End it when what was said has been heard."""
+        """End the call once the caller has heard everything said so far."""
         self._machine.leave(ending)
 
     def transfer(self, target: str, name: str = "") -> Deferred[None]:
@@ -149,16 +150,16 @@ class Call:
 
         The Deferred fails with L{chime_gateway.errors.TransferFailed}.
 
-        @param target: a number or a C{sip:} URI; C{name} is what records say.
+        @param target: a number or a C{sip:} URI; C{name} is what records call it.
         """
         if self._parting.has_begun:
             return fail(TransferFailed("the call is ending"))
         transferring = self._transfers.begin(name or target, target, self._clock())
-        transferring.addErrback(self._transfer_failed_unasked)
-        return apart(transferring)
+        transferring.addErrback(self._report_failed_transfer)
+        return detached(transferring)
 
     def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
-        """The same, for the agent, when what it is saying has been heard."""
+        """Transfer the caller, once the caller has heard what the agent is saying."""
         now = self._clock()
         wait_seconds = self.limits.goodbye_seconds + self._pump.rest_seconds(now)
         return self._transfers.begin(name, address, now, wait_seconds)
@@ -184,7 +185,7 @@ class Call:
         return self.conversation.instruct(text, respond=respond)
 
     def queued_seconds(self) -> float:
-        """The agent's audio that the caller has not heard yet."""
+        """Return how much of the agent's audio the caller has not heard yet."""
         return self._pump.queued_seconds(self._clock())
 
     @property
@@ -193,7 +194,7 @@ class Call:
         return {name: t.address for name, t in self._profile.targets.items()}
 
     def snapshot(self) -> LiveCall:
-        """The call as it is now, for operators."""
+        """Return the current state of the call, for operators."""
         duration = round(self._clock() - self._began, 3)
         return LiveCall(
             call=evolve(self.record.facts(), duration_seconds=duration),
@@ -231,7 +232,7 @@ class Call:
         self._context.observer.happened(event)
 
     def agent_gone(self, reason: str) -> None:
-        self._lost(Outcome.AGENT_LOST, reason)
+        self._agent_unavailable(Outcome.AGENT_LOST, reason)
 
     def text_missed(self, form: str) -> None:
         self._context.observer.text_missed(form)
@@ -240,7 +241,7 @@ class Call:
         self._machine.goodbye_said()
 
     def interrupted(self) -> None:
-        """A caller who speaks wants to be heard, not transferred."""
+        """The caller speaks: cancel a transfer that has not begun."""
         self._transfers.call_off("the caller spoke before it began")
 
     def bug(self, failure: Failure) -> None:
@@ -289,7 +290,7 @@ class Call:
         self.record.duration_seconds = self._clock() - self._began
         self._beat.stop()
 
-    def _let_go_of_leg(self) -> None:
+    def _release_leg(self) -> None:
         if self._hangs_up_leg:
             self._leg.hang_up(self.record.ending or _INTERNAL_ERROR)
 
@@ -298,7 +299,7 @@ class Call:
             self.recording.finish(self._clock())
             self.record.recording_fault = self.recording.fault
 
-    def _tell_end(self) -> None:
+    def _report_end(self) -> None:
         fields = self.record.log_fields(self._context.shown)
         self._log.info("call.ended {call_id} {outcome}: {reason}", **fields)
         turns = self.conversation.turns.facts()
@@ -311,22 +312,22 @@ class Call:
         if self._opening is not None:
             self._opening.give_up()
 
-    # -- handing on ------------------------------------------------------------------
+    # -- transfer and apology --------------------------------------------------------
 
     def transferred(self) -> None:
         self._machine.hang_up(Ending(Outcome.TRANSFERRED, "transferred"))
 
-    def _transfer_failed_unasked(self, failure: Failure) -> Failure:
-        """Tell the agent of a failed transfer that it has not asked for."""
+    def _report_failed_transfer(self, failure: Failure) -> Failure:
+        """Tell the agent that a transfer it did not request has failed."""
         if not self._is_over and not self._parting.owed:
             self.conversation.transfer_failed(failure.getErrorMessage())
         return failure
 
-    def _lost(self, outcome: Outcome, why: str) -> None:
-        """There is no agent: the caller hears the apology, or is transferred."""
+    def _agent_unavailable(self, outcome: Outcome, why: str) -> None:
+        """There is no agent: play the apology and transfer to the fallback, if any."""
         ending, parting = Ending(outcome, why), self._parting
         if not parting.is_saying_goodbye:
-            if is_told(self.record, self._profile, self._leg):
+            if hears_apology(self.record, self._profile, self._leg):
                 parting.owed += (self._apologise,)
             if self._profile.fallback_address:
                 parting.owed += (self._fall_back,)
@@ -352,8 +353,8 @@ class Call:
 
     def _look(self, now: float) -> None:
         self.conversation.tick(now)
-        is_handed_on = self._transfers.tick(now, self._pump.is_said)
-        if not is_handed_on and self._parting.take_heard(now, self._pump.is_drained):
+        is_transferring = self._transfers.tick(now, self._pump.is_said)
+        if not is_transferring and self._parting.take_heard(now, self._pump.is_drained):
             (self._parting.take_owed() or self._machine.played_out)()
         if now >= self._check_at and not self._is_over:
             self._check_at = now + _CHECK_SECONDS
@@ -369,9 +370,9 @@ class Call:
             return
         limits = self.limits
         is_listening = (
-            # While it still rings there is nobody to hear.
+            # Before the answer there is no caller to hear.
             self.record.answered_seconds is not None
-            # Carriers that send nothing in silence do so while they listen.
+            # Carriers that suppress silence send nothing while the caller listens.
             and self._pump.is_drained(now)
             and not self._transfers.is_under_way
         )
@@ -388,12 +389,12 @@ class Call:
             self.conversation.agent_lost(f"the agent sent nothing for {seconds:g} s")
 
 
-#: What a call lets go of, in this order.
+#: The steps that release a call, in order.
 _ENDING: Final[tuple[Callable[[Call], object], ...]] = (
     *(Call._stop_clock, lambda call: call._pump.stop(), Call._give_up_opening),
     lambda call: call.conversation.close(),
-    *(lambda call: call._transfers.close(), Call._let_go_of_leg),
+    *(lambda call: call._transfers.close(), Call._release_leg),
     lambda call: call.conversation.turns.settle(is_over=True),
-    *(Call._finish_recording, Call._tell_end),
+    *(Call._finish_recording, Call._report_end),
     lambda call: call._context.observer.call_ended(call),
 )

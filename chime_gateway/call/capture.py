@@ -1,9 +1,9 @@
 """
-Records a whole call: every input from both sides and from the clock, and every
-output, so that the call can be replayed and compared.
+Captures a whole call: every input from both sides and from the clock, and every output,
+so that the call can be replayed and compared.
 
-While a call is captured, its clock stands still within each event: what the call
-computes then depends only on what is in the capture.
+While a call is captured, its clock stands still during each event, so the call's
+behaviour depends only on what is in the capture.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from chime_gateway.media.metronome import Failed, Metronome, Tick
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.tools import HttpTool
 
-#: (seconds since the start, is it an input, its depth, what, with which arguments)
+#: (seconds since the start, whether it is an input, nesting depth, name, arguments)
 Entry: TypeAlias = tuple[float, bool, int, str, list[Any]]
 
-#: Methods of each side that report something to the call.
+#: The methods by which each side reports to the call.
 LEG_REPORTS: Final = frozenset(
     {
         *("caller_audio", "digit_pressed", "mark_reached", "audio_dropped"),
@@ -45,7 +45,7 @@ AGENT_REPORTS: Final = frozenset(
     }
 )
 
-#: What operators ask of a call.
+#: The requests of operators.
 OPERATOR_REQUESTS: Final = frozenset(
     {
         *("hang_up", "part", "transfer", "say", "instruct", "send_digits"),
@@ -53,7 +53,7 @@ OPERATOR_REQUESTS: Final = frozenset(
     }
 )
 
-#: Requests to either side.
+#: The requests of the call to either side.
 LEG_REQUESTS: Final = frozenset(
     {
         *("answer", "play", "clear", "mark", "hang_up", "send_digits", "transfer"),
@@ -67,7 +67,7 @@ AGENT_REQUESTS: Final = frozenset(
     }
 )
 
-#: How many may go where is known to the whole gateway, and not to a replay.
+#: Destinations are limited for the whole gateway; a replay cannot compute the result.
 DESTINATION_REQUESTS: Final = frozenset({"take"})
 
 _T = TypeVar("_T")
@@ -77,9 +77,9 @@ class CapturedCall:
     """
     One call that is captured.
 
-    @param write: takes each entry.
-    @ivar now: seconds since the start, as of the last input.
-    @ivar context: for the call, with a clock that stands still.
+    @param write: called with each entry.
+    @ivar now: time of the last input, in seconds since the start.
+    @ivar context: the context for the call; its clock stands still between inputs.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class CapturedCall:
             ),
         )
 
-    # -- what the call is given --------------------------------------------------
+    # -- wrapped objects of the call ---------------------------------------------
 
     def leg(self, leg: Any) -> Any:
         return _CapturedSide(self, "leg", leg, LEG_REQUESTS)
@@ -116,14 +116,14 @@ class CapturedCall:
         return _Reports(self, "leg", call, LEG_REPORTS)
 
     def operated(self, call: Call) -> Any:
-        """The call as operators see it."""
+        """Wrap the call for operators."""
         return _Reports(self, "operator", call, OPERATOR_REQUESTS)
 
     # -- entries -----------------------------------------------------------------
 
-    def came(self, what: str, arguments: list[Any], run: Callable[[], _T]) -> _T:
-        """Something comes in: write it down, then let the call react to it."""
-        # The call has the time that is written down, to the last digit.
+    def input(self, what: str, arguments: list[Any], run: Callable[[], _T]) -> _T:
+        """Write an input, then let the call react to it."""
+        # The call sees exactly the time that is written, to the last digit.
         self.now = round(self._real_clock() - self._began, 6)
         self._depth += 1
         self._write((self.now, True, self._depth, what, arguments))
@@ -132,8 +132,8 @@ class CapturedCall:
         finally:
             self._depth -= 1
 
-    def went(self, what: str, arguments: list[Any]) -> None:
-        """Something goes out."""
+    def output(self, what: str, arguments: list[Any]) -> None:
+        """Write an output."""
         self._write((self.now, False, self._depth, what, arguments))
 
     def result_of(
@@ -144,26 +144,27 @@ class CapturedCall:
         shown: Callable[[_T], Any] = lambda r: r if isinstance(r, str) else None,
     ) -> Deferred[_T]:
         """
-        The same, but its outcome is an input.
+        Return a Deferred with the same result, which is captured as an input.
 
-        @param shown: what is written down of a result.
+        @param shown: converts a result to what is written.
         """
-        told: Deferred[_T] = Deferred(lambda _: waiting.cancel())
+        captured: Deferred[_T] = Deferred(lambda _: waiting.cancel())
 
-        def done(result: _T) -> None:
-            self.came(what, [key, True, shown(result)], lambda: told.callback(result))
+        def done(value: _T) -> None:
+            shown_value = [key, True, shown(value)]
+            self.input(what, shown_value, lambda: captured.callback(value))
 
         def failed(failure: Failure) -> None:
             kind = type(failure.value).__name__
             text = [key, False, kind, failure.getErrorMessage()]
-            self.came(what, text, lambda: told.errback(failure))
+            self.input(what, text, lambda: captured.errback(failure))
 
         waiting.addCallbacks(done, failed)
-        return told
+        return captured
 
 
 def shown_agent(agent: AgentSession) -> dict[str, Any]:
-    """What a call knows of its session before the session says anything."""
+    """Return what a call knows of a session before the session reports anything."""
     traits = asdict(agent.traits, recurse=False)
     return {
         **traits,
@@ -179,7 +180,7 @@ Capture: TypeAlias = Callable[
 
 
 class _Beats(Metronome):
-    """Ticks are inputs."""
+    """A metronome whose ticks are captured as inputs."""
 
     def __init__(self, captured: CapturedCall, metronome: Metronome) -> None:
         self._captured = captured
@@ -188,7 +189,7 @@ class _Beats(Metronome):
 
     def add(self, tick: Tick, failed: Failed, *, is_slow: bool = False) -> None:
         def beat(now: float, due: int) -> None:
-            self._captured.came("tick", [due], lambda: tick(self._captured.now, due))
+            self._captured.input("tick", [due], lambda: tick(self._captured.now, due))
 
         self._wrapped[tick] = beat
         self._metronome.add(beat, failed, is_slow=is_slow)
@@ -208,16 +209,16 @@ class _CapturedTools:
         self._tools = tools
 
     def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
-        self._captured.went("tool.run", [tool.name, request_id, body])
+        self._captured.output("tool.run", [tool.name, request_id, body])
         asking: Deferred[str] = self._tools.run(tool, request_id, body)
         return self._captured.result_of("tool.result", request_id, asking)
 
 
 class _Watched:
     """
-    Somebody whose methods are written down when they are called.
+    Wraps an object and captures calls of its methods.
 
-    @param names: of these methods; all else is as it is.
+    @param names: the methods to capture; all other attributes are passed through.
     """
 
     def __init__(
@@ -240,30 +241,30 @@ class _Watched:
 
 
 class _CapturedSide(_Watched):
-    """Somebody asked by the call; requests are outputs, what is answered inputs."""
+    """Wraps an object that the call uses: requests are outputs, results inputs."""
 
     def _watched(self, what: str, method: Callable[..., Any]) -> Callable[..., Any]:
         name = what.rpartition(".")[2]
 
         def request(*arguments: Any, **options: Any) -> Any:
-            self._captured.went(what, [*arguments, *options.values()])
-            # What is called for every frame may be another one by now.
+            self._captured.output(what, [*arguments, *options.values()])
+            # Methods that are called for every frame may have been replaced since.
             result = getattr(self._target, name)(*arguments, **options)
             if isinstance(result, Deferred):
                 return self._captured.result_of(f"{what}.result", "", result)
             if result is not None:
-                self._captured.came(f"{what}.result", ["", True, result], lambda: None)
+                self._captured.input(f"{what}.result", ["", True, result], lambda: None)
             return result
 
         return request
 
 
 class _Reports(_Watched):
-    """Whoever hears from a side; reports are inputs."""
+    """Wraps an object that receives reports: they are inputs."""
 
     def _watched(self, what: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def report(*arguments: Any, **options: Any) -> Any:
-            return self._captured.came(
+            return self._captured.input(
                 what,
                 [*arguments, *options.values()],
                 lambda: method(*arguments, **options),
@@ -274,8 +275,9 @@ class _Reports(_Watched):
 
 def session_name(number: int) -> str:
     """
-    @param number: of a session of the call, in the order in which they were asked for,
-        from 1.
+    Return the name that entries use for a session.
+
+    @param number: of the session within the call, in the order of requests, from 1.
     """
     return "agent" if number == 1 else f"agent{number}"
 
@@ -296,7 +298,7 @@ class _CapturedAgents:
         is_running: bool = False,
     ) -> Deferred[AgentSession]:
         captured = self._captured
-        captured.went("agents.open", [leg_codec.name, avoid])
+        captured.output("agents.open", [leg_codec.name, avoid])
         self._count += 1
         name = session_name(self._count)
         reports: Any = _Reports(captured, name, events, AGENT_REPORTS)

@@ -1,4 +1,4 @@
-"""What all calls of a gateway share, and the observers of their events."""
+"""What all calls of a gateway share, and the observer of their events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class CallObserver(Protocol):
-    """Observes what a call measures and does."""
+    """Receives a call's measurements and events."""
 
     def turn_answered(self, seconds: float) -> None: ...
     def bridged(self, seconds: float) -> None: ...
@@ -31,8 +31,8 @@ class CallObserver(Protocol):
 class CallContext:
     """
     @ivar clock: seconds, monotonic.
-    @ivar recordings: C{None}: nothing is recorded.
-    @ivar shown: what the log may know of a record.
+    @ivar recordings: C{None}: calls are not recorded.
+    @ivar shown: reduces a record to what may be logged.
     """
 
     clock: Callable[[], float]

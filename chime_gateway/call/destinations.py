@@ -1,5 +1,5 @@
 """
-Limits how many calls go to which destination: transferred, placed, or redirected.
+Limits how many calls go to each destination: transferred, placed, or redirected.
 
 L{chime_gateway.settings.destinations} decides which destinations are allowed at all.
 """
@@ -21,8 +21,8 @@ class Destinations:
     """
     The destinations of all calls of a gateway.
 
-    @ivar settings: may be replaced.
-    @ivar refused: counts of refusals, by reason.
+    @ivar settings: may be replaced at any time.
+    @ivar refused: number of refusals, by reason.
     @param clock: seconds, monotonic.
     """
 
@@ -30,15 +30,15 @@ class Destinations:
         self.settings = settings
         self.refused: Counter[str] = Counter(allow=0, per_hour=0, per_target=0)
         self._clock = clock
-        # As many as are allowed in an hour, and no more.
+        # Never longer than per_hour.
         self._sent: deque[tuple[float, str]] = deque()
         self._by_target: Counter[str] = Counter()
 
     def take(self, address: str) -> str:
         """
-        Count one more call to an address.
+        Count one more call to an address, if it is allowed.
 
-        @return: why it is not allowed; empty: it is, and was counted.
+        @return: why the call is not allowed; empty: it is, and was counted.
         """
         settings = self.settings
         why = destination_fault(address, settings.allow)

@@ -1,8 +1,8 @@
 """
-Detects that a call has to end: a caller from whom nothing comes, or the maximum
-length.
+Detects that a call has to end, because the caller's side is silent or the call has
+reached its maximum length.
 
-The call decides what follows.
+The call decides what to do about it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from chime_gateway.settings.values import Limits
 
 def idle_ending(limits: Limits, idle_seconds: float) -> Ending | None:
     """
-    @param idle_seconds: how long nothing came from the caller's side.
+    @param idle_seconds: time since anything came from the caller's side.
     """
     if idle_seconds < limits.idle_seconds:
         return None

@@ -1,10 +1,10 @@
 """
 The life of one call, as a state machine.
 
-Inputs are named for what happened, in the past tense, or for what is requested;
-L{CallEffects} carries out the outputs.  An input that a state does not list raises
-L{automat.NoTransition}: that is a bug, and a test walks the whole table.  Audio never
-comes through here.
+Inputs are named after an event, in the past tense, or after a request, as an
+imperative; L{CallEffects} carries out the outputs.  An input that a state does not list
+raises L{automat.NoTransition}: that is a bug, and a test walks the whole table.  Audio
+never passes through the machine.
 """
 
 from __future__ import annotations
@@ -28,49 +28,49 @@ class CallInputs(Protocol):
         """No session could be opened, or it broke."""
 
     def leg_ended(self, ending: Ending) -> None:
-        """The caller's side is gone."""
+        """The caller's leg has ended."""
 
     def hang_up(self, ending: Ending) -> None:
-        """End it now."""
+        """End the call now."""
 
     def part(self, ending: Ending) -> None:
-        """End it politely: the agent says goodbye first."""
+        """End the call politely: the agent says goodbye first."""
 
     def leave(self, ending: Ending) -> None:
-        """End it when all that was said has been heard; nothing more is said."""
+        """End the call once everything said so far has been heard; say nothing more."""
 
     def goodbye_said(self) -> None:
-        """The agent finished its last words, or took too long."""
+        """The agent has finished its last words, or has taken too long."""
 
     def played_out(self) -> None:
-        """The caller heard all that was owed, or it took too long."""
+        """The caller has heard everything that was queued, or it took too long."""
 
 
 class CallEffects(Protocol):
     """The outputs: what a call does."""
 
     def join(self, agent: AgentLine) -> None:
-        """Answer the leg and let audio flow."""
+        """Answer the leg and connect the audio."""
 
     def say_goodbye(self, ending: Ending) -> None:
         """Ask the agent for its last words; L{CallInputs.goodbye_said} follows."""
 
     def play_out(self, ending: Ending | None) -> None:
-        """Take no more from either side; L{CallInputs.played_out} follows."""
+        """Accept no more audio; L{CallInputs.played_out} follows."""
 
     def end(self, ending: Ending | None, *, hang_up_leg: bool) -> None:
         """
         Release everything and close the record.
 
-        C{None} as an ending: the one given before stands.
+        @param ending: C{None}: the one given before is kept.
         """
 
     def discard(self, agent: AgentLine) -> None:
-        """Close a session that came too late."""
+        """Close a line that opened too late."""
 
 
 def _build() -> Callable[[CallEffects], CallInputs]:
-    # Automat wants a class for the effects and takes a protocol as well.
+    # Automat's types ask for a class, but a protocol works as well.
     machine = TypeMachineBuilder(CallInputs, CallEffects)  # type: ignore[type-abstract]
 
     connecting = machine.state("connecting")
@@ -105,7 +105,7 @@ def _build() -> Callable[[CallEffects], CallInputs]:
     @talking.upon(CallInputs.leave).to(finishing)
     @talking.upon(CallInputs.agent_lost).to(finishing)
     def agent_gone(call: CallInputs, world: CallEffects, ending: Ending) -> None:
-        """What the agent already said is still owed to the caller."""
+        """The caller still hears what the agent has already said."""
         world.play_out(ending)
 
     @parting.upon(CallInputs.goodbye_said).to(finishing)
@@ -117,7 +117,7 @@ def _build() -> Callable[[CallEffects], CallInputs]:
     def gone_while_parting(
         call: CallInputs, world: CallEffects, ending: Ending
     ) -> None:
-        """The call was ending anyway, and for the reason given before."""
+        """The call was already ending; the earlier reason stands."""
         world.play_out(None)
 
     @parting.upon(CallInputs.leg_ended).to(ended)
@@ -129,8 +129,8 @@ def _build() -> Callable[[CallEffects], CallInputs]:
     def finish(call: CallInputs, world: CallEffects) -> None:
         world.end(None, hang_up_leg=True)
 
-    # Both sides may act at the same moment, and what was asked of a side that
-    # is already going may still answer.
+    # Both sides may act at the same moment, and an earlier request may still be
+    # answered while the call is ending.
     @finishing.upon(CallInputs.agent_ready).loop()
     @ended.upon(CallInputs.agent_ready).loop()
     def too_late(call: CallInputs, world: CallEffects, agent: AgentLine) -> None:
@@ -146,7 +146,7 @@ def _build() -> Callable[[CallEffects], CallInputs]:
     @ended.upon(CallInputs.leg_ended).loop()
     @ended.upon(CallInputs.hang_up).loop()
     def already_ending(call: CallInputs, world: CallEffects, ending: Ending) -> None:
-        """The first reason counts."""
+        """The first reason stands."""
 
     finishing.upon(CallInputs.goodbye_said).loop().returns(None)
 

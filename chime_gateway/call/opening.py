@@ -1,6 +1,6 @@
 """
-Connects a new call to its agent: opens a line, and then dials an outbound call, or
-waits for the caller of an inbound one.
+Connects a new call to its agent: opens a line, then dials an outbound call or waits
+until an inbound caller's media is connected.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ from chime_gateway.outcomes import Outcome
 
 class Opening:
     """
-    @param open_session: begins to open it.
-    @param outbound: whom to call once it is there; the agent waits while it rings.
-    @param leg: of the caller.  Somebody who is on his way is waited for by his agent.
-    @param is_told: and by the news that there is none: he is told it.
-    @param waiting: told of the session that waits.
-    @param ready: told of the session when both sides are there.
-    @param unavailable: told how the call ends as there is none, and why.
+    @param open_line: starts opening the line.
+    @param leg: the caller's leg.  If it arrives later, the agent waits for it.
+    @param outbound: the leg to dial once the line is open; the agent waits while it
+        rings.
+    @param hears_apology: without an agent, still wait until the caller can hear the
+        apology.
+    @param waiting: called with a line that waits for the caller.
+    @param ready: called with the line once both sides are ready.
+    @param unavailable: called with the outcome and the reason if there is no agent.
+    @param bug: called with an exception that is a bug.
     """
 
     def __init__(
         self,
-        open_session: Callable[[], Deferred[AgentLine]],
+        open_line: Callable[[], Deferred[AgentLine]],
         leg: CallLeg,
         outbound: OutboundLeg | None,
-        is_told: bool,
+        hears_apology: bool,
         *,
         waiting: Callable[[AgentLine], None],
         ready: Callable[[AgentLine], None],
@@ -40,7 +43,7 @@ class Opening:
         bug: Callable[[Failure], None],
     ) -> None:
         self._unavailable = unavailable
-        session = open_session()
+        opening = open_line()
         if outbound is not None or leg.traits.arrives_later:
             reach = cast(ArrivingLeg, leg).arrive if outbound is None else outbound.dial
 
@@ -48,29 +51,29 @@ class Opening:
                 waiting(agent)
                 return reach().addCallback(lambda _: agent)
 
-            def wait_to_tell(failure: Failure) -> Deferred[AgentLine]:
+            def wait_to_apologise(failure: Failure) -> Deferred[AgentLine]:
                 failure.trap(AgentUnavailable)
                 return reach().addCallback(lambda _: failure)
 
-            session.addCallback(wait)
-            if is_told:
-                session.addErrback(wait_to_tell)
+            opening.addCallback(wait)
+            if hears_apology:
+                opening.addErrback(wait_to_apologise)
 
         def joined(agent: AgentLine) -> None:
             try:
                 ready(agent)
             except Exception:
-                # Perhaps nobody has it yet who would close it.
+                # The call may not own it yet, and so would not close it.
                 agent.close()
                 raise
 
-        self._waiting: Deferred[None] | None = session.addCallbacks(
+        self._waiting: Deferred[None] | None = opening.addCallbacks(
             joined, self._failed
         )
         self._waiting.addErrback(bug)
 
     def give_up(self) -> None:
-        """Nobody waits for it any more; it may be over."""
+        """Cancel the opening, unless it is already over."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             waiting.cancel()

@@ -22,9 +22,9 @@ _Owner = TypeVar("_Owner")
 class Parting:
     """
     @ivar farewell: what the agent is told to say.
-    @ivar ending: how the call will have ended.
-    @ivar owed: what the caller is owed before the end, in turn, each when all that was
-        said before is heard.
+    @ivar ending: how the call will end; C{None}: it is not ending.
+    @ivar owed: steps that are left before the end, in order.  Each runs once the caller
+        has heard everything before it.
     """
 
     def __init__(self, farewell: str) -> None:
@@ -45,7 +45,7 @@ class Parting:
 
     def say_goodbye(self, ending: Ending, by: float) -> None:
         """
-        @param by: the agent has no longer for its last words.
+        @param by: the time by which the agent's last words must be over.
         """
         self.ending = ending
         self._goodbye_by = by
@@ -55,38 +55,38 @@ class Parting:
 
     def play_out(self, ending: Ending | None, by: float) -> None:
         """
-        @param ending: C{None}: the one that is known already.
-        @param by: what is not heard by then is not waited for.
+        @param ending: C{None}: the one given before is kept.
+        @param by: the time after which unheard audio is no longer waited for.
         """
         self.ending = ending or self.ending
         self._goodbye_by = None
         self._heard_by = by
 
     def take_owed(self) -> Callable[[], None] | None:
-        """What is next, once; C{None}: nothing."""
+        """Remove and return the next step; C{None}: there is none."""
         first, self.owed = self.owed[:1], self.owed[1:]
         return first[0] if first else None
 
     def take_heard(self, now: float, is_drained: Callable[[float], bool]) -> bool:
-        """All was heard, or it took too long; told once."""
+        """Return whether everything was heard, or took too long; true only once."""
         if self._heard_by is None or not (now >= self._heard_by or is_drained(now)):
             return False
         self._heard_by = None
         return True
 
 
-def is_told(record: CallRecord, profile: AgentProfile, leg: CallLeg) -> bool:
-    """Whether the caller hears an apology when nobody can talk with him."""
-    is_ours = record.direction == "outbound"
+def hears_apology(record: CallRecord, profile: AgentProfile, leg: CallLeg) -> bool:
+    """Return whether the caller hears an apology if no agent is available."""
+    is_outbound = record.direction == "outbound"
     is_answered = record.answered_seconds is not None
-    # Who is still being called hears nothing, and who was not answered yet may be
-    # served by somebody else.
-    can_hear = is_answered or not (is_ours or leg.traits.fails_over)
+    # An outbound call that still rings has no listener, and an inbound call that is
+    # refused before its answer may be served by another gateway.
+    can_hear = is_answered or not (is_outbound or leg.traits.fails_over)
     return can_hear and bool(profile.apology)
 
 
 class CallRelease(Release[_Owner]):
-    """Of all that a call has."""
+    """Releases everything that a call holds."""
 
     def by(
         self,
@@ -96,9 +96,9 @@ class CallRelease(Release[_Owner]):
         hang_up_leg: bool,
     ) -> None:
         """
-        Have it done by telling somebody, and surely.
+        End the call through C{tell}, and make sure that it is released.
 
-        @param end: does it, should they not.
+        @param end: ends the call if C{tell} did not.
         """
         try:
             tell(ending)

@@ -1,7 +1,7 @@
 """
 Starts, pauses and ends the recording of one call.
 
-L{chime_gateway.media.recorder} puts the audio of both sides in place.
+L{chime_gateway.media.recorder} aligns the audio of both sides in time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from chime_gateway.settings.agent_profile import AgentProfile
 
 class CallRecording:
     """
-    @ivar recorder: to be told of both sides.
+    @ivar recorder: receives the audio of both sides.
     """
 
     def __init__(self, file: RecordingFile, codec: Codec, now: float) -> None:
@@ -29,7 +29,7 @@ class CallRecording:
 
     @property
     def fault(self) -> str:
-        """Why it is not whole, as far as is known."""
+        """Why the recording is incomplete; empty: no fault is known."""
         return self._file.fault
 
     @property
@@ -38,9 +38,9 @@ class CallRecording:
 
     def pause(self, is_paused: bool, now: float) -> bool:
         """
-        Have silence recorded, or the call again.
+        Record silence from now on, or record the call again.
 
-        @return: it was otherwise before.
+        @return: whether this is a change.
         """
         if is_paused == self.recorder.is_paused:
             return False
@@ -51,7 +51,7 @@ class CallRecording:
         return True
 
     def flush(self, now: float) -> None:
-        """Some times a second: what is lost by a crash is younger."""
+        """Write recorded audio, a few times a second, to limit loss in a crash."""
         caller, agent = self.recorder.take(now)
         if caller:
             self._file.write(caller, agent)
@@ -64,7 +64,7 @@ class CallRecording:
             if caller:
                 self._file.write(caller, agent)
         finally:
-            # Without its last moment, if need be.
+            # Even if the last moment could not be written.
             self._file.finish()
             self._is_over = True
 
@@ -76,7 +76,7 @@ def begin_recording(
     codec: Codec,
     now: float,
 ) -> CallRecording | None:
-    """The recording of a call, if its profile has it recorded and there is a place."""
+    """Start the recording, if the profile and the gateway ask for one."""
     if recordings is None or profile.recording is False:
         return None
     file = recordings.open(record.call_id, codec, record.started_at)
@@ -84,6 +84,6 @@ def begin_recording(
     try:
         return CallRecording(file, codec, now)
     except Exception:
-        # Nobody else has it.
+        # The caller of this function never gets the file.
         file.finish()
         raise

@@ -1,4 +1,4 @@
-"""Chooses the agent profile for a call, and fills in what it is told about the call."""
+"""Chooses the agent profile for a call, and fills in the call's values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chime_gateway.settings.values import Limits
 
 DEFAULT = "default"
 
-#: Texts of a profile that may have values of a call in them.
+#: The texts of a profile that may contain placeholders for values of the call.
 _TEMPLATES: Final = ("instructions", "greeting", "goodbye", "recording_notice")
 
 
@@ -26,7 +26,7 @@ def _by_number(routes: Mapping[str, str]) -> dict[str, str]:
 def _by_header(
     routes: Mapping[str, Mapping[str, str]],
 ) -> dict[str, dict[str, str]]:
-    """A value as it is written, and if it is a number, in its normalised form."""
+    """Index each value as written and, if it is a number, in normalised form."""
     return {
         header: {**_by_number(by_value), **by_value}
         for header, by_value in routes.items()
@@ -39,10 +39,11 @@ class Roster:
     All agent profiles, and the rules that choose one for a call: by name, by a header,
     by the dialled number, or the default, in this order.
 
-    @ivar agents: by name.
-    @ivar routes: dialled number -> name, whoever writes it how.
-    @ivar header_routes: header in lower case -> value -> name; a number in it may
-        be written, and stand in an address, as anybody likes.
+    @ivar agents: profile by name.
+    @ivar routes: dialled number -> profile name; the notation of the number does not
+        matter.
+    @ivar header_routes: header in lower case -> value -> profile name.  A number
+        matches in any notation, and inside an address.
     """
 
     agents: Mapping[str, AgentProfile]
@@ -53,7 +54,9 @@ class Roster:
 
     def choose(self, info: CallerInfo) -> tuple[str, AgentProfile]:
         """
-        The name of an agent, and its profile.
+        Choose a profile for a call.
+
+        @return: its name, and the profile.
 
         @raise UnknownAgent: the call asks for an agent that does not exist.
         """
@@ -78,7 +81,7 @@ class Roster:
 def personalise(
     profile: AgentProfile, info: CallerInfo, call_id: str, name: str
 ) -> AgentProfile:
-    """The profile with the values of one call filled in."""
+    """Return the profile with the values of one call filled in."""
     values = {
         "caller": info.caller,
         "called": info.called,
@@ -93,11 +96,11 @@ def personalise(
     filled: dict[str, Any] = {
         name: fill_in(text, values) for name, text in texts.items()
     }
-    # Most have no values in them, and all their calls share one.
+    # Most profiles have no placeholders, so all their calls share one object.
     return profile if filled == texts else evolve(profile, **filled)
 
 
 def limits_of(profile: AgentProfile, limits: Limits) -> Limits:
-    """The gateway's limits, overridden by the profile's own."""
+    """Return the gateway's limits, overridden by the profile's own."""
     given: dict[str, Any] = dict(profile.limits.given())
     return evolve(limits, **given) if given else limits

@@ -1,5 +1,6 @@
 """
-The calls in progress: admits new ones, finds one by its id, and drains the gateway.
+The table of calls in progress: admits new calls, finds a call by its id, and drains the
+gateway.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from chime_gateway.call.admission.admission import (
     Refusal,
 )
 from chime_gateway.call.admission.load import Load
-from chime_gateway.call.admission.nobody import Nobody
+from chime_gateway.call.admission.no_agent_lines import NoAgentLines
 from chime_gateway.call.call import Call
 from chime_gateway.call.capture import Capture
 from chime_gateway.call.context import CallContext, CallObserver
@@ -39,12 +40,12 @@ from chime_gateway.settings.values import Limits, TransferSettings
 
 
 class Measures(Protocol):
-    """Where finished calls and their latencies are counted."""
+    """Counts finished calls and their latencies."""
 
     def turn_answered(self, seconds: float) -> None: ...
     def bridged(self, seconds: float) -> None: ...
     def text_missed(self, form: str) -> None:
-        """A turn of the caller's has no text; C{form} says why."""
+        """Count a turn of the caller that has no text; C{form} says why."""
 
     def call_finished(self, record: CallRecord) -> None: ...
     def turned_away(self, carrier: str, outcome: Outcome) -> None: ...
@@ -52,20 +53,20 @@ class Measures(Protocol):
 
 class CallTable(CallObserver):
     """
-    @ivar roster: who takes which call; may be exchanged, for calls to come.
+    @ivar roster: chooses the profile of a call; may be replaced, for future calls.
     @param clock: for everything that is measured in seconds.
     @param wall_time: Unix seconds, for records only.
-    @param new_id: a fresh call id.
-    @param listeners: are told what happens in calls.
-    @param capture: writes whole calls down, to run them again.
-    @ivar limits: of the next call.
-    @ivar admission: which calls may come in.
-    @param agents_fault: why calls for these profiles could have no agent.
-    @param shortage: what this machine has not that every call needs.
-    @param shown: what the log may know of a record.
+    @param new_id: returns a fresh call id.
+    @param listeners: called with each event of each call.
+    @param capture: captures whole calls for replay.
+    @ivar limits: for future calls.
+    @ivar admission: decides which calls may come in.
+    @param agents_fault: returns why calls with these profiles would get no agent.
+    @param shortage: returns what this machine lacks that every call needs.
+    @param shown: reduces a record to what may be logged.
     @ivar destinations: limits transfers and outbound calls.
-    @param begins: told of the leg of each call that is taken, before it begins.
-    @param is_told: whether one more refusal of a kind is logged by itself.
+    @param begins: called with the leg of each admitted call, before the call begins.
+    @param is_told: returns whether one more refusal of this kind gets its own log line.
     """
 
     _log = Logger()
@@ -93,7 +94,7 @@ class CallTable(CallObserver):
         admission: Admission | None = None,
         begins: Callable[[CallLeg], object] = lambda _: None,
     ) -> None:
-        # Without one nobody looks at what the process carries.
+        # This default does not measure the load of the process.
         self.admission = admission or Admission(
             limits, Load(limits, clock.seconds, lambda: 0.0)
         )
@@ -118,12 +119,12 @@ class CallTable(CallObserver):
         self._calls: dict[str, Call] = {}
         self._places: dict[str, Place] = {}
         self._is_draining = False
-        self._emptied: list[Deferred[None]] = []
+        self._waiting_for_drain: list[Deferred[None]] = []
 
     # -- Switchboard -------------------------------------------------------------
 
     def refusal(self) -> str | None:
-        """Why a new call would be refused now, or C{None}."""
+        """Return why a new call would be refused now, or C{None}."""
         refusal = self._refusal()
         return None if refusal is None else refusal.text
 
@@ -146,18 +147,18 @@ class CallTable(CallObserver):
         return refusal.text
 
     def _is_apologised_for(self, refusal: Refusal, fails_over: bool) -> bool:
-        is_ours = refusal.reason in APOLOGISED_FOR
-        return is_ours and not fails_over and self.admission.can_apologise
+        is_our_fault = refusal.reason in APOLOGISED_FOR
+        return is_our_fault and not fails_over and self.admission.can_apologise
 
     def fault(self) -> str | None:
-        """Why C{/ready} and OPTIONS say no, or C{None}."""
+        """Return why C{/ready} and OPTIONS report not ready, or C{None}."""
         return self.refusal() or self._agents_fault(self.roster.agents)
 
     def incoming(self, leg: CallLeg) -> LegEvents:
         """
-        Take a call and open its agent.
+        Take an inbound call and open its agent.
 
-        @raise CallRefused: before any agent session is opened.
+        @raise CallRefused: the call is not admitted; no agent session was opened.
         """
         return self._begin(leg, None)
 
@@ -165,19 +166,19 @@ class CallTable(CallObserver):
         """
         Open an agent, then dial.
 
-        @raise CallRefused: before any agent session is opened.
+        @raise CallRefused: the call is not admitted; no agent session was opened.
         """
         return self._begin(leg, leg)
 
     def _begin(self, leg: CallLeg, outbound: OutboundLeg | None) -> LegEvents:
-        is_ours = outbound is not None
+        is_outbound = outbound is not None
         refusal = self._refusal()
-        can_hear = not (is_ours or leg.traits.fails_over)
+        can_hear = not (is_outbound or leg.traits.fails_over)
         if refusal is not None and not self._is_apologised_for(refusal, not can_hear):
             self._refuse(refusal)
         name, profile = self.roster.choose(leg.info)
         refusal = refusal or self.admission.fault_of(
-            name, profile, leg.info, is_ours=is_ours
+            name, profile, leg.info, is_outbound=is_outbound
         )
         can_hear = can_hear and bool(profile.apology)
         if refusal is not None and not self._is_apologised_for(refusal, not can_hear):
@@ -207,19 +208,19 @@ class CallTable(CallObserver):
         lines: AgentLines = self._lines
         capture = self._capture
         if refusal is not None:
-            # Nothing is said in it that would be run again.
-            lines, capture = Nobody(refusal.text), None
+            # Such a call has no conversation that would be worth a replay.
+            lines, capture = NoAgentLines(refusal.text), None
         if capture is not None:
-            take = capture(record, profile, context, leg.traits)
-            leg, lines = take.leg(leg), lines.through(take.agents)
-            outbound = None if outbound is None else take.leg(outbound)
-            context = take.context
+            captured = capture(record, profile, context, leg.traits)
+            leg, lines = captured.leg(leg), lines.through(captured.agents)
+            outbound = None if outbound is None else captured.leg(outbound)
+            context = captured.context
         call = Call(leg, profile, record, context)
         is_captured = capture is not None
-        operated = take.operated(call) if is_captured else call
-        # Without memory for its place there is no call.
+        operated = captured.operated(call) if is_captured else call
+        # If this runs out of memory, the call does not begin.
         self._places[call_id] = (
-            self.admission.take(name, leg.info, is_ours=is_ours)
+            self.admission.take(name, leg.info, is_outbound=is_outbound)
             if refusal is None
             else self.admission.apologise(refusal)
         )
@@ -227,9 +228,9 @@ class CallTable(CallObserver):
         try:
             call.begin(lines, outbound)
         except Exception:
-            # It has hung up, as whatever fails later.
+            # The call hangs up, as it does for any later bug.
             call.bug(Failure())
-        events: LegEvents = take.leg_events(call) if is_captured else call
+        events: LegEvents = captured.leg_events(call) if is_captured else call
         return events
 
     def _refuse(self, refusal: Refusal) -> NoReturn:
@@ -237,7 +238,7 @@ class CallTable(CallObserver):
         raise CallRefused(refusal.text)
 
     def turned_away(self, carrier: str, ending: Ending) -> None:
-        """A peer was refused before there was a call."""
+        """Count and log a peer that was refused before there was a call."""
         self._measures.turned_away(carrier, ending.outcome)
         outcome = ending.outcome.value
         if not self._is_told(f"call.refused ({carrier}, {outcome})"):
@@ -262,7 +263,7 @@ class CallTable(CallObserver):
 
     def happened(self, event: CallEvent) -> None:
         for listener in self._listeners:
-            # Who looks on cannot end a call, nor keep others from looking.
+            # A listener that fails must not end the call or starve the others.
             with self._log.failuresHandled(
                 "a listener failed on {kind}", kind=event.kind
             ):
@@ -276,18 +277,20 @@ class CallTable(CallObserver):
         with self._log.failuresHandled("a call was not counted"):
             self._measures.call_finished(call.record)
         if not self._calls:
-            waiting, self._emptied = self._emptied, []
-            for emptied in waiting:
-                emptied.callback(None)
+            waiting, self._waiting_for_drain = self._waiting_for_drain, []
+            for drained in waiting:
+                drained.callback(None)
 
     # -- for operators ---------------------------------------------------------------
 
     def calls(self) -> list[Call]:
-        """A snapshot."""
+        """Return a snapshot of the calls in progress."""
         return list(self._calls.values())
 
     def call(self, call_id: str) -> Call:
         """
+        Find a call in progress by its id.
+
         @raise NoSuchCall: no call in progress has this id.
         """
         call = self._calls.get(call_id)
@@ -299,23 +302,23 @@ class CallTable(CallObserver):
         return Counter(call.record.carrier for call in self._calls.values())
 
     def drain(self) -> Deferred[None]:
-        """Refuse new calls.  Fires when the last one has ended by itself."""
+        """Refuse new calls.  Fires when the last call in progress has ended."""
         self._is_draining = True
         if not self._calls:
             return succeed(None)
-        emptied: Deferred[None] = Deferred(lambda d: self._emptied.remove(d))
-        self._emptied.append(emptied)
-        return emptied
+        drained: Deferred[None] = Deferred(lambda d: self._waiting_for_drain.remove(d))
+        self._waiting_for_drain.append(drained)
+        return drained
 
     def goodbye_seconds(self) -> float:
-        """How long the last words of a call in progress may take, at most."""
+        """Return the longest time that a call in progress may need for its goodbye."""
         return max((call.limits.goodbye_seconds for call in self.calls()), default=0.0)
 
     def part_all(self) -> None:
-        """The time to drain is over: every agent says goodbye and hangs up."""
+        """End every call politely, when the time to drain is over."""
         ending = Ending(Outcome.DRAINED, "the gateway is being stopped")
         for call in self.calls():
-            # A bug in one call is none of the others'.
+            # A bug in one call must not affect the others.
             with self._log.failuresHandled("a call did not say goodbye"):
                 call.part(ending)
 

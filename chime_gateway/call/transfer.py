@@ -1,6 +1,6 @@
 """
-Transfers a caller: waits until what is being said has been heard, asks the carrier,
-and learns the result.
+Transfers a caller: waits until the caller has heard what is being said, asks the
+carrier, and records the result.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from chime_gateway.call.reports.events import TransferFacts
 from chime_gateway.errors import TransferFailed
 from chime_gateway.services import Destinations
 
-#: Carriers say before that how it went.
+#: How long a carrier may take to report the result; carriers have shorter limits.
 _MOST_SECONDS: Final = 120.0
 
 
 @define(kw_only=True)
 class TransferNote:
     """
-    The record of an attempt.
+    The record of one attempt.
 
-    @ivar target: its name; of an address given by hand, that.
+    @ivar target: the target's name, or the address if it was given directly.
     @ivar at: seconds since the start of the call.
     @ivar outcome: C{transferred}, C{failed}, or empty while it is not known.
     """
@@ -48,10 +48,10 @@ class TransferNote:
 
 class TransferAttempt:
     """
-    One attempt.
+    One attempt to transfer the caller.
 
     @param begin: asks the carrier.
-    @param begin_by: what is being said is not waited for any longer.
+    @param begin_by: the time after which it begins even if the agent still speaks.
     @ivar done: fires when the caller has been transferred; fails with
         L{TransferFailed}.
     """
@@ -71,7 +71,7 @@ class TransferAttempt:
 
     @property
     def has_begun(self) -> bool:
-        """The carrier was asked; there is no way back."""
+        """The carrier was asked; the attempt can no longer be cancelled."""
         return self._has_begun
 
     @property
@@ -80,24 +80,24 @@ class TransferAttempt:
 
     def tick(self, now: float, is_quiet: bool) -> None:
         """
-        @param is_quiet: the agent has said what it had to say, and was heard.
+        @param is_quiet: the caller has heard everything that the agent had to say.
         """
         if self.is_over:
             return
         if self._has_begun:
             if now >= self._known_by:
-                self._fail("nothing was heard of it")
+                self._fail("the carrier reported no result")
         elif is_quiet or now >= self._begin_by:
             self.start(now)
 
     def start(self, now: float) -> None:
-        """Begin now, without waiting."""
+        """Ask the carrier now, without waiting."""
         self._has_begun = True
         self._known_by = now + _MOST_SECONDS
         self._begin().addCallbacks(lambda _: self._transferred(), self._failed)
 
     def call_off(self, why: str) -> None:
-        """Not begun: it will not be.  Begun: its outcome does not matter any more."""
+        """Cancel an attempt that has not begun; ignore the result of one that has."""
         self._fail(why)
 
     def _transferred(self) -> None:
@@ -116,11 +116,11 @@ class TransferAttempt:
             self.done.errback(TransferFailed(why))
 
 
-def apart(waiting: Deferred[None]) -> Deferred[None]:
-    """A Deferred with the same result, which may be cancelled without any effect."""
-    told: Deferred[None] = Deferred()
-    waiting.addCallbacks(told.callback, told.errback)
-    return told
+def detached(waiting: Deferred[None]) -> Deferred[None]:
+    """Return a Deferred with the same result; cancelling it cancels nothing else."""
+    result: Deferred[None] = Deferred()
+    waiting.addCallbacks(result.callback, result.errback)
+    return result
 
 
 class Owner(Protocol):
@@ -132,7 +132,7 @@ class Owner(Protocol):
 
 
 class Noted(Protocol):
-    """The record of a call, as far as it is of transfers."""
+    """The part of a call's record that concerns transfers."""
 
     call_id: str
     transfers: list[TransferNote]
@@ -143,8 +143,8 @@ class CallTransfers:
     The attempts of one call, one at a time.
 
     @param ask: asks the carrier to transfer the caller to an address.
-    @param record: has the notes of all attempts, in order.
-    @param began: when the call did, by the clock of C{now} everywhere.
+    @param record: receives the notes of all attempts, in order.
+    @param began: when the call began, by the same clock as every C{now}.
     """
 
     _log = Logger()
@@ -167,7 +167,7 @@ class CallTransfers:
 
     @property
     def is_under_way(self) -> bool:
-        """An attempt waits, or was begun and has no result yet."""
+        """An attempt is waiting to begin, or has begun and has no result yet."""
         return self._attempt is not None and not self._attempt.is_over
 
     @property
@@ -180,12 +180,12 @@ class CallTransfers:
         self, name: str, address: str, now: float, wait_seconds: float | None = None
     ) -> Deferred[None]:
         """
-        The Deferred fails with L{TransferFailed}.  Whoever has it may lose interest;
-        the attempt goes on all the same.
+        Start an attempt.  The Deferred fails with L{TransferFailed}; cancelling it does
+        not stop the attempt.
 
-        @param name: what records say.
-        @param wait_seconds: what is being said may take so long; C{None}: it is not
-            waited for.
+        @param name: of the target, for records.
+        @param wait_seconds: how long to wait for the agent to finish speaking; C{None}:
+            begin at once.
         """
         if self.is_under_way:
             return fail(TransferFailed("a transfer is under way"))
@@ -209,24 +209,25 @@ class CallTransfers:
             note, lambda: self._ask(address), now + (wait_seconds or 0.0)
         )
         self._attempt = attempt
-        told: Deferred[None] = Deferred()
+        result: Deferred[None] = Deferred()
 
         def transferred(_: None) -> None:
             self._owner.transferred()
-            told.callback(None)
+            result.callback(None)
 
         def failed(failure: Failure) -> None:
             self._owner.happened(events.CallTransferFailed(note.facts()))
-            told.errback(failure)
+            result.errback(failure)
 
         attempt.done.addCallbacks(transferred, failed).addErrback(self._owner.bug)
         if wait_seconds is None:
             attempt.start(now)
-        return told
+        return result
 
     def tick(self, now: float, is_quiet: Callable[[float], bool]) -> bool:
         """
-        @param is_quiet: whether what the agent had to say was heard.
+        @param is_quiet: whether the caller has heard everything that the agent had to
+            say.
         @return: L{is_under_way}.
         """
         attempt = self._attempt
@@ -241,7 +242,7 @@ class CallTransfers:
             self._attempt.call_off(why)
 
     def close(self) -> None:
-        """The call is over; the result of an attempt does not matter any more."""
+        """End: the call is over, and the result of an attempt no longer matters."""
         self._is_closed = True
         if self._attempt is not None:
             self._attempt.call_off("the call is over")

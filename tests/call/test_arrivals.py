@@ -1,4 +1,4 @@
-"""A caller whose call has begun and who cannot hear yet."""
+"""Calls that begin before the caller can hear."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LEFT = Ending(Outcome.ABANDONED, "the caller hung up")
 
 
 class EarlyLeg(RecordingLeg):
-    """Whose caller may be there before he is asked for."""
+    """A leg whose caller may arrive before the call asks for that."""
 
     is_there = False
 
@@ -73,21 +73,21 @@ class ArrivalTests(SynchronousTestCase):
     def ending(self) -> Ending | None:
         return self.measures.records[0].ending
 
-    def test_the_agent_is_opened_meanwhile_and_greets_whoever_hears(self) -> None:
+    def test_the_agent_is_opened_first_and_greets_the_caller_who_arrives(self) -> None:
         self.assertEqual(self.names(), ["agents.open"])
         self.agents.opening[0].callback(self.agent)
-        for _ in range(600):  # nobody is idle who is not there
+        for _ in range(600):  # a caller who has not arrived is not idle
             self.clock.advance(0.02)
         self.assertEqual(self.names(), ["agents.open", "leg.arrive"])
         self.leg.arriving.callback(None)
         self.assertEqual(self.names()[2:4], ["leg.answer", "agent.say"])
 
-    def test_who_is_there_first_waits_for_nobody_but_the_agent(self) -> None:
+    def test_a_caller_who_arrives_first_waits_only_for_the_agent(self) -> None:
         self.leg.is_there = True
         self.agents.opening[0].callback(self.agent)
         self.assertEqual(self.names()[1:4], ["leg.arrive", "leg.answer", "agent.say"])
 
-    def test_an_apology_is_for_whoever_hears_it(self) -> None:
+    def test_an_apology_waits_until_the_caller_can_hear_it(self) -> None:
         self.agents.opening[0].errback(AgentUnavailable("none"))
         self.assertEqual(self.names(), ["agents.open", "leg.arrive"])
         self.clock.advance(0.02)
@@ -96,8 +96,8 @@ class ArrivalTests(SynchronousTestCase):
         self.clock.advance(0.1)
         self.assertIn("leg.answer", self.names())
 
-    def test_who_is_told_nothing_is_not_waited_for(self) -> None:
-        """Nor is he answered: somebody else may take his call."""
+    def test_without_an_apology_the_caller_is_not_waited_for(self) -> None:
+        """The caller is not answered either: another gateway may take the call."""
         self.leg.traits = evolve(self.leg.traits, fails_over=True)
         call = self.table.incoming(self.leg)
         self.agents.opening[1].errback(AgentUnavailable("none"))
@@ -107,10 +107,10 @@ class ArrivalTests(SynchronousTestCase):
 
     @settings(max_examples=30, deadline=None)
     @given(st.permutations(("agent", "arrives", "leaves", "waits")), st.booleans())
-    def test_in_whatever_order_nothing_is_left(
+    def test_in_any_order_of_events_nothing_is_left_open(
         self, order: list[str], is_lost: bool
     ) -> None:
-        """Who leaves before he has heard anything was never answered."""
+        """A caller who hangs up before hearing anything was never answered."""
         self.setUp()
         opening: Deferred[AgentLine] = self.agents.opening[0]
         for act in order:

@@ -63,7 +63,7 @@ class CallTestCase(SynchronousTestCase):
         self.agent = RecordingAgent(self.log)
 
     def call(self) -> Any:
-        """A call that is joined."""
+        """Begin a call whose agent is connected."""
         events = self.table.incoming(self.leg)
         self.agents.opening[-1].callback(self.agent)
         return events
@@ -76,7 +76,7 @@ class CallTestCase(SynchronousTestCase):
             self.clock.advance(0.02)
 
     def record(self) -> Any:
-        """The one record there is; nothing may tick on behind it."""
+        """Return the only record; nothing may tick after the end of its call."""
         self.assertEqual(len(self.measures.records), 1)
         self.assertEqual(self.table.calls(), [])
         self.clock.advance(0.02)
@@ -102,24 +102,24 @@ class CallTests(CallTestCase):
         self.assertNotIn(("leg.hang_up", Outcome.COMPLETED), self.log)
         self.assertIs(self.outcome(), Outcome.COMPLETED)
 
-    def test_a_caller_who_does_not_wait_gives_the_attempt_up(self) -> None:
+    def test_a_caller_who_hangs_up_early_cancels_the_opening(self) -> None:
         self.table.incoming(self.leg).leg_ended(GONE)
         self.assertEqual(self.log[-1], ("agents.cancelled",))
         self.assertIs(self.outcome(), Outcome.ABANDONED)
 
-    def test_an_agent_that_cannot_be_had_refuses_the_call(self) -> None:
+    def test_a_call_is_refused_if_no_agent_is_available(self) -> None:
         self.table.incoming(self.leg)
         self.agents.opening[0].errback(AgentUnavailable("the key is wrong"))
         self.assertEqual(self.log[-1], ("leg.hang_up", Outcome.AGENT_UNAVAILABLE))
         self.assertEqual(self.record().ending.reason, "the key is wrong")
 
-    def test_a_bug_in_opening_ends_the_call_and_shows(self) -> None:
+    def test_a_bug_in_opening_ends_the_call_and_is_logged(self) -> None:
         self.table.incoming(self.leg)
         self.agents.opening[0].errback(ZeroDivisionError("a bug"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIs(self.outcome(), Outcome.INTERNAL_ERROR)
 
-    def test_a_bug_in_a_tick_ends_that_call_only(self) -> None:
+    def test_a_bug_in_a_tick_ends_only_that_call(self) -> None:
         broken = self.call()
         other_leg = RecordingLeg(self.log)
         self.table.incoming(other_leg)
@@ -132,7 +132,9 @@ class CallTests(CallTestCase):
         assert ended is not None
         self.assertIs(ended.outcome, Outcome.INTERNAL_ERROR)
 
-    def test_a_lost_agent_is_played_out_before_the_line_is_dropped(self) -> None:
+    def test_after_the_agent_is_lost_its_audio_is_played_before_the_call_ends(
+        self,
+    ) -> None:
         call = self.call()
         call.conversation.agent_audio("r1", "i1", 0, b"a" * 16000)
         self.run_for(0.5, call)
@@ -172,7 +174,7 @@ class CallTests(CallTestCase):
         self.run_for(0.2, call)
         self.assertIs(self.outcome(), Outcome.TIME_LIMIT)
 
-    def test_a_goodbye_that_never_comes_is_not_waited_for(self) -> None:
+    def test_the_call_ends_if_the_goodbye_never_comes(self) -> None:
         call = self.call()
         call.part(Ending(Outcome.DRAINED, "stopping"))
         self.run_for(5, call)
@@ -202,11 +204,11 @@ class CallTests(CallTestCase):
         self.run_for(30, call)
         self.assertEqual(len(self.table.calls()), 1)
 
-    def test_an_invented_tool_is_answered(self) -> None:
+    def test_a_call_of_an_unknown_tool_is_answered(self) -> None:
         self.call().conversation.tool_called("r1", "call_1", "launch", "{}")
         self.assertEqual(self.log[-1][:2], ("agent.tool_result", "call_1"))
 
-    def test_the_record_holds_what_happened(self) -> None:
+    def test_the_record_contains_what_happened(self) -> None:
         call = self.call()
         call.conversation.speech_stopped("s1")
         self.run_for(0.5, call)
@@ -241,7 +243,7 @@ class CallTests(CallTestCase):
         self.assertEqual({name: fields[name] for name in expected}, expected)
         self.assertNotIn("+1555", repr(fields))
 
-    def test_a_peer_cannot_fill_the_record_with_names(self) -> None:
+    def test_a_peer_cannot_fill_the_record_with_oddities(self) -> None:
         call = self.call()
         for number in range(1000):
             call.oddity_seen(f"kind{number}" + "x" * 1000)
@@ -260,7 +262,7 @@ class GreetingTests(CallTestCase):
         self.assertEqual(self.log[-1][0], "agent.say")
         self.assertIn("Good morning!", self.log[-1][1])
 
-    def test_what_is_said_into_the_ringing_is_not_kept(self) -> None:
+    def test_audio_before_the_answer_is_not_kept(self) -> None:
         events = self.table.incoming(self.leg)
         events.caller_audio(b"\xff" * 160)
         self.agents.opening[0].callback(self.agent)
@@ -291,14 +293,14 @@ class ProfileTests(CallTestCase):
 
 
 class TableTests(CallTestCase):
-    def test_a_full_house_refuses_before_a_session_is_opened(self) -> None:
+    def test_a_full_gateway_refuses_before_a_session_is_opened(self) -> None:
         for _ in range(2):
             self.table.incoming(RecordingLeg(self.log))
         self.assertEqual(self.table.refusal(), "full: max_calls is 2")
         self.assertRaises(CallRefused, self.table.incoming, self.leg)
         self.assertEqual(len(self.agents.opening), 2)
 
-    def test_draining_refuses_and_fires_with_the_last_call(self) -> None:
+    def test_draining_refuses_calls_and_fires_after_the_last_one(self) -> None:
         call = self.call()
         drained = self.table.drain()
         self.assertEqual(self.table.refusal(), "draining")
@@ -306,21 +308,21 @@ class TableTests(CallTestCase):
         call.leg_ended(GONE)
         self.assertIsNone(self.successResultOf(drained))
 
-    def test_an_empty_house_is_drained_at_once(self) -> None:
+    def test_a_gateway_without_calls_is_drained_at_once(self) -> None:
         self.assertIsNone(self.successResultOf(self.table.drain()))
 
-    def test_parting_with_all_lets_each_agent_say_goodbye(self) -> None:
+    def test_part_all_lets_each_agent_say_goodbye(self) -> None:
         self.call()
         self.table.part_all()
         self.assertEqual(self.log[-1][0], "agent.last_words")
 
-    def test_hanging_up_on_all_ends_them_now(self) -> None:
+    def test_hang_up_all_ends_every_call_now(self) -> None:
         self.call()
         self.table.hang_up_all()
         self.assertIs(self.outcome(), Outcome.DRAINED)
         self.assertEqual(self.log[-1], ("leg.hang_up", Outcome.DRAINED))
 
-    def test_the_types_of_a_call(self) -> None:
+    def test_fakes_and_call_match_the_seams(self) -> None:
         self.call()
         self.assertIsInstance(self.table.calls()[0], Call)
         self.assertEqual(self.table.active_by_carrier(), {"websocket": 1})

@@ -1,4 +1,4 @@
-"""What passes a seam is captured, or it is said here why it is not."""
+"""Every call across a seam is captured, or this module says why not."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ NOT_CAPTURED: Mapping[tuple[type, str], str] = {
     (AgentLines, "through"): "how a capture comes between a line and its sessions",
 }
 
-#: What is read of a seam, and where a capture has it.
+#: Attributes of seams that are read, and where a capture contains them.
 ATTRIBUTES: Mapping[tuple[type, str], str] = {
     (CallLeg, "traits"): "head",
     (CallLeg, "codec"): "head",
@@ -104,7 +104,7 @@ ATTRIBUTES: Mapping[tuple[type, str], str] = {
     (RecordingFile, "fault"): "for the record only",
 }
 
-#: Public methods of a call that change nothing in it, or are its own.
+#: Public methods of a call that change nothing, or that only the call itself uses.
 NOT_ASKED_BY_OPERATORS: Mapping[str, str] = {
     "begin": "the table, at the start of the capture",
     "queued_seconds": "changes nothing",
@@ -125,7 +125,7 @@ NOT_ASKED_BY_OPERATORS: Mapping[str, str] = {
     "discard": "of its machine",
 }
 
-#: What a line of JSON can hold (L{chime_gateway.capture.files.encode}).
+#: Types that can be encoded (L{chime_gateway.capture.files.encode}).
 WRITABLE = (bytes, str, int, float, bool, Ending, Mapping, History)
 
 
@@ -138,7 +138,7 @@ def seams() -> Iterator[type]:
 
 
 def methods(seam: type) -> set[str]:
-    """Its own and those of what it extends."""
+    """Return its own methods and those that it inherits."""
     return {
         name
         for base in seam.__mro__
@@ -153,8 +153,8 @@ def own_attributes(seam: type) -> set[str]:
     return set(vars(seam).get("__annotations__", {}))
 
 
-class Anybody:
-    """Does whatever it is asked; remembers nothing."""
+class Anything:
+    """Accepts every request, and remembers nothing."""
 
     codec = PCMU
     traits = AgentTraits(codec=PCMU)
@@ -167,7 +167,7 @@ class Anybody:
 
 
 class Waiting(RecordingSessions):
-    """Agents, and servers of tools."""
+    """Agents and servers of tools that do not answer yet."""
 
     def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
         return Deferred()
@@ -178,7 +178,7 @@ class CaptureTests(SynchronousTestCase):
         self.entries: list[Entry] = []
         waiting = Waiting([])
         clock = Clock()
-        anybody: Any = Anybody()
+        anybody: Any = Anything()
         self.captured = CapturedCall(
             CallRecord(
                 call_id="c",
@@ -204,7 +204,7 @@ class CaptureTests(SynchronousTestCase):
         agents.open(AgentProfile(), PCMU, anybody).addCallback(sessions.append)
         waiting.opening[0].callback(anybody)
         call: Any = anybody
-        #: What the call, or who reports to it, is given in place of each seam.
+        #: By seam: the wrapped object that the call, or its reporter, is given.
         self.given: dict[type, tuple[str, Any]] = {
             CallLeg: ("leg", self.captured.leg(anybody)),
             OutboundLeg: ("leg", self.captured.leg(anybody)),
@@ -220,7 +220,7 @@ class CaptureTests(SynchronousTestCase):
         self.entries.clear()
 
     def ask(self, seam: type, name: str, whom: Any) -> None:
-        """Call this method of a seam, with something for each parameter."""
+        """Call this method of a seam, with a value for each parameter."""
         made: Mapping[str, Any] = {
             "profile": AgentProfile(),
             "leg_codec": PCMU,
@@ -236,7 +236,7 @@ class CaptureTests(SynchronousTestCase):
                 positional.append(value)
         getattr(whom, name)(*positional, **options)
 
-    def test_whatever_passes_a_seam_is_written_down(self) -> None:
+    def test_every_call_across_a_seam_is_captured(self) -> None:
         missed = []
         for seam in seams():
             for name in sorted(methods(seam)):
@@ -253,7 +253,7 @@ class CaptureTests(SynchronousTestCase):
                     missed.append(f"{seam.__name__}.{name}: captured {self.entries}")
         self.assertEqual(missed, [])
 
-    def test_nothing_is_captured_that_no_seam_has(self) -> None:
+    def test_every_captured_name_exists_in_a_seam(self) -> None:
         for names, of in (
             (LEG_REQUESTS, (OutboundLeg, ArrivingLeg)),
             (LEG_REPORTS, (LegEvents,)),
@@ -264,22 +264,22 @@ class CaptureTests(SynchronousTestCase):
         for seam, name in NOT_CAPTURED:
             self.assertIn(name, methods(seam))
 
-    def test_what_is_read_of_a_seam_is_in_a_capture(self) -> None:
+    def test_attributes_of_a_seam_are_captured(self) -> None:
         found = {(seam, name) for seam in seams() for name in own_attributes(seam)}
         self.assertEqual(found, set(ATTRIBUTES))
 
-    def test_what_operators_ask_of_a_call_is_captured(self) -> None:
+    def test_requests_of_operators_are_captured(self) -> None:
         public = {
             name
             for name, value in vars(Call).items()
             if inspect.isfunction(value) and not name.startswith("_")
         }
-        # These two are its pump's own.
+        # These two are bound to its pump.
         public |= {"caller_audio", "gap_filled"}
         known = OPERATOR_REQUESTS | LEG_REPORTS | set(NOT_ASKED_BY_OPERATORS)
         self.assertEqual(public, known)
 
-    def test_all_that_is_said_over_a_captured_seam_can_be_written_down(self) -> None:
+    def test_all_arguments_across_a_captured_seam_can_be_encoded(self) -> None:
         bad = []
         for seam in (OutboundLeg, ArrivingLeg, LegEvents, AgentSession, AgentEvents):
             for name in methods(seam):
@@ -290,15 +290,15 @@ class CaptureTests(SynchronousTestCase):
                         bad.append(f"{seam.__name__}.{name}: {parameter}")
         self.assertEqual(bad, [])
 
-    def test_reports_are_made_by_position(self) -> None:
-        """So a capture has their arguments in the order of the seam."""
+    def test_reports_pass_positional_arguments(self) -> None:
+        """A capture contains their arguments in the order of the seam."""
         for seam in (LegEvents, AgentEvents):
             for name in methods(seam):
                 signature = inspect.signature(getattr(seam, name))
                 kinds = {parameter.kind for parameter in signature.parameters.values()}
                 self.assertNotIn(inspect.Parameter.KEYWORD_ONLY, kinds, name)
 
-    def test_a_replay_knows_which_requests_are_answered(self) -> None:
+    def test_a_replay_knows_which_requests_have_results(self) -> None:
         waited, answered = set(), set()
         for seam in (OutboundLeg, ArrivingLeg, AgentSession, Destinations):
             for name in methods(seam):
@@ -310,8 +310,8 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual(waited, WAITED_FOR)
         self.assertEqual(answered, ANSWERED)
 
-    def test_what_a_request_returns_is_an_input(self) -> None:
-        class Deaf(Anybody):
+    def test_the_result_of_a_request_is_an_input(self) -> None:
+        class Deaf(Anything):
             def send_digits(self, digits: str) -> bool:
                 return False
 
@@ -325,10 +325,10 @@ class CaptureTests(SynchronousTestCase):
             ],
         )
 
-    def test_a_side_that_does_it_another_way_by_now_is_asked_so(self) -> None:
-        """A leg puts there what is called for every frame."""
+    def test_a_replaced_method_of_a_side_is_used(self) -> None:
+        """A leg may replace a method that is called for every frame."""
         heard: list[bytes] = []
-        target = Anybody()
+        target = Anything()
         leg = self.captured.leg(cast(Any, target))
         leg.play(b"1")
         vars(target)["play"] = heard.append

@@ -1,4 +1,4 @@
-"""How many calls are sent where."""
+"""The limits for the number of calls to each destination."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.call.destinations import Destinations
 from chime_gateway.settings.values import TransferSettings
 
-#: Each with another writing of the same.
+#: Destinations, each in two notations.
 TARGETS = (
     ("+4930123456", "sip:+49-30-123456@pbx.example"),
     ("+4420712345", "tel:+44(20)712345"),
@@ -32,7 +32,7 @@ steps = st.lists(
 class DestinationsTests(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     @given(steps, st.integers(1, 8), st.integers(1, 5))
-    def test_no_hour_has_more_than_is_allowed_and_none_is_refused_before(
+    def test_each_hour_has_the_allowed_number_of_calls_and_no_more(
         self, happens: list[tuple[float, int, int]], per_hour: int, per_target: int
     ) -> None:
         clock = Clock()
@@ -56,7 +56,7 @@ class DestinationsTests(SynchronousTestCase):
                 taken.append((now, target))
         self.assertEqual(+destinations.refused, refused)
 
-    def test_what_is_not_allowed_is_counted_and_costs_nobody_a_place(self) -> None:
+    def test_a_disallowed_destination_is_counted_and_takes_no_place(self) -> None:
         bounds = TransferSettings(allow=("+49",), per_hour=1)
         destinations = Destinations(bounds, Clock().seconds)
         for _ in range(3):
@@ -64,14 +64,14 @@ class DestinationsTests(SynchronousTestCase):
         self.assertEqual(destinations.refused["allow"], 3)
         self.assertEqual(destinations.take("+4930123456"), "")
 
-    def test_a_full_gateway_that_hands_everybody_on_is_not_refused(self) -> None:
-        # 200 calls of four minutes, of which every one goes to the same office.
+    def test_a_full_gateway_may_transfer_every_caller(self) -> None:
+        # 200 calls of four minutes, all transferred to the same office.
         destinations = Destinations(TransferSettings(), Clock().seconds)
         for _ in range(3000):
             self.assertEqual(destinations.take("+4930123456"), "")
         self.assertTrue(destinations.take("+4930123456"))
 
-    def test_nothing_is_kept_of_an_hour_that_is_over(self) -> None:
+    def test_nothing_is_kept_longer_than_an_hour(self) -> None:
         clock = Clock()
         destinations = Destinations(TransferSettings(), clock.seconds)
         for number in range(1000):

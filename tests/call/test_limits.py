@@ -25,7 +25,7 @@ from tests.support.fakes import (
 
 STARTED_AT = 1_000_000.0
 
-#: What a goodbye takes from the request to its end, and when it is looked at.
+#: How long a goodbye takes from the request to its end, and the interval of checks.
 SAID_IN, LOOKED_AT_EVERY = 1.0, 0.5
 
 LENGTHS = st.floats(4.0, 40.0) | st.sampled_from([3595.0, 3600.0, 7200.0])
@@ -33,7 +33,7 @@ LENGTHS = st.floats(4.0, 40.0) | st.sampled_from([3595.0, 3600.0, 7200.0])
 
 class DeafAgent(RecordingAgent):
     def send_audio(self, audio: bytes) -> None:
-        """An hour of it is not kept."""
+        """Discard the audio, which lasts for hours."""
 
 
 @define(slots=False)
@@ -63,7 +63,7 @@ class LimitedCall:
         )
         call = table.incoming(RecordingLeg(self.log))
         self.advance(self.answered_after)
-        # When its session ends is the line's business.
+        # The line handles the end of its session.
         agent = DeafAgent(self.log, expires_at=STARTED_AT + 30.0, most_seconds=30.0)
         agents.opening[-1].callback(agent)
         talk = agents.events[-1]
@@ -71,7 +71,7 @@ class LimitedCall:
         while not self.measures.records:
             assert self.clock.seconds() < self.limit + 60.0
             call.caller_audio(b"\xff" * 160)
-            # Nothing happens for long in a long call.
+            # In a long call nothing happens for most of the time.
             if self.clock.seconds() < self.limit - 80.0:
                 self.clock.advance(10.0)
             self.advance(LOOKED_AT_EVERY)

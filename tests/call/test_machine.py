@@ -14,7 +14,7 @@ OTHER = Ending(Outcome.IDLE, "another reason")
 
 
 class World:
-    """What a call does, as a list."""
+    """Records the effects of a call in a list."""
 
     def __init__(self) -> None:
         self.log: Log = []
@@ -70,7 +70,7 @@ def played(call: CallInputs) -> None:
     call.played_out()
 
 
-#: state -> how to get there.
+#: state -> the inputs that lead to it.
 PATHS: dict[str, list[Any]] = {
     "connecting": [],
     "talking": [ready],

@@ -1,4 +1,4 @@
-"""An outbound call: the agent first, then the telephone."""
+"""An outbound call: the agent is opened first, then the telephone is dialled."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ class OutgoingTests(SynchronousTestCase):
     def names(self) -> list[str]:
         return [entry[0] for entry in self.log]
 
-    def test_the_telephone_rings_when_the_agent_is_there(self) -> None:
+    def test_the_call_is_dialled_once_the_agent_is_ready(self) -> None:
         self.assertEqual(self.names(), ["agents.open"])
         self.agents.opening[0].callback(self.agent)
         self.assertEqual(self.names(), ["agents.open", "leg.dial"])
-        for _ in range(600):  # nobody is idle while it rings
+        for _ in range(600):  # a call that rings is not idle
             self.clock.advance(0.02)
         self.leg.dialling.callback(None)
         self.assertEqual(self.names()[2:4], ["leg.answer", "agent.say"])
 
-    def test_busy_closes_the_agent_and_the_record(self) -> None:
+    def test_a_busy_callee_closes_the_agent_and_the_record(self) -> None:
         self.agents.opening[0].callback(self.agent)
         self.call.leg_ended(Ending(Outcome.UNANSWERED, "486 Busy Here"))
         self.assertEqual(self.names().count("agent.close"), 1)
@@ -68,14 +68,14 @@ class OutgoingTests(SynchronousTestCase):
             self.measures.records[0].ending, Ending(Outcome.UNANSWERED, "486 Busy Here")
         )
 
-    def test_an_agent_lost_while_it_rings_gives_the_call_up(self) -> None:
+    def test_an_agent_lost_during_ringing_cancels_the_call(self) -> None:
         self.agents.opening[0].callback(self.agent)
         self.call.conversation.agent_lost("gone")
         self.assertIn("leg.dial_cancelled", self.names())
         self.assertNotIn("agent.close", self.names())
         self.assertIn("leg.hang_up", self.names())
 
-    def test_a_caller_who_was_handed_on_ends_as_transferred(self) -> None:
+    def test_a_transferred_call_ends_as_transferred(self) -> None:
         self.agents.opening[0].callback(self.agent)
         self.leg.dialling.callback(None)
         done = self.call.transfer("sales")
@@ -85,7 +85,7 @@ class OutgoingTests(SynchronousTestCase):
         assert ending is not None
         self.assertEqual(ending.outcome, Outcome.TRANSFERRED)
 
-    def test_a_transfer_that_fails_leaves_the_call_as_it_was(self) -> None:
+    def test_a_failed_transfer_leaves_the_call_unchanged(self) -> None:
         self.agents.opening[0].callback(self.agent)
         self.leg.dialling.callback(None)
         done = self.call.transfer("sales")

@@ -1,4 +1,4 @@
-"""However a call is to end: one goodbye, or the time for it, and then the hang-up."""
+"""Every call ends with one goodbye, or after the time for it, and then hangs up."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from chime_gateway.errors import GatewayError, TransferFailed
 from chime_gateway.outcomes import Ending, Outcome
 from tests.support.conversation import GONE, ConversationTestCase
 
-#: Sounds that can be told apart: of the goodbye, and of anything else.
+#: Different sounds for the goodbye and for everything else.
 BYE, OTHER = b"\x42" * 1600, b"\x21" * 1600
 
 STOPPING = Ending(Outcome.DRAINED, "the gateway is being stopped")
 
-#: goodbye_seconds of the case, half a second until it is looked at, and the slack of
-#: what is still to be heard.
+#: goodbye_seconds of the test, half a second until the next check, and a margin for
+#: audio that is still to be heard.
 ENDS_WITHIN = 4.0 + 0.5 + 2.0 + 0.1
 
 #: What may happen while a call is parting.  "bye" and "other" are responses.
@@ -41,10 +41,9 @@ SCHEDULES = st.lists(st.tuples(GAPS, HAPPENINGS), max_size=14)
 @define
 class PartingCall(ConversationTestCase):
     """
-    A call that is parting, and a service that does as it is told.
+    A call that is parting, and a service that the test controls.
 
-    @ivar said: bytes of the goodbye that is being said; C{whole}: of the one that
-        was said.
+    @ivar said: bytes of the goodbye so far; C{whole}: bytes of a complete goodbye.
     """
 
     count: int = 0
@@ -79,7 +78,7 @@ class PartingCall(ConversationTestCase):
 
     @property
     def is_deaf(self) -> bool:
-        """The session was closed: it reports nothing any more."""
+        """Return whether the session was closed, so that it reports nothing more."""
         return ("agent.close",) in self.log
 
     def bye_does(self, what: str) -> None:
@@ -155,7 +154,7 @@ class PartingCall(ConversationTestCase):
     def hold(self) -> None:
         sound = self.leg.played[self.played :]
         self.assertNotIn(OTHER[:160], sound)
-        # What was being said when the call was to end is cut, and nothing else is.
+        # Only what was being said when the call began to end is cut.
         if self.whole is not None:
             self.assertTrue(sound.endswith(BYE[:1] * self.whole), sound[-1600:])
 
@@ -186,7 +185,7 @@ class PartingTests(SynchronousTestCase):
         ],
     )
     @example(
-        # Its carrier says when all other time is over that there was no transfer.
+        # The carrier reports a failed transfer after all other time is over.
         buffers=True,
         before=["transfer"],
         schedule=[(0.6, "bye"), *[(1.0, "bye")] * 6],
@@ -196,7 +195,7 @@ class PartingTests(SynchronousTestCase):
         before=st.lists(HAPPENINGS, max_size=4),
         schedule=SCHEDULES,
     )
-    def test_one_whole_goodbye_is_heard_or_its_time_is_over_then_the_line_is_dropped(
+    def test_a_whole_goodbye_is_heard_or_times_out_before_the_call_ends(
         self, buffers: bool, before: list[str], schedule: list[tuple[float, str]]
     ) -> None:
         call = PartingCall()
@@ -206,11 +205,11 @@ class PartingTests(SynchronousTestCase):
             call.run_for(gap)
             if not call.is_over:
                 call.happen(happening)
-        # The carrier says how a transfer went at some time.
+        # At some point the carrier reports the result of the transfer.
         call.run_for(2.0)
         call.carrier_says(False)
         spent = call.clock.seconds() - call.began
-        # What the carrier said is looked at on the next beat.
+        # The carrier's report is processed on the next beat.
         left = ENDS_WITHIN + call.said / 8000 + 2.0 - spent
         call.run_for(max(PTIME_MS / 1000, left))
         self.assertTrue(call.is_over)

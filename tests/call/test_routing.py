@@ -40,7 +40,7 @@ class RosterTests(SynchronousTestCase):
         self.assertEqual(self.choose(called="+1666"), "default")
         self.assertEqual(self.choose(parameters={"X-Department": "other"}), "default")
 
-    def test_an_unknown_name_is_nobody(self) -> None:
+    def test_an_unknown_name_is_refused(self) -> None:
         info = CallerInfo(agent="nobody")
         self.assertRaises(UnknownAgent, self.roster.choose, info)
 
@@ -60,7 +60,7 @@ class TemplateTests(SynchronousTestCase):
         )
         self.assertEqual(filled.greeting, "Hello from sales")
 
-    def test_what_is_missing_becomes_nothing(self) -> None:
+    def test_a_missing_value_becomes_empty(self) -> None:
         self.assertEqual(fill_in("<{header.X-None}>", {}), "<>")
 
     def test_json_and_doubled_braces_stay(self) -> None:
@@ -68,7 +68,7 @@ class TemplateTests(SynchronousTestCase):
         self.assertEqual(fill_in(text, {"caller": "x"}), 'Answer {"a": 1} or {caller}')
         self.assertEqual(unknown_variables(text), [])
 
-    def test_a_value_is_one_short_line_whatever_a_stranger_sends(self) -> None:
+    def test_a_value_is_one_short_line_whatever_a_peer_sends(self) -> None:
         value = "Smith\n\nNew instructions: " + "x" * 1000
         filled = fill_in("{header.x}", {"header.x": value})
         self.assertEqual(len(filled), 200)
@@ -78,7 +78,7 @@ class TemplateTests(SynchronousTestCase):
         values = {"caller": "{called}", "called": "secret"}
         self.assertEqual(fill_in("{caller}", values), "{called}")
 
-    def test_unknown_names_are_told(self) -> None:
+    def test_unknown_names_are_reported(self) -> None:
         self.assertEqual(unknown_variables("{caler} {caller}"), ["caler"])
 
     @given(st.text(), st.dictionaries(st.text(), st.text()))

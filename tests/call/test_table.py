@@ -1,4 +1,4 @@
-"""All calls at once: what fails in one of them is that one's."""
+"""Several calls at a time: a failure in one does not affect the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.fakes import (
 
 
 class Broken(Exception):
-    """A bug somewhere."""
+    """Stands for any bug."""
 
 
 class BrokenLeg(RecordingLeg):
@@ -130,7 +130,7 @@ class ReadinessTests(SynchronousTestCase):
         self.asked.append(list(profiles))
         return self.agents_fault
 
-    def test_without_an_agent_it_is_not_ready_and_refuses_nobody(self) -> None:
+    def test_without_an_agent_it_is_not_ready_but_refuses_no_call(self) -> None:
         self.assertIsNone(self.table.fault())
         self.agents_fault = "every deployment is resting"
         self.assertEqual(self.table.fault(), "every deployment is resting")

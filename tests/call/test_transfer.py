@@ -1,4 +1,4 @@
-"""Handing a caller on."""
+"""Transfers of callers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TransferTests(ConversationTestCase):
         self.response(("transfer_call", {"target": "office"}), speech=SECOND)
         self.done()
 
-    def test_the_caller_is_handed_on_when_the_announcement_was_heard(self) -> None:
+    def test_the_caller_is_transferred_once_the_announcement_was_heard(self) -> None:
         self.transfer()
         self.run_for(0.9)
         self.assertEqual(self.called("leg.transfer"), [])
@@ -29,7 +29,7 @@ class TransferTests(ConversationTestCase):
         (note,) = self.measures.records[0].transfers
         self.assertEqual((note.target, note.outcome), ("office", "transferred"))
 
-    def test_a_failed_transfer_returns_the_caller_to_the_agent_who_is_told(
+    def test_a_failed_transfer_is_reported_to_the_agent_who_keeps_the_caller(
         self,
     ) -> None:
         self.transfer()
@@ -48,7 +48,7 @@ class TransferTests(ConversationTestCase):
         self.run_for(1)
         self.assertEqual(self.called("leg.transfer"), [])
 
-    def test_one_who_may_not_go_there_stays_and_the_agent_is_told(self) -> None:
+    def test_a_disallowed_transfer_is_reported_to_the_agent(self) -> None:
         refused = self.failureResultOf(self.call.transfer("+19005551234"))
         self.assertIn("premium", refused.getErrorMessage())
         said = self.call.transfer_when_said("x", "sip:+19005551234@pbx.example")
@@ -59,7 +59,7 @@ class TransferTests(ConversationTestCase):
         self.assertEqual(self.call.record.transfers[0].outcome, "failed")
         self.assertEqual(len(self.table.calls()), 1)
 
-    def test_a_caller_who_speaks_first_stays(self) -> None:
+    def test_a_caller_who_speaks_before_the_transfer_stays(self) -> None:
         self.transfer()
         self.run_for(0.5)
         self.talk.speech_started("u")
@@ -67,13 +67,13 @@ class TransferTests(ConversationTestCase):
         self.assertEqual(self.called("leg.transfer"), [])
         self.assertIn("spoke", self.result("c1")["error"])
 
-    def test_a_second_transfer_waits_for_nothing(self) -> None:
+    def test_a_second_transfer_is_refused_at_once(self) -> None:
         self.transfer()
         self.run_for(1.1)
         self.talk.tool_called("r2", "c9", "transfer_call", '{"target":"office"}')
         self.assertIn("under way", self.result("c9")["error"])
 
-    def test_a_caller_who_leaves_in_a_transfer_ends_the_call(self) -> None:
+    def test_a_caller_who_hangs_up_during_a_transfer_ends_the_call(self) -> None:
         self.transfer()
         self.run_for(1.1)
         self.call.leg_ended(GONE)
@@ -81,7 +81,7 @@ class TransferTests(ConversationTestCase):
         self.leg.transferring.errback(TransferFailed("too late"))
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_an_agent_lost_in_a_transfer_does_not_stop_it(self) -> None:
+    def test_an_agent_lost_during_a_transfer_does_not_stop_it(self) -> None:
         self.transfer()
         self.run_for(1.1)
         self.talk.agent_lost("broken")
@@ -90,7 +90,7 @@ class TransferTests(ConversationTestCase):
         self.leg.transferring.callback(None)
         self.assertEqual(self.ending().outcome, Outcome.TRANSFERRED)
 
-    def test_an_operator_s_transfer_that_fails_is_told_to_the_agent(self) -> None:
+    def test_a_failed_transfer_of_an_operator_is_reported_to_the_agent(self) -> None:
         done = self.call.transfer("+15551111")
         self.leg.transferring.errback(TransferFailed("no answer"))
         self.failureResultOf(done, TransferFailed)
@@ -103,7 +103,9 @@ class TransferTests(ConversationTestCase):
     @given(
         st.lists(st.sampled_from(("leave", "wait", "busy", "taken")), max_size=6),
     )
-    def test_an_operator_who_leaves_changes_nothing(self, steps: list[str]) -> None:
+    def test_an_operator_who_disconnects_changes_nothing(
+        self, steps: list[str]
+    ) -> None:
         self.setUp()
         told: list[Any] = []
         done = self.call.transfer("+15551111")
@@ -121,7 +123,7 @@ class TransferTests(ConversationTestCase):
             elif not outcome:
                 outcome = step
                 self.leg.transferring.callback(None)
-        # The agent knows of what became of it, and of nothing else.
+        # The agent is told of the result, and of nothing else.
         told_agent = len(self.called("agent.tell")) - before
         self.assertEqual(told_agent, int(outcome == "busy"))
         self.assertEqual(len(self.table.calls()), int(outcome != "taken"))
@@ -131,7 +133,7 @@ class TransferTests(ConversationTestCase):
 class FallbackTests(ConversationTestCase):
     profile = AgentProfile(fallback="office", fallback_address="+15559999")
 
-    def test_a_caller_whose_agent_is_lost_is_handed_on(self) -> None:
+    def test_a_caller_whose_agent_is_lost_is_transferred_to_the_fallback(self) -> None:
         self.talk.agent_audio("r", "i", 0, SECOND)
         self.talk.agent_lost("the session broke")
         self.run_for(0.9)
@@ -141,14 +143,14 @@ class FallbackTests(ConversationTestCase):
         self.leg.transferring.callback(None)
         self.assertEqual(self.ending().outcome, Outcome.TRANSFERRED)
 
-    def test_without_anybody_the_call_ends_for_its_first_reason(self) -> None:
+    def test_without_a_fallback_the_call_ends_for_its_first_reason(self) -> None:
         self.talk.agent_lost("the session broke")
         self.run_for(0.1)
         self.leg.transferring.errback(TransferFailed("busy"))
         self.assertEqual(self.ending(), Ending(Outcome.AGENT_LOST, "the session broke"))
         self.assertIn(("leg.hang_up", Outcome.AGENT_LOST), self.log)
 
-    def test_it_takes_calls_whose_agent_never_came(self) -> None:
+    def test_the_fallback_takes_calls_that_never_had_an_agent(self) -> None:
         from chime_gateway.errors import AgentUnavailable
 
         self.call.leg_ended(GONE)

@@ -1,4 +1,4 @@
-"""Whenever an agent is gone for good, its caller is told; nobody is left in silence."""
+"""A caller whose agent is finally lost hears an apology; nobody is left in silence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.audio import PCMU
-from chime_gateway.call.admission.nobody import Nobody
+from chime_gateway.call.admission.no_agent_lines import NoAgentLines
 from chime_gateway.call.routing import Roster
 from chime_gateway.call.table import CallTable
 from chime_gateway.codec.prompt import prompt
@@ -33,11 +33,11 @@ from tests.support.fakes import (
 )
 from tests.whole_calls.test_sip import VirtualSipCall
 
-#: 1.3 s of a sound that nothing else has in it.
+#: 1.3 s of a sound that occurs nowhere else.
 SORRY = Sound("sorry.wav", 8000, 1, 2, b"\x00\x30\x00\xd0" * 5200)
 HEARD = prompt(SORRY, PCMU)
 
-#: When the agent is lost: before it is there, as it talks, in a transfer.
+#: When the agent is lost: before it is ready, while it talks, during a transfer.
 MOMENTS = st.sampled_from(["opening", "talking", "silent", "transferring"])
 
 
@@ -64,7 +64,7 @@ class ApologyTests(SynchronousTestCase):
 
     def lose(self, moment: str) -> None:
         if moment == "opening":
-            self.agents.opening[0].errback(AgentUnavailable("nobody is there"))
+            self.agents.opening[0].errback(AgentUnavailable("no agent available"))
             return
         self.agents.opening[0].callback(RecordingAgent(self.log))
         talk = self.agents.events[0]
@@ -90,7 +90,7 @@ class ApologyTests(SynchronousTestCase):
         fails_over=st.booleans(),
         leaves_after=st.one_of(st.none(), st.floats(0, 2)),
     )
-    def test_the_caller_is_told_then_handed_on_or_let_go(
+    def test_the_caller_hears_an_apology_and_is_transferred_or_hung_up(
         self,
         moment: str,
         apology: str,
@@ -111,7 +111,7 @@ class ApologyTests(SynchronousTestCase):
         self.lose(moment)
         is_handed_on = False
         if moment == "transferring":
-            # It fails; nobody is told that there is no agent while it may not.
+            # The transfer fails; while it may succeed, there is no apology.
             self.run_for(1.0)
             self.assertEqual(self.leg.played, b"")
             self.leg.transferring.errback(TransferFailed("busy"))
@@ -123,7 +123,7 @@ class ApologyTests(SynchronousTestCase):
             self.run_for(1.9)
             names = [name for name, *_ in self.log]
             if has_fallback and apology and ("leg.answer" in names or fails_over):
-                # Heard first, then asked for.
+                # First everything is heard, then the transfer is requested.
                 self.run_for(6.0)
             if ("leg.transfer", "+15559999") in self.log:
                 is_handed_on = falls_back
@@ -155,7 +155,7 @@ class ApologyTests(SynchronousTestCase):
         self.assertEqual(bool(rest), told)
         if told and apology != TONE:
             self.assertEqual(self.leg.played.count(HEARD), 1)
-            # What the agent had said was heard before it.
+            # What the agent had said was heard before the apology.
             self.assertTrue(self.leg.played.endswith(HEARD))
         asked = [entry for entry in self.log if entry == ("leg.transfer", "+15559999")]
         self.assertEqual(len(asked), has_fallback)
@@ -176,21 +176,23 @@ class SipApologyTests(SynchronousTestCase):
     def heard(self, report: CallReport) -> bytes:
         return bytes(report.heard)
 
-    def test_with_one_route_alone_the_caller_hears_that_there_is_no_agent(self) -> None:
+    def test_with_a_single_route_the_caller_hears_that_there_is_no_agent(self) -> None:
         call = self.call(failover=False)
-        call.table._lines = Nobody("nobody is there")
+        call.table._lines = NoAgentLines("no agent available")
         report = call.run()
         self.assertEqual(report.close_code, 200)
         self.assertIn(HEARD, self.heard(report))
         self.assertEqual(call.world.ports.in_use, 0)
         (record,) = call.measures.records
-        self.assertEqual(record.ending, Ending(Outcome.REFUSED, "nobody is there"))
+        self.assertEqual(record.ending, Ending(Outcome.REFUSED, "no agent available"))
 
-    def test_with_one_route_alone_the_caller_hears_that_it_is_full(self) -> None:
+    def test_with_a_single_route_the_caller_hears_that_the_gateway_is_full(
+        self,
+    ) -> None:
         call = self.call(failover=False)
         admission = call.table.admission
         for _ in range(200):
-            admission.take("default", CallerInfo(), is_ours=False)
+            admission.take("default", CallerInfo(), is_outbound=False)
         report = call.run()
         self.assertEqual(report.close_code, 200)
         self.assertIn(HEARD, self.heard(report))
@@ -200,9 +202,9 @@ class SipApologyTests(SynchronousTestCase):
         self.assertEqual(record.ending, full)
         self.assertEqual(call.world.ports.in_use, 0)
 
-    def test_with_others_it_is_refused_for_them(self) -> None:
+    def test_with_several_routes_the_call_is_refused_for_another_gateway(self) -> None:
         call = self.call(failover=True)
-        call.table._lines = Nobody("nobody is there")
+        call.table._lines = NoAgentLines("no agent available")
         report = call.run()
         self.assertEqual(report.close_code, 503)
         self.assertEqual(self.heard(report), b"")
@@ -210,7 +212,7 @@ class SipApologyTests(SynchronousTestCase):
 
 
 class FillerTests(ConversationTestCase):
-    def test_who_waits_for_the_next_session_hears_the_profiles_filler(self) -> None:
+    def test_a_caller_who_waits_for_the_next_session_hears_the_filler(self) -> None:
         for sound in (SORRY, None):
             self.profile = AgentProfile(filler="One moment.", filler_sound=sound)
             self.setUp()
@@ -218,19 +220,19 @@ class FillerTests(ConversationTestCase):
             self.run_for(0.1)
             self.assertEqual(self.leg.played == HEARD, sound is not None)
             self.assertTrue(self.leg.played.strip(b"\xff"))
-            # Not over itself, and not over the caller.
+            # The filler does not overlap itself or the caller.
             played = len(self.leg.played)
             self.talk.agent_waits(False)
             self.assertEqual(len(self.leg.played), played)
 
-    def test_a_caller_who_speaks_is_not_spoken_over(self) -> None:
+    def test_no_filler_is_played_while_the_caller_speaks(self) -> None:
         self.profile = AgentProfile(filler_sound=SORRY)
         self.setUp()
         self.talk.speech_started("u1")
         self.talk.agent_waits(False)
         self.assertEqual(self.leg.played, b"")
 
-    def test_nor_is_whoever_is_taken_to_speak_left_in_silence(self) -> None:
+    def test_a_silent_caller_who_is_taken_to_speak_hears_a_filler(self) -> None:
         self.profile = AgentProfile(filler_sound=SORRY)
         self.setUp()
         self.talk.speech_started("u1")

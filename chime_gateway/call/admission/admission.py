@@ -22,7 +22,7 @@ from chime_gateway.settings.values import Limits
 
 
 class Reason(Enum):
-    """Why a call was refused, as metrics name it."""
+    """Why a call was refused; the values are metric labels."""
 
     DRAINING = "draining"
     FULL = "full"
@@ -33,13 +33,15 @@ class Reason(Enum):
     CALLER = "caller"
 
 
-#: The caller could have been served, and nobody is to blame but us.
+#: Reasons for which the gateway is to blame, so the caller hears an apology.
 APOLOGISED_FOR: Final = frozenset({Reason.FULL, Reason.OVERLOADED, Reason.PROFILE})
 
 
 @frozen
 class Refusal:
     """
+    A refused call.
+
     @ivar text: for the peer, C{/ready} and the log.
     """
 
@@ -50,9 +52,9 @@ class Refusal:
 @frozen
 class Place:
     """
-    The place of one call, until it is given back.
+    The place that one call occupies until it is given back.
 
-    @ivar is_apology: the caller is only told that nobody can talk with him.
+    @ivar is_apology: the caller only hears an apology.
     """
 
     profile: str
@@ -63,12 +65,12 @@ class Place:
 
 class Admission:
     """
-    @ivar limits: that hold now.
-    @ivar load: what the process carries.
-    @ivar elsewhere: how many calls other processes of this gateway have, which count
-        as well.
-    @ivar refused: calls, by reason.
-    @ivar apologised: so many of those were told so.
+    @ivar limits: the limits in force.
+    @ivar load: the load of the process.
+    @ivar elsewhere: returns the number of calls in other processes of this gateway;
+        they count towards the limit.
+    @ivar refused: number of refused calls, by reason.
+    @ivar apologised: number of refused calls whose caller heard an apology.
     """
 
     def __init__(self, limits: Limits, load: Load) -> None:
@@ -83,10 +85,10 @@ class Admission:
         self._by_peer: Counter[str] = Counter()
         self._by_caller: Counter[str] = Counter()
 
-    # -- asked -----------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------
 
     def fault(self) -> Refusal | None:
-        """Why no call at all may come in now, or C{None}."""
+        """Return why no call at all may come in now, or C{None}."""
         most = self.limits.max_calls
         elsewhere = self.elsewhere()
         if self._calls + elsewhere >= most:
@@ -100,39 +102,35 @@ class Admission:
         return None
 
     def fault_of(
-        self, name: str, profile: AgentProfile, info: CallerInfo, *, is_ours: bool
+        self, name: str, profile: AgentProfile, info: CallerInfo, *, is_outbound: bool
     ) -> Refusal | None:
-        """
-        Why this one may not, or C{None}.
-
-        @param is_ours: we call.
-        """
+        """Return why this call may not come in, or C{None}."""
         limits = self.limits
         most = profile.limits.max_calls
         if most is not None and self._by_profile[name] >= most:
             text = f"full: agents.{name}.limits.max_calls is {most}"
             return Refusal(Reason.PROFILE, text)
-        if is_ours:
+        if is_outbound:
             return None
         most = limits.max_calls_per_peer
         if most and info.peer and self._by_peer[info.peer] >= most:
             return Refusal(Reason.PEER, f"full: max_calls_per_peer is {most}")
         most = limits.max_calls_per_caller
-        # Who withholds his number is not everybody else who does.
+        # Callers who withhold their number are not counted as one caller.
         if most and info.caller and self._by_caller[info.caller] >= most:
             return Refusal(Reason.CALLER, f"full: max_calls_per_caller is {most}")
         return None
 
     @property
     def can_apologise(self) -> bool:
-        """There is room for one more apology."""
+        """Whether there is room for one more apology."""
         return self._apologies < self.limits.max_apologies
 
-    # -- told ------------------------------------------------------------------
+    # -- changes ---------------------------------------------------------------
 
-    def take(self, name: str, info: CallerInfo, *, is_ours: bool) -> Place:
-        """A call comes in."""
-        peer, caller = ("", "") if is_ours else (info.peer, info.caller)
+    def take(self, name: str, info: CallerInfo, *, is_outbound: bool) -> Place:
+        """Count a call that is admitted."""
+        peer, caller = ("", "") if is_outbound else (info.peer, info.caller)
         place = Place(name, peer, caller)
         self.load.call_began()
         self._calls += 1
@@ -146,7 +144,7 @@ class Admission:
         return place
 
     def apologise(self, refusal: Refusal) -> Place:
-        """A caller is told that he cannot come in."""
+        """Count a refused call whose caller hears an apology."""
         place = Place("", "", "", is_apology=True)
         self.refuse(refusal)
         self._apologies += 1
@@ -154,11 +152,11 @@ class Admission:
         return place
 
     def refuse(self, refusal: Refusal) -> None:
-        """A call does not come in."""
+        """Count a refused call."""
         self.refused[refusal.reason] += 1
 
     def give_back(self, place: Place) -> None:
-        """The call is over."""
+        """Give back the place of a call that is over."""
         if place.is_apology:
             self._apologies -= 1
             return

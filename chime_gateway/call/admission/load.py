@@ -3,9 +3,9 @@ Measures whether the process can carry one more call without harm to the others.
 
 Two measurements count.  A late 20 ms beat shows that the reactor or the machine is
 busy.  The CPU time used shows that it soon will be.  Both must last for a while: one
-long garbage collection, or a process that was stopped, is no overload.  Once
-overloaded, the process takes calls again only when the load is clearly lower, and has
-been for a while.
+long garbage collection, or a process that was stopped, is not an overload.  Once
+overloaded, the process takes calls again only after the load has been clearly lower for
+a while.
 
 The object has no timer: the metronome reports each tick to it.
 """
@@ -19,35 +19,35 @@ from typing import Final
 
 from chime_gateway.settings.values import Limits
 
-#: Both are averages over about so long.
+#: The time constant of both averages.
 AVERAGE_SECONDS: Final = 1.0
 
-#: How often CPU is read.
+#: How often the CPU time is read.
 _SAMPLE_SECONDS: Final = 0.25
 
-#: A tick counts for no more than this: one that is a second late, as after a stop, is
-#: one, and says nothing of the next.
+#: The most that a single late tick counts: after the process was stopped, one tick is
+#: very late, which says nothing about the next one.
 _MOST_LATE_SECONDS: Final = 0.1
 _TICK_SECONDS: Final = 0.02
 _MOST_TICK_SECONDS: Final = 0.06
 
-#: Too much is over when it is below this share of the limit for lateness, so much below
-#: the limit for CPU, and so long since it last was too much.
+#: An overload is over when lateness is below this share of its limit, CPU is this much
+#: below its limit, and the last overload was this long ago.
 _LOW_LATE: Final = 0.5
 _LOW_CPU: Final = 0.1
 HOLD_SECONDS: Final = 2.0
 
-#: What a call will take of a core that is not seen in the average yet, and how long it
-#: is not: its session is opened, and then audio flows.
+#: A new call's share of a core, and how long it takes until the average shows it: its
+#: session is opened first, and then audio flows.
 _CALL_CPU: Final = 0.004
 _UNSEEN_SECONDS: Final = 2.0
 
 
 class Load:
     """
-    @ivar limits: that hold now.
+    @ivar limits: the limits in force.
     @param clock: seconds, monotonic.
-    @param cpu_seconds: CPU time that the process has used.
+    @param cpu_seconds: returns the CPU time that the process has used.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Load:
         self._too_much_at: float | None = None
         self._why = ""
 
-    # -- told ------------------------------------------------------------------
+    # -- measurements ----------------------------------------------------------
 
     def tick_was_late(self, seconds: float) -> None:
-        """Of the metronome."""
+        """The metronome reports how late a tick was."""
         now = self._clock()
         passed = min(max(now - self._ticked_at, _TICK_SECONDS), _MOST_TICK_SECONDS)
         late = min(max(seconds, 0.0), _MOST_LATE_SECONDS)
@@ -81,23 +81,23 @@ class Load:
     def call_began(self) -> None:
         self._unseen.append(self._clock())
 
-    # -- asked -----------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------
 
     @property
     def cpu(self) -> float:
-        """Of one core, as an average."""
-        self._look()
+        """Average share of one core in use."""
+        self._update()
         return self._cpu
 
     @property
     def late_seconds(self) -> float:
-        """How late a tick is, as an average."""
-        self._look()
+        """Average lateness of a tick."""
+        self._update()
         return self._late
 
     def fault(self) -> str | None:
-        """Why no call may be taken now, or C{None}."""
-        now = self._look()
+        """Return why no call may be taken now, or C{None}."""
+        now = self._update()
         if self._too_much_at is not None:
             return self._why
         most = self.limits.max_cpu
@@ -110,7 +110,7 @@ class Load:
 
     # -- inside ----------------------------------------------------------------
 
-    def _look(self) -> float:
+    def _update(self) -> float:
         now = self._clock()
         if now - self._sampled_at >= _SAMPLE_SECONDS:
             self._sample(now)
@@ -120,12 +120,12 @@ class Load:
         passed, self._sampled_at = now - self._sampled_at, now
         used = self._cpu_seconds()
         share, self._used = (used - self._used) / passed, used
-        # A process that was stopped has used nothing; that is not forgetting it all.
+        # A stopped process uses no CPU; a long stop must not clear the average.
         weight = 1 - exp(-min(passed, AVERAGE_SECONDS) / AVERAGE_SECONDS)
         self._cpu += (share - self._cpu) * weight
         since = now - self._ticked_at
         if since > AVERAGE_SECONDS:
-            # No call is ticked: nothing is late.
+            # Without calls there are no ticks, so nothing is late.
             self._late *= exp(-since / AVERAGE_SECONDS)
         self._judge(now)
 

@@ -1,6 +1,6 @@
 """
 Records the agent's sessions of a call: the deployment of each, why it ended, and how
-long the caller heard nothing because of that.
+long the caller heard nothing as a result.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from chime_gateway.media.pump import MediaPump
 
 class AgentSessions:
     """
+    The agent's sessions of one call.
+
     @param clock: seconds, monotonic; the call began at C{began}.
-    @ivar silent_since: the caller hears nothing since then, as a session has ended.
+    @ivar silent_since: since when the caller has heard nothing because a session ended;
+        C{None}: there is no such silence.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class AgentSessions:
     def ended(self, reason: str, awaited_since: float | None) -> None:
         """See L{chime_gateway.interfaces.LineEvents.session_ended}."""
         if self._line is None:
-            return  # while somebody's telephone rings
+            return  # the caller is not connected yet
         now = self._clock()
         note = self._notes[-1]
         note.ended, note.reason = self._at(), reason
@@ -52,24 +55,24 @@ class AgentSessions:
         self._is_awaited |= awaited_since is not None
 
     def changed(self, deployment: str) -> None:
-        """The next session is there; it may use another codec."""
+        """The next session has taken over; it may use another codec."""
         if self._line is None:
             return
         self._pump.join(self._line)
         self._notes.append(SessionNote(deployment, self._at()))
         if not self._is_awaited:
-            self._is_over()
+            self._silence_is_over()
 
     def audio_came(self) -> None:
-        """The caller heard nothing until now."""
-        self._is_over()
+        """Audio has arrived, which ends the silence."""
+        self._silence_is_over()
 
     def caller_began(self) -> None:
-        """The caller speaks, so nobody waits for the agent any more."""
+        """The caller speaks, and so no longer waits for the agent."""
         self.silent_since = None
         self._is_awaited = False
 
-    def _is_over(self) -> None:
+    def _silence_is_over(self) -> None:
         since, self.silent_since = self.silent_since, None
         self._is_awaited = False
         if since is not None and len(self._notes) > 1:

@@ -1,8 +1,8 @@
 """
 Tracks whether the service transcribes the caller, and how long to wait for a text.
 
-A transcriber may be refused, may fail for a turn, or may say nothing at all; the call
-goes on in each case.
+A transcriber may be refused, may fail for a turn, or may never report anything; the
+call continues in each case.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from twisted.logger import Logger
 
 from chime_gateway.call.conversation.transcript import Speaker, Transcript, Turn
 
-#: After so many turns in a row without a text, the text of a turn is not waited
-#: for any more, until one comes again.
+#: After this many turns in a row without a text, turns are no longer kept open for
+#: their text, until one arrives again.
 _MAX_MISSED: Final = 3
 
 
 class CallerTexts:
     """
-    @param observe_missed: told how a turn came to have no text: C{refused} with
-        the session's settings, C{failed}, or C{silent}.
+    The texts of what the caller said in one call.
+
+    @param observe_missed: called with the reason why a turn has no text: C{refused}
+        with the session's settings, C{failed}, or C{silent}.
     """
 
     _log = Logger()
@@ -37,7 +39,7 @@ class CallerTexts:
         self._call_id = call_id
         self._observe_missed = observe_missed
         self._missed_in_a_row = 0
-        self._is_told = False
+        self._is_logged = False
 
     def came(self, item_id: str, text: str) -> None:
         self._missed_in_a_row = 0
@@ -46,6 +48,8 @@ class CallerTexts:
 
     def failed(self, item_id: str, form: str, reason: str) -> None:
         """
+        A text will not arrive.
+
         @param item_id: of the turn; empty: no turn will have a text.
         """
         if item_id:
@@ -55,12 +59,12 @@ class CallerTexts:
         self._missed(form, reason)
 
     def settled(self, turn: Turn) -> None:
-        """A turn is not waited for any longer."""
+        """A turn is settled, with or without its text."""
         is_overdue = not (turn.has_text or turn.is_text_lost)
         if (
             turn.speaker is Speaker.CALLER
             and is_overdue
-            # Otherwise nobody was to write it down.
+            # Otherwise no text was expected.
             and self._transcript.has_caller_text
         ):
             self._missed("silent", "no text came")
@@ -70,13 +74,13 @@ class CallerTexts:
         self._missed_in_a_row += 1
         if self._missed_in_a_row >= _MAX_MISSED:
             self._transcript.has_caller_text = False
-        if self._is_told:
+        if self._is_logged:
             return
-        self._is_told = True
+        self._is_logged = True
         self._log.warn(
-            "the caller's speech is not transcribed ({form}): {reason}; is there a"
-            " deployment of the name that transcription_model says, and is"
-            " transcription_kind its model?",
+            "the caller's speech is not transcribed ({form}): {reason}; check that"
+            " transcription_model names an existing deployment, and that"
+            " transcription_kind is its model",
             call_id=self._call_id,
             form=form,
             reason=reason,

@@ -1,8 +1,8 @@
 """
-The conversation of a call: turns, tools, keys, and who is to speak next.
+The conversation of a call: turns, tools, keys, and who speaks next.
 
-It gets everything that the agent reports, and tells the agent what it must know.  Its
-L{Owner} begins and ends the call.
+It receives everything that the agent reports, and tells the agent what it has to know.
+Its L{Owner} begins and ends the call.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ from chime_gateway.settings.values import Limits
 _VERBATIM: Final = "Say this to the caller, word for word and nothing else: "
 _STILL_THERE: Final = "Ask the caller in a few words whether they are still there."
 _STILL_HERE: Final = (
-    "[Handing the caller on has failed: {why}. The caller is still on the line with"
-    " you.]"
+    "[The transfer has failed: {why}. The caller is still on the line with you.]"
 )
 _GREETING: Final = "Greet the caller now, with these words and no others: "
 
@@ -46,9 +45,10 @@ class Conversation:
     Implements L{chime_gateway.interfaces.LineEvents} and
     L{chime_gateway.call.tools.belt.ToolUser}.
 
-    @param clock: seconds, monotonic.
-    @ivar answer: whether the agent owes one.
-    @ivar turns: what was said so far.
+    @param clock: seconds, monotonic; the call began at C{began}.
+    @ivar agent: the line to the agent; C{None}: there is none.
+    @ivar answer: whether the agent owes an answer.
+    @ivar turns: what has been said so far.
     """
 
     _log = Logger()
@@ -92,13 +92,13 @@ class Conversation:
         self._responses: set[str] = set()
         self._turn_ended_at = began
         self._spoke_at = began - 1.0
-        # A tool of the service has its result, and nothing was said since.
+        # A tool that the service runs has its result; the agent has not spoken since.
         self._has_result = False
 
-    # -- wanted by the call --------------------------------------------------------
+    # -- requests of the call ------------------------------------------------------
 
     def begin(self, agent: AgentLine, first_words: str) -> None:
-        """The line is open; C{first_words} are the agent's, if there are any."""
+        """The line is open; the agent begins with C{first_words}, if any."""
         self.agent = agent
         self._sessions.joined(agent)
         if first_words:
@@ -106,11 +106,11 @@ class Conversation:
             self.answer.expect()
 
     def wait_with(self, agent: AgentLine) -> None:
-        """An agent is available, but its line is not open yet."""
+        """The agent's line is open, but the caller is not connected yet."""
         self.agent = agent
 
     def say_goodbye(self, words: str) -> None:
-        """The agent's last words; from now on the caller is not heard any more."""
+        """Ask the agent for its last words; the caller is no longer heard."""
         self.answer.settle()
         self._belt.close()
         self._silence_agent()
@@ -118,7 +118,7 @@ class Conversation:
         self._farewell.say_goodbye(self.agent, words)
 
     def close(self) -> None:
-        """Close the agent's line, if it is open, and stop whatever waits for it."""
+        """Close the agent's line, if it is open, and stop all that waits for it."""
         self.answer.settle()
         self._belt.close()
         self._keypad.close()
@@ -146,11 +146,11 @@ class Conversation:
         return True
 
     def transfer_failed(self, why: str) -> None:
-        """A transfer failed that the agent has not asked for."""
+        """Tell the agent that a transfer it did not request has failed."""
         self.instruct(_STILL_HERE.format(why=why), respond=True)
 
     def tick(self, now: float) -> None:
-        """Called ten times a second at least."""
+        """Called at least ten times a second."""
         if self.agent is not None:
             self.agent.tick(now)
         if self._keypad.is_waiting:
@@ -170,7 +170,7 @@ class Conversation:
         if self.agent is not None and self.answer.take_silence(now):
             self.agent.say(_STILL_THERE)
 
-    # -- told by the pump ----------------------------------------------------------
+    # -- reports of the pump -------------------------------------------------------
 
     def item_began(self, item_id: str, heard_at: float) -> None:
         self._spoke_at = self._clock()
@@ -183,7 +183,7 @@ class Conversation:
         if self.agent is not None:
             self.agent.heard(item_id, heard_ms, spoken_ms, is_cut)
 
-    # -- told by the leg -------------------------------------------------------------
+    # -- reports of the leg ----------------------------------------------------------
 
     def digit_pressed(self, digit: str) -> None:
         self._record.digits += 1
@@ -196,7 +196,7 @@ class Conversation:
         self._keypad.press(digit, now)
 
     def _typed(self, digits: str) -> None:
-        """Nobody has asked for them."""
+        """The caller has pressed keys unprompted."""
         text = f"[The caller pressed {digits} on the keypad]"
         self._owner.happened(events.KeysPressed(len(digits)))
         self.turns.note(Speaker.KEYPAD, digits)
@@ -215,7 +215,7 @@ class Conversation:
             self._sessions.audio_came()
         self._pump.agent_audio(response_id, item_id, content_index, audio)
         if self._has_result:
-            # Audio that comes as it is heard may be of words before the result.
+            # Audio that arrives in real time may still be of words before the result.
             self._has_result = self.agent is not None and not self.agent.traits.is_ahead
         self.answer.audio_came(response_id)
 
@@ -288,7 +288,7 @@ class Conversation:
 
     def mcp_called(self, name: str, fault: str) -> None:
         self.answer.tool_called()
-        logged = "the service says so"
+        logged = "the service reported a failure"
         self.tool_used(
             ToolUse(name=name, arguments="", fault=fault, logged_fault=logged)
         )
@@ -340,7 +340,7 @@ class Conversation:
             self.agent.tool_result(call_id, output)
 
     def tools_done(self) -> None:
-        # If the caller is speaking, an answer that knows comes after that.
+        # If the caller is speaking, the agent answers afterwards, with the results.
         if not self._farewell.is_hang_up:
             self._respond()
 
@@ -373,12 +373,12 @@ class Conversation:
         self._owner.text_missed(form)
 
     def _silence_agent(self) -> None:
-        """At once; what it had to say it has said."""
+        """Drop the agent's audio that the caller has not heard yet."""
         self._pump.interrupt()
         self.turns.agent_silent(is_cut=True)
 
     def _go_on_with_results(self) -> None:
-        """The service does not do so itself, whichever is over last."""
+        """Answer with the result of a service's tool: the service itself does not."""
         if self._has_result and not self._responses:
             self._has_result = False
             self._respond()
@@ -390,11 +390,11 @@ class Conversation:
 
     @property
     def _can_interrupt(self) -> bool:
-        """Whoever speaks now is listened to."""
+        """Whether the caller may interrupt the agent now."""
         is_heard = self.agent is not None and not self._farewell.is_goodbye
         return self._profile.interruptible and is_heard
 
     def _interrupted(self) -> None:
-        """Somebody has something to say."""
+        """The caller or an operator interrupts the agent."""
         self._farewell.stay(self.agent)
         self._silence_agent()

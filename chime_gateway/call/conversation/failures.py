@@ -1,8 +1,8 @@
 """
 Counts and logs failures in a conversation that do not end it.
 
-A service that fails all the time must not fill the log: only the first few of each
-kind are logged, and the record counts all.
+Only the first few failures of each kind are logged, so that a service that keeps
+failing does not fill the log.  The record counts all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from chime_gateway.call.reports.record import CallRecord
 
-#: Lines of each kind in a call, and characters of what somebody else says in one.
+#: Maximum log lines of each kind per call, and characters of a quoted text in a line.
 MAX_LINES: Final = 20
 _MAX_CHARS: Final = 300
 

@@ -1,5 +1,5 @@
 """
-Runs the last words of a call: a goodbye that the agent is asked for, or what it says
+Handles the last words of a call: a goodbye that the agent is asked for, or what it says
 when it hangs up.
 """
 
@@ -12,13 +12,14 @@ from chime_gateway.interfaces import AgentLine
 from chime_gateway.media.pump import MediaPump
 from chime_gateway.outcomes import Ending, Outcome
 
-#: A session asks again itself for what came to nothing; it does so within this time.
+#: A session repeats the request for a failed response itself, within this time.
 _AGAIN_SECONDS: Final = 2.5
 
-#: How an agent ends that has nothing to say.
+#: The statuses of a response without audio that the agent has chosen not to fill.
 _CHOSEN: Final = ("completed", "empty", "silent")
 
-#: One that twice has no word of goodbye has none; what failed may be said elsewhere.
+#: After this many such responses to the request for a goodbye, the agent will not say
+#: one.  Failed responses do not count: another session may give the goodbye.
 _MOST_FRUITLESS: Final = 2
 
 _FAREWELL: Final = "Say goodbye to the caller in one short sentence."
@@ -26,7 +27,7 @@ _STAYS: Final = "[The caller spoke before you had hung up: the call goes on.]"
 
 
 class Owner(Protocol):
-    """The call that ends."""
+    """The call that is ending."""
 
     def goodbye_said(self) -> None: ...
     def leave(self, ending: Ending) -> None: ...
@@ -35,10 +36,10 @@ class Owner(Protocol):
 
 class _Goodbye:
     """
-    Which response is the goodbye, and whether it was said.
+    Tracks which response is the goodbye, and whether it was said.
 
     @param words: what the agent is told to say.
-    @ivar again_at: when it is to be asked for again; C{None}: it is awaited.
+    @ivar again_at: when to ask for it again; C{None}: it is awaited.
     """
 
     def __init__(self, words: str) -> None:
@@ -54,9 +55,9 @@ class _Goodbye:
 
     def started(self, response_id: str) -> bool:
         """
-        This is the one.
+        This response is the goodbye.
 
-        @return: whether something was heard of another that was taken for it.
+        @return: whether audio of another response was taken for the goodbye before.
         """
         had_sound = self._has_sound
         self._response_id = response_id
@@ -65,7 +66,7 @@ class _Goodbye:
         return had_sound
 
     def sounds(self, response_id: str) -> bool:
-        """There is audio; C{False}: it is not of the goodbye."""
+        """Audio has arrived; return whether it belongs to the goodbye."""
         if response_id != self._response_id:
             return False
         self._has_sound = True
@@ -73,7 +74,9 @@ class _Goodbye:
 
     def done(self, response_id: str, status: str, now: float) -> bool:
         """
-        @return: whether the goodbye was said, or will not be.
+        A response is done.
+
+        @return: whether the goodbye was said, or never will be.
         """
         if response_id != self._response_id:
             return False
@@ -81,10 +84,11 @@ class _Goodbye:
             return True
         self._response_id = None
         if status == "lost":
-            # The line asks the next session for the rest.
+            # The line asks the next session for the rest of the goodbye.
             self._has_sound = False
             return False
-        # A goodbye of which a part was heard is none, and only we know of that.
+        # A goodbye that was heard only in part is repeated, and the session does not
+        # know that it has to be.
         self.again_at = now + (0.0 if self._has_sound else _AGAIN_SECONDS)
         if not self._has_sound and status in _CHOSEN:
             self._fruitless += 1
@@ -93,12 +97,12 @@ class _Goodbye:
 
 class _HangUp:
     """
-    The agent hangs up: when what it said with that was heard.
+    The agent hangs up, once the caller has heard the response that does so.
 
-    @param response_id: in which it said so.
-    @ivar ending: how the call will have ended.
-    @ivar by: what is not heard by then is not waited for.
-    @ivar is_said: it has no more to say.
+    @param response_id: the response in which the agent hangs up.
+    @ivar ending: how the call will end.
+    @ivar by: the time after which unheard audio is no longer waited for.
+    @ivar is_said: the agent has nothing more to say.
     """
 
     def __init__(self, response_id: str, by: float) -> None:
@@ -110,10 +114,13 @@ class _HangUp:
 
 class Farewell:
     """
+    The last words of one call.
+
     @param clock: seconds, monotonic.
     @param seconds: how long last words may take.
-    @param may_stay: a caller who speaks before the agent has hung up goes on.
-    @ivar is_goodbye: one was asked for: nobody is listened to any more.
+    @param may_stay: a caller who speaks before the agent has hung up keeps the call
+        going.
+    @ivar is_goodbye: a goodbye was asked for; the caller is no longer heard.
     """
 
     def __init__(
@@ -147,34 +154,34 @@ class Farewell:
             self._goodbye.ask(agent)
 
     def hang_up(self, response_id: str) -> None:
-        """The agent wants to, when this response was heard."""
+        """The agent hangs up once this response has been heard."""
         now = self._clock()
         by = now + self._pump.rest_seconds(now) + self._seconds
         self._hang_up = _HangUp(response_id, by)
 
     def stay(self, agent: AgentLine | None) -> None:
-        """It does not: somebody has something to say."""
+        """The agent does not hang up after all, because of an interruption."""
         if self._hang_up is not None and agent is not None:
             self._hang_up = None
             agent.tell(_STAYS, is_order=True)
 
-    # -- told by the agent -----------------------------------------------------------
+    # -- reports of the agent --------------------------------------------------------
 
     def started(self, response_id: str) -> bool:
         """
-        This is the goodbye.
+        This response is the goodbye.
 
         @return: whether what was heard so far was something else.
         """
         return self._goodbye is not None and self._goodbye.started(response_id)
 
     def admits(self, response_id: str) -> bool:
-        """Audio has come; C{False}: it is not to be heard any more."""
+        """Audio has arrived; return whether the caller may still hear it."""
         return self._goodbye is None or self._goodbye.sounds(response_id)
 
     def response_done(self, response_id: str, status: str, has_spoken: bool) -> None:
         """
-        @param has_spoken: since the caller did.
+        @param has_spoken: the agent has spoken since the caller last did.
         """
         hang_up = self._hang_up
         if self._goodbye is not None:
@@ -192,7 +199,7 @@ class Farewell:
 
     def agent_lost(self) -> bool:
         """
-        @return: whether it was about to go anyway.
+        @return: whether the agent was about to hang up anyway.
         """
         hang_up, self._hang_up = self._hang_up, None
         if hang_up is not None:
@@ -202,7 +209,7 @@ class Farewell:
     # -- time ------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Ten times a second while L{is_hang_up}."""
+        """Called ten times a second while L{is_hang_up}."""
         hang_up = self._hang_up
         if hang_up is not None and (
             now >= hang_up.by or (hang_up.is_said and self._pump.is_drained(now))
@@ -211,7 +218,7 @@ class Farewell:
             self._owner.leave(hang_up.ending)
 
     def is_due_again(self, now: float) -> bool:
-        """The goodbye failed, and has to be asked for again."""
+        """Return whether the goodbye failed and has to be asked for again now."""
         goodbye = self._goodbye
         return (
             goodbye is not None

@@ -1,4 +1,4 @@
-"""Tracks whether the agent owes the caller an answer, and until when."""
+"""Tracks whether the agent owes the caller an answer, and by when."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from attrs import define
 @define(eq=False)
 class _Making:
     """
-    A response that is being made.
+    A response that is being generated.
 
-    @ivar debts: how many answers were owed when it began: those it may give.
-    @ivar has_come: there is audio of it, or it called a tool.
+    @ivar debts: the number of answers that were owed when it began; it may give these.
+    @ivar has_come: audio of it has arrived, or it has called a tool.
     """
 
     debts: int
@@ -22,12 +22,13 @@ class _Making:
 
 class OwedAnswer:
     """
-    An answer is owed until it has come, not until some response is over: one that
-    fails, says nothing, or was begun before something else was asked gives none.
+    An answer is owed until it has been given.  The end of a response is not enough: a
+    response that fails, says nothing, or began before a later question does not answer
+    it.
 
     @param clock: seconds, monotonic.
-    @param seconds: after which an agent that gives no sign is given up.
-    @ivar is_caller_speaking: then nothing is overdue.
+    @param seconds: how long the agent may show no activity before it is given up.
+    @ivar is_caller_speaking: nothing is overdue while the caller speaks.
     """
 
     __slots__ = (
@@ -42,18 +43,19 @@ class OwedAnswer:
         self._debts = 0
         self._making: dict[str, _Making] = {}
         self._is_silence_chosen = False
-        # One came to nothing, and nothing has come since: more of them are no sign.
+        # A response has failed or was empty, and nothing has arrived since.  Until
+        # something does, the start of another response does not count as activity.
         self._is_fruitless = False
         self.is_caller_speaking = False
 
     def expect(self) -> None:
-        """One more, from now on."""
+        """One more answer is owed from now on."""
         self._debts += 1
         self._is_silence_chosen = self._is_fruitless = False
         self._wait()
 
     def settle(self) -> None:
-        """Nothing is owed."""
+        """No answer is owed any more."""
         self._due_at = None
         self._is_silence_chosen = self._is_fruitless = False
 
@@ -62,8 +64,10 @@ class OwedAnswer:
 
     def take_silence(self, now: float) -> bool:
         """
-        Nobody speaks, as the agent has chosen to; told once.  It is no fault, but who
-        asks for a word now and gets none has found one.
+        Return whether the agent has chosen to be silent for too long; true only once.
+
+        The chosen silence is not a fault.  After this, the caller of this method asks
+        the agent to speak; if that brings no answer either, the answer is overdue.
         """
         is_long = self._is_silence_chosen and self.is_overdue(now)
         if is_long:
@@ -107,7 +111,7 @@ class OwedAnswer:
             making.has_come = True
 
     def sign_of_life(self) -> None:
-        """It is on its way; without a response, other things are."""
+        """Extend the time for an answer, if a response is in progress."""
         if self._making and not self._is_fruitless:
             self._go_on()
 

@@ -1,8 +1,8 @@
 """
 The transcript of a call: who said what, when, and how much of it was heard.
 
-Seconds count from the start of the call.  Texts come late and in pieces; a turn is
-settled when its audio and its text are complete, or are no longer expected.
+Times are seconds since the start of the call.  Texts arrive late and in pieces; a turn
+is settled when its audio and its text are complete, or are no longer expected.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from attrs import Factory, define, field
 from chime_gateway.call.reports.events import HeardFacts, ToolFacts, TurnFacts
 from chime_gateway.speaking_rate import SpeakingRate
 
-#: After its sound was heard, or cut, the text is waited for this long.
+#: How long to wait for a text after its audio was heard or cut.
 _TEXT_SECONDS: Final = 3.0
 
-#: The text of what a caller said is made by another model, and may take long.
+#: The same for the caller's texts, which another model produces, perhaps slowly.
 _CALLER_TEXT_SECONDS: Final = 15.0
 
-#: Late texts of so many settled turns are recognised.
+#: Number of settled turns whose late texts are recognised.
 _REMEMBERED: Final = 64
 
-#: Turns of a call that are kept; a call of hours has some hundred.
+#: Maximum number of turns that are kept; a call of hours has a few hundred.
 MAX_TURNS: Final = 5000
 
-#: Characters of one turn, and of all: an hour of speech has some 60,000.
+#: Maximum characters of one turn, and of all; an hour of speech has about 60,000.
 MAX_TURN_CHARS: Final = 50_000
 MAX_CHARS: Final = 500_000
 
@@ -43,16 +43,19 @@ class Speaker(Enum):
 @define(eq=False)
 class Turn:
     """
-    @ivar number: in the order of beginnings, from 1.
+    One turn.
+
+    @ivar number: in the order in which turns began, from 1.
     @ivar text: as far as it is known.
     @ivar is_interrupted: the caller cut it short.
     @ivar heard_ms: how much of C{spoken_ms} the caller heard (agent only).
-    @ivar has_sound: some of it is there to be heard (agent only).
-    @ivar is_whole: all its sound came before it was cut, if it was (agent only).
-    @ivar rate: at which the agent speaks.
-    @ivar told_text: that was heard, as it was told when the turn was settled.
-    @ivar is_text_lost: it is known that no text will come.
-    @ivar tool: what was used, if it is a tool's.
+    @ivar has_sound: some of its audio has begun to be heard (agent only).
+    @ivar is_whole: all its audio arrived before it was cut, if it was (agent only).
+    @ivar rate: the agent's speaking rate.
+    @ivar settled_text: the text that was heard, as reported when the turn was settled.
+    @ivar is_text_lost: it is known that no text will arrive.
+    @ivar settled_by: when it is settled even without a text.
+    @ivar tool: the tool call, if the turn is one.
     """
 
     number: int
@@ -66,7 +69,7 @@ class Turn:
     has_sound: bool = False
     is_whole: bool = False
     rate: SpeakingRate = field(factory=SpeakingRate, repr=False)
-    told_text: str | None = field(default=None, repr=False)
+    settled_text: str | None = field(default=None, repr=False)
     has_text: bool = False
     is_text_lost: bool = False
     settled_by: float | None = None
@@ -74,19 +77,19 @@ class Turn:
     tool: ToolFacts | None = field(default=None, repr=False)
 
     def is_overdue(self, at: float) -> bool:
-        """It is over, and its text is not waited for any more."""
+        """Return whether it is over, and its text is no longer waited for."""
         return self.settled_by is not None and at >= self.settled_by
 
     def is_known(self, at: float) -> bool:
-        """All that will be known of it is."""
+        """Return whether it is complete, as far as it ever will be."""
         has_all = self.has_text or self.is_text_lost
         return self.ended is not None and (has_all or self.is_overdue(at))
 
     @property
     def heard_text(self) -> str:
-        """The part of the text that was heard; of a settled turn it stays the same."""
-        if self.told_text is not None:
-            return self.told_text
+        """The part of the text that was heard; it is final once the turn is settled."""
+        if self.settled_text is not None:
+            return self.settled_text
         if self.heard_ms == 0:
             return ""
         if not self.spoken_ms or (self.is_whole and not self.is_interrupted):
@@ -119,9 +122,11 @@ class Turn:
 @define(eq=False)
 class Transcript:
     """
+    The transcript of one call.
+
     @ivar turns: in the order in which they began.
-    @ivar has_caller_text: the service transcribes the caller, so the text of a turn is
-        waited for.
+    @ivar has_caller_text: whether the service transcribes the caller, so that turns
+        wait for their text.
     """
 
     has_caller_text: bool = True
@@ -143,7 +148,7 @@ class Transcript:
     def note(
         self, speaker: Speaker, at: float, text: str, tool: ToolFacts | None = None
     ) -> Turn:
-        """Something that is over at once."""
+        """Add a turn that is complete at once."""
         turn = self._begin(speaker, at)
         turn.ended = at
         turn.text = text
@@ -152,7 +157,7 @@ class Transcript:
         return turn
 
     def facts(self) -> tuple[TurnFacts, ...]:
-        """All turns, as far as they are known."""
+        """Return all turns, as far as they are known."""
         return tuple(turn.facts() for turn in self.turns)
 
     def _write(self, turn: Turn, text: str) -> None:
@@ -181,7 +186,7 @@ class Transcript:
             turn.has_text = True
 
     def caller_text_lost(self, item_id: str) -> None:
-        """The text will not come."""
+        """The text of this turn will not arrive."""
         turn = self._open.get(item_id)
         if turn is not None:
             turn.is_text_lost = True
@@ -189,7 +194,7 @@ class Transcript:
     # -- the agent ---------------------------------------------------------------
 
     def agent_began(self, item_id: str, at: float) -> None:
-        """Its sound begins to be heard."""
+        """The caller begins to hear this item."""
         turn = self._open.get(item_id)
         if turn is None:
             if item_id in self._settled:
@@ -205,14 +210,14 @@ class Transcript:
         return turn
 
     def agent_said(self, item_id: str, text: str, is_final: bool, at: float) -> None:
-        """The text may be ahead of the sound."""
+        """The agent's text, or a piece of it; it may be ahead of the audio."""
         turn = self._open.get(item_id)
         if turn is None:
             if item_id in self._settled:
                 return
             turn = self._agent_turn(item_id, at)
         if is_final:
-            # A service forgets the text of what was truncated.
+            # A service drops the text of an item that was truncated.
             self._write(turn, text or turn.text)
             turn.has_text = True
         elif not turn.has_text and len(turn.text) < MAX_TURN_CHARS:
@@ -221,12 +226,12 @@ class Transcript:
     def agent_heard(
         self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool, at: float
     ) -> None:
-        """Its sound, or a part of it, was heard to the end, or cut."""
+        """The audio of an item, or a part of it, was heard to the end, or was cut."""
         turn = self._open.get(item_id)
         if turn is None:
             return
         turn.ended = at
-        # It may have been cut before its turn to be heard came.
+        # It may have been cut before it began to be heard.
         turn.started = min(turn.started, at)
         turn.heard_ms = (turn.heard_ms or 0) + heard_ms
         turn.spoken_ms = (turn.spoken_ms or 0) + spoken_ms
@@ -235,22 +240,22 @@ class Transcript:
 
     def agent_audio_done(self, item_id: str, *, is_whole: bool) -> None:
         """
-        No more of its sound comes.
+        No more audio of this item will arrive.
 
-        @param is_whole: there was no more; else the rest is missing.
+        @param is_whole: the audio is complete; otherwise the rest is missing.
         """
         turn = self._open.get(item_id)
         if turn is not None:
-            # What comes behind a cut is not the rest of it.
+            # Audio that arrives after a cut does not complete the item.
             turn.is_whole = is_whole and not turn.is_interrupted
         elif item_id not in self._settled:
-            # It has no text yet, and waits to be heard.
+            # It has no text yet, and has not begun to be heard.
             self._done[item_id] = is_whole
             if len(self._done) > _REMEMBERED:
                 del self._done[next(iter(self._done))]
 
     def agent_silent(self, at: float, *, is_cut: bool) -> None:
-        """What has no sound by now will have none, and was not heard."""
+        """End the agent's turns that have no audio yet: they will not get any."""
         for turn in self._open.values():
             if turn.speaker is Speaker.AGENT and turn.ended is None:
                 self._end_unheard(turn, at, is_cut)
@@ -267,12 +272,12 @@ class Transcript:
 
     def settle(self, at: float, *, is_over: bool = False) -> list[Turn]:
         """
-        Turns that have become known since the last time.
+        Settle the turns that are complete, and return them.
 
-        Those of the agent's come in their order.  One waits for those before it, but
-        not longer than it would wait for its own text.
+        The agent's turns are settled in order.  A turn waits for those before it, but
+        not longer than for its own text.
 
-        @param is_over: the call is; nothing more will come.
+        @param is_over: the call is over; nothing more will arrive.
         """
         if not self._open:
             return []
@@ -296,18 +301,18 @@ class Transcript:
         return sorted(settled, key=lambda turn: turn.number)
 
     def _settle_agent(self, turns: list[tuple[str, Turn]], at: float) -> list[Turn]:
-        """The last of these waits no longer, nor do those before it."""
+        """Settle these turns: the last of them is overdue."""
         settled = []
         for item_id, turn in turns:
             if turn.ended is None:
-                # One that comes later was heard before it.
+                # A later turn was heard first.
                 self._end_unheard(turn, at, is_cut=False)
             if turn.ended is not None:
                 settled.append(self._settle(item_id, turn))
         return settled
 
     def _settle(self, item_id: str, turn: Turn) -> Turn:
-        turn.told_text = turn.heard_text
+        turn.settled_text = turn.heard_text
         if turn.is_whole and turn.has_text and turn.heard_ms == turn.spoken_ms:
             self._rate.learn(turn.text, turn.spoken_ms or 0)
         del self._open[item_id]

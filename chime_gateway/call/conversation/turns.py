@@ -12,10 +12,12 @@ from chime_gateway.call.reports.events import ToolFacts, TurnFacts
 
 class Turns:
     """
-    @param has_caller_text: the service transcribes the caller.
+    The turns of one call.
+
     @param clock: seconds, monotonic; the call began at C{began}.
-    @param happened: told of each turn.
-    @param text_missed: told how a turn of the caller's came to have no text.
+    @param has_caller_text: whether the service transcribes the caller.
+    @param happened: called with an event for each complete turn.
+    @param text_missed: called with the reason why a turn of the caller has no text.
     """
 
     def __init__(
@@ -35,15 +37,15 @@ class Turns:
         self._texts = CallerTexts(self.transcript, call_id, text_missed)
 
     def at(self) -> float:
-        """Seconds since the start of the call."""
+        """Return the time since the start of the call, in seconds."""
         return self._clock() - self._began
 
     def facts(self) -> tuple[TurnFacts, ...]:
-        """All turns, as far as they are known."""
+        """Return all turns, as far as they are known."""
         return self.transcript.facts()
 
     def note(self, speaker: Speaker, text: str, tool: ToolFacts | None = None) -> None:
-        """Something that is over at once."""
+        """Add a turn that is complete at once."""
         began = self.at() - (tool.seconds if tool is not None else 0.0)
         turn = self.transcript.note(speaker, began, text, tool)
         if tool is None:
@@ -84,13 +86,13 @@ class Turns:
         self.transcript.agent_heard(item_id, heard_ms, spoken_ms, is_cut, at)
 
     def agent_silent(self, *, is_cut: bool) -> None:
-        """No sound will come of what the agent has begun and has none yet."""
+        """Turns of the agent without audio so far will not get any."""
         self.transcript.agent_silent(self.at(), is_cut=is_cut)
 
     # -- time ----------------------------------------------------------------------
 
     def settle(self, *, is_over: bool = False) -> None:
-        """Tell of turns that have become known."""
+        """Report the turns that have become complete."""
         for turn in self.transcript.settle(self.at(), is_over=is_over):
             if not is_over:
                 self._texts.settled(turn)

@@ -1,8 +1,6 @@
 """
-Events and records as JSON: the names and the order in which webhooks, live events,
-answers of the API and rows show them.
-
-Whoever sends or stores an event calls this, once.
+Events and records as JSON, with the names and the order of fields that webhooks, live
+events, the API and the database use.
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ def call_json(call: CallFacts) -> dict[str, Any]:
 
 
 def live_call_json(live: LiveCall) -> dict[str, Any]:
-    """Its record; the transcript stands beside it."""
+    """The record of a live call; its transcript is sent separately."""
     return {
         **call_json(live.call),
         "state": "live",
@@ -69,9 +67,9 @@ def payload_json(payload: Payload) -> dict[str, Any]:
 
 def event_json(event: CallEvent, data: Mapping[str, Any]) -> dict[str, Any]:
     """
-    As live events are sent.
+    The form in which live events are sent.
 
-    @param data: its payload, as far as it may be seen.
+    @param data: the payload, without what the recipient may not see.
     """
     return {
         "type": event.kind,

@@ -25,7 +25,7 @@ ENDED: Final = "call.ended"
 
 @frozen(kw_only=True)
 class TransferFacts:
-    """An attempt to transfer the caller; C{outcome} is empty while it lasts."""
+    """An attempt to transfer the caller; C{outcome} is empty while it is under way."""
 
     target: str = field(repr=False)
     at: float
@@ -36,10 +36,11 @@ class TransferFacts:
 @frozen(kw_only=True)
 class SessionFacts:
     """
-    One of the agent's sessions; times are since the start of the call.
+    One of the agent's sessions; times are seconds since the start of the call.
 
-    @ivar ended: before the call did, and C{reason} says why; C{None}: it did not.
-    @ivar silent_seconds: so long the caller heard nothing because of that.
+    @ivar ended: when it ended before the call did; C{None}: it did not.
+    @ivar reason: why it ended.
+    @ivar silent_seconds: how long the caller heard nothing because it ended.
     """
 
     deployment: str
@@ -51,7 +52,7 @@ class SessionFacts:
 
 @frozen(kw_only=True)
 class ToolFacts:
-    """One call of a tool; C{fault} is empty if it has a result."""
+    """One tool call; C{fault} is empty if it has a result."""
 
     name: str
     arguments: str = field(repr=False)
@@ -73,9 +74,11 @@ class HeardFacts:
 @frozen(kw_only=True)
 class TurnFacts:
     """
-    @ivar speaker: a L{chime_gateway.call.conversation.transcript.Speaker}'s value.
-    @ivar heard: of the agent's turns.
-    @ivar tool: of turns that are a tool's.
+    One turn.
+
+    @ivar speaker: a value of L{chime_gateway.call.conversation.transcript.Speaker}.
+    @ivar heard: only in turns of the agent.
+    @ivar tool: only in turns that are tool calls.
     """
 
     number: int
@@ -90,9 +93,9 @@ class TurnFacts:
 @frozen(kw_only=True)
 class CallFacts:
     """
-    A call as it stood at one moment, of L{chime_gateway.call.reports.record}.
+    A snapshot of a call's record (L{chime_gateway.call.reports.record}).
 
-    Its fields are the names that records have in the log, in rows and in JSON.
+    The log, the database and JSON use the names of its fields.
     """
 
     call_id: str
@@ -178,7 +181,7 @@ class ToolCalled:
 
 @frozen
 class KeysPressed:
-    """Keys that nobody asked for; which ones is in the turn."""
+    """The caller pressed keys unprompted; the turn says which."""
 
     kind: ClassVar[str] = KEYS
     count: int
@@ -225,9 +228,11 @@ Payload: TypeAlias = (
 @frozen
 class CallEvent:
     """
-    @ivar number: of the event in its call, from 1.
+    One event of a call.
+
+    @ivar number: of the event within its call, from 1.
     @ivar at: Unix seconds.
-    @ivar payload: what happened; phone numbers and speech are in it.
+    @ivar payload: what happened; it contains phone numbers and speech.
     """
 
     call_id: str
@@ -255,6 +260,8 @@ class EventSequence:
 
     def next(self, payload: Payload, seconds: float) -> CallEvent:
         """
+        Return the next event.
+
         @param seconds: since the start of the call.
         """
         self._count += 1

@@ -1,7 +1,8 @@
 """
 The record of a call, complete when the call has ended.
 
-It contains phone numbers, so it goes to an info log only through L{log_fields}.
+It contains phone numbers, so it may be logged only through L{CallRecord.log_fields} and
+its siblings.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ from chime_gateway.call.transfer import TransferNote
 from chime_gateway.media.stats import MediaStats
 from chime_gateway.outcomes import CallerInfo, Ending
 
-#: What does not go into a log.
+#: Fields that are never logged.
 _PRIVATE: Final = frozenset(
     {"caller", "called", "parameters", "recording", "transfers"}
 )
 
-#: What a log knows at first.
+#: The fields that are logged when a call begins.
 _OF_START: Final = ("call_id", "carrier", "carrier_call_id", "agent_profile", "codec")
 
-#: What others may see of a record.
+#: Reduces a record to what others may see of it.
 Shown: TypeAlias = Callable[[CallFacts], CallFacts]
 
-#: Kinds of oddities that are told apart.
+#: Maximum number of kinds of oddities that are counted separately.
 _MAX_NOTES: Final = 50
 
-#: The service words some reasons.
+#: Maximum length of a reason; some are texts of the service.
 _REASON_CHARS: Final = 300
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least C{share} of them do not exceed."""
+    """Return the smallest value that at least C{share} of all values do not exceed."""
     if not values:
         return None
     ordered = sorted(values)
@@ -48,10 +49,10 @@ class SessionNote:
     """
     One of the agent's sessions.
 
-    @ivar began: seconds since the start of the call; C{ended}: C{None}: it has not,
-        before the call did.
+    @ivar began: seconds since the start of the call.
+    @ivar ended: the same; C{None}: it did not end before the call did.
     @ivar reason: why it ended.
-    @ivar silent_seconds: so long the caller heard nothing because it did.
+    @ivar silent_seconds: how long the caller heard nothing because it ended.
     """
 
     deployment: str
@@ -73,18 +74,20 @@ class SessionNote:
 @define(kw_only=True)
 class CallRecord:
     """
+    The record of one call.
+
     @ivar started_at: Unix seconds.
-    @ivar answered_seconds: from the start until caller and agent were joined.
-    @ivar turns: of the caller.
+    @ivar answered_seconds: from the start until caller and agent were connected.
+    @ivar turns: number of the caller's turns.
     @ivar tokens: as billed, by kind.
-    @ivar protocol_notes: harmless oddities of either peer, by kind.
+    @ivar protocol_notes: number of harmless oddities of either peer, by kind.
     @ivar direction: C{inbound} or C{outbound}.
-    @ivar tool_calls: of the agent; C{failed_tool_calls} of those had no result.
-    @ivar digits: keys that the caller pressed.
+    @ivar tool_calls: number of tool calls; C{failed_tool_calls} of them had no result.
+    @ivar digits: number of keys that the caller pressed.
     @ivar transfers: attempts to transfer the caller.
-    @ivar sessions: of the agent, in their order.
+    @ivar sessions: the agent's sessions, in order.
     @ivar recording: where the recording is; empty: there is none.
-    @ivar recording_fault: why it is not whole.
+    @ivar recording_fault: why the recording is incomplete.
     """
 
     call_id: str
@@ -112,17 +115,17 @@ class CallRecord:
     protocol_notes: Counter[str] = Factory(Counter)
 
     def note_oddity(self, kind: str) -> None:
-        # A peer chooses the names, so their number is bounded.
+        # The peer chooses the names, so their number has to be bounded.
         notes = self.protocol_notes
         notes[kind[:64] if len(notes) < _MAX_NOTES else "other"] += 1
 
     def start_fields(self, shown: Shown = lambda facts: facts) -> Mapping[str, Any]:
-        """What an info log may know of a call that begins."""
+        """Return the fields to log when the call begins."""
         facts = asdict(shown(self.facts()))
         return {name: facts[name] for name in _OF_START}
 
     def answered_fields(self, agent_codec: str) -> Mapping[str, Any]:
-        """What one may know of a call that its agent has."""
+        """Return the fields to log when the agent has answered."""
         seconds = self.answered_seconds
         return {
             "call_id": self.call_id,
@@ -131,7 +134,7 @@ class CallRecord:
         }
 
     def context(self) -> Mapping[str, Any]:
-        """What the servers of tools are told of the call."""
+        """Return what the servers of tools receive about the call."""
         info = self.info
         return {
             "call_id": self.call_id,
@@ -144,7 +147,7 @@ class CallRecord:
         }
 
     def facts(self) -> CallFacts:
-        """As it is now: everything, for whoever may know it."""
+        """Return the complete current record, including private data."""
         info, media, ending = self.info, self.media, self.ending
         latencies = media.turn_latencies
         return CallFacts(
@@ -188,9 +191,9 @@ class CallRecord:
 
     def log_fields(self, shown: Shown = lambda facts: facts) -> dict[str, Any]:
         """
-        Everything but phone numbers and parameters, flat, for one log event.
+        Return everything but phone numbers and parameters, flat, for one log event.
 
-        @param shown: what may be seen of a record, as the other side chose some of it.
+        @param shown: reduces the record to what may be seen; a peer chose some of it.
         """
         facts = shown(self.facts())
         return asdict(facts, filter=lambda field, _: field.name not in _PRIVATE)

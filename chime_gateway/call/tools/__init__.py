@@ -1,8 +1,8 @@
 """
 The built-in tools of an agent.
 
-Each is one module here, and one line in the list below: its description for the
-model, and what it does.
+Each is a module of this package, with its description for the model and its code, and
+an entry in the list below.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Runs the tools that an agent calls, and gives it the results.
+Runs the tools that an agent calls, and returns the results to it.
 
-One response may call several tools, which run side by side.  When the last result is
-there and the response is done, the agent goes on, once.  Built-in tools act on the
-call itself; a L{ToolRunner} asks the servers of HTTP tools.
+One response may call several tools, which run concurrently.  When the response is done
+and the last result has arrived, the agent continues, once.  Built-in tools act on the
+call itself; a L{ToolRunner} sends requests to the servers of HTTP tools.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from chime_gateway.call.reports.events import ToolFacts
-from chime_gateway.call.tools.call_tool import Asked, CallActions, CallTool, Output
+from chime_gateway.call.tools.call_tool import (
+    CallActions,
+    CallTool,
+    Output,
+    ToolRequest,
+)
 from chime_gateway.errors import ToolFailed, TransferFailed
 from chime_gateway.services import ToolRunner
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -25,26 +30,27 @@ from chime_gateway.settings.json_schema import faults
 from chime_gateway.settings.sound import TONE
 from chime_gateway.settings.tools import FunctionTool, HttpTool
 
-#: Arguments are some words; far above that the model has lost its way.
+#: Arguments are a few words; far more means that the model has gone astray.
 _MAX_ARGUMENT_CHARS: Final = 65_536
 
-#: Servers that are asked at once, for one call.
-MAX_ASKED: Final = 32
+#: Number of requests of one call that may be in progress at a time.
+MAX_REQUESTS: Final = 32
 
-#: So much of arguments and results is kept with the call.
+#: Number of characters of arguments and of results that records keep.
 _KEPT_CHARS: Final = 2000
 
-#: A sound that fills a pause comes back after this.
+#: A tone that fills a pause is repeated at this interval.
 _TONE_EVERY_SECONDS: Final = 3.0
 
 
 @define(kw_only=True)
 class ToolUse:
     """
-    One call of a tool, for records.
+    One tool call, for records.
 
     @ivar fault: why it has no result; empty: it has one.
-    @ivar logged_fault: the same without what may have been said.
+    @ivar logged_fault: the same for the log, without details that may quote the
+        conversation.
     """
 
     name: str
@@ -68,24 +74,24 @@ class ToolUser(CallActions, Protocol):
     """The call, as its tools need it."""
 
     def tool_done(self, call_id: str, output: str) -> None:
-        """The agent gets this."""
+        """Give the agent this result."""
 
     def tools_done(self) -> None:
-        """The agent has all results of a response."""
+        """All results of a response have been given to the agent."""
 
     def tool_used(self, use: ToolUse) -> None:
-        """For the record."""
+        """Record a finished tool call."""
 
     def fill(self, filler: str) -> bool:
-        """Bridge a pause, if there is one now."""
+        """Fill a pause, if there is one now; return whether it was filled."""
 
     def context(self) -> Mapping[str, Any]:
-        """What servers are told of the call."""
+        """Return what servers of tools receive about the call."""
 
 
 @define(eq=False)
 class _Running:
-    """One call of a tool whose result is not there yet."""
+    """One tool call that has no result yet."""
 
     began: float
     use: ToolUse
@@ -95,7 +101,7 @@ class _Running:
 
 @define(eq=False)
 class _Round:
-    """The tools of one response."""
+    """The tool calls of one response."""
 
     is_done: bool = False
     running: dict[str, _Running] = Factory(dict)
@@ -103,8 +109,10 @@ class _Round:
 
 class ToolBelt:
     """
+    The tools of one call.
+
     @param clock: seconds, monotonic.
-    @param new_bug: told of an exception that is ours.
+    @param on_bug: called with an exception that is a bug of the gateway.
     """
 
     def __init__(
@@ -113,12 +121,12 @@ class ToolBelt:
         user: ToolUser,
         runner: ToolRunner,
         clock: Callable[[], float],
-        new_bug: Callable[[Failure], None],
+        on_bug: Callable[[Failure], None],
     ) -> None:
         self._user = user
         self._runner = runner
         self._clock = clock
-        self._new_bug = new_bug
+        self._on_bug = on_bug
         self._targets = profile.targets
         self._filler = profile.filler
         self._filler_after = profile.filler_after_seconds
@@ -126,18 +134,18 @@ class ToolBelt:
         self._functions = {f.name: f for f in profile.functions}
         self._tools = {tool.name: tool for tool in profile.tools}
         self._rounds: dict[str, _Round] = {}
-        self._asked = 0
+        self._requests = 0
         self._is_closed = False
 
     @property
     def is_running(self) -> bool:
-        """L{tick} wants to be called."""
+        """Whether L{tick} has to be called."""
         return bool(self._rounds)
 
-    # -- told by the call ------------------------------------------------------
+    # -- called by the call ----------------------------------------------------
 
     def called(self, response_id: str, call_id: str, name: str, arguments: str) -> None:
-        """The agent calls a tool; the result comes to L{ToolUser.tool_done}."""
+        """The agent calls a tool; the result goes to L{ToolUser.tool_done}."""
         if self._is_closed:
             return
         use = ToolUse(name=name, arguments=arguments)
@@ -145,12 +153,12 @@ class ToolBelt:
         running = _Running(self._clock(), use, is_http)
         this = self._rounds.setdefault(response_id, _Round())
         if call_id in this.running:
-            return  # the same one again
+            return  # a duplicate
         this.running[call_id] = running
         result = maybeDeferred(self._run, response_id, call_id, name, arguments)
         running.result = result
         result.addBoth(self._finished, response_id, call_id, running)
-        result.addErrback(self._new_bug)
+        result.addErrback(self._on_bug)
 
     def response_done(self, response_id: str) -> None:
         this = self._rounds.get(response_id)
@@ -159,7 +167,7 @@ class ToolBelt:
             self._settle(response_id, this)
 
     def tick(self, now: float) -> None:
-        """Some times a second while L{is_running}."""
+        """Fill pauses.  Called a few times a second while L{is_running}."""
         if not self._filler:
             return
         waiting = [
@@ -180,7 +188,7 @@ class ToolBelt:
             self._filled_at = now
 
     def close(self) -> None:
-        """The agent needs no result any more."""
+        """Cancel all tool calls: the agent no longer needs their results."""
         self._is_closed = True
         rounds, self._rounds = self._rounds, {}
         for this in rounds.values():
@@ -222,54 +230,54 @@ class ToolBelt:
         self, response_id: str, call_id: str, name: str, arguments: str
     ) -> Deferred[Output] | Deferred[str] | Output:
         """
-        @raise ToolFailed: there is no result, and why.
+        @raise ToolFailed: the call has no result; the text tells the model why.
         """
         tool = self._tools.get(name)
         if tool is None:
-            known = ", ".join(self._functions) or "none at all"
-            raise ToolFailed(f"there is no tool {name[:64]!r}; there are: {known}")
+            known = ", ".join(self._functions) or "none"
+            raise ToolFailed(f"unknown tool {name[:64]!r}; available tools: {known}")
         given = _checked(self._functions[name], arguments)
         if isinstance(tool, HttpTool):
-            if self._asked >= MAX_ASKED:
-                raise ToolFailed(f"no more than {MAX_ASKED} tools may be asked at once")
-            return self._ask(tool, call_id, given)
+            if self._requests >= MAX_REQUESTS:
+                raise ToolFailed(f"only {MAX_REQUESTS} tools may run at a time")
+            return self._request(tool, call_id, given)
         assert isinstance(tool, CallTool), name
-        return tool.run(self._user, Asked(response_id, given, self._targets))
+        return tool.run(self._user, ToolRequest(response_id, given, self._targets))
 
-    def _ask(
+    def _request(
         self, tool: HttpTool, call_id: str, given: Mapping[str, Any]
     ) -> Deferred[str]:
         body = {"tool": tool.name, "arguments": given, "tool_call_id": call_id}
         body["call"] = self._user.context()
         text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-        self._asked += 1
+        self._requests += 1
         return self._runner.run(tool, call_id, text.encode()).addBoth(self._answered)
 
     def _answered(self, result: Any) -> Any:
-        self._asked -= 1
+        self._requests -= 1
         return result
 
 
 def _checked(function: FunctionTool, arguments: str) -> dict[str, Any]:
     """
-    What the model wrote, against the schema.
+    Parse the arguments that the model wrote, and check them against the schema.
 
-    @raise ToolFailed: it does not fit; the text tells the model how.
+    @raise ToolFailed: they are invalid; the text tells the model why.
     """
     if len(arguments) > _MAX_ARGUMENT_CHARS:
-        raise ToolFailed("the arguments are far too long")
+        raise ToolFailed("the arguments are too long")
     try:
         given = json.loads(arguments) if arguments.strip() else {}
     except (ValueError, RecursionError) as exc:
         raise ToolFailed(f"the arguments are not JSON: {exc}") from exc
     if not isinstance(given, dict):
         raise ToolFailed("the arguments are not a JSON object")
-    told = []
+    messages = []
     for fault in faults(given, function.parameters):
         where = "/".join(str(part) for part in fault.absolute_path)
-        told.append(f"{where or 'arguments'}: {fault.message[:200]}")
-        if len(told) == 5:
+        messages.append(f"{where or 'arguments'}: {fault.message[:200]}")
+        if len(messages) == 5:
             break
-    if told:
-        raise ToolFailed("the arguments do not fit", "; ".join(told))
+    if messages:
+        raise ToolFailed("the arguments do not match the schema", "; ".join(messages))
     return given

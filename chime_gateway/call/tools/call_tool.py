@@ -1,4 +1,4 @@
-"""The interface of a built-in tool, and what it may ask of the call."""
+"""The interface of a built-in tool, and the actions of a call that it may use."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from twisted.internet.defer import Deferred
 from chime_gateway.call.tools.keypad import Collected
 from chime_gateway.settings.tools import BuiltInTool, Target
 
-#: For the agent; as a pair, with what records may keep of it.
+#: The result for the agent; as a pair: that, and the version that records may keep.
 Output: TypeAlias = str | tuple[str, str]
 
-#: There is nothing more to say.
+#: The result of a tool that only has to report success.
 DONE: Final = '{"ok":true}'
 
 
 class CallActions(Protocol):
-    """The call, as a tool of the gateway's own can act on it."""
+    """The actions of a call that built-in tools use."""
 
     def end_when_said(self, response_id: str) -> None:
-        """Hang up when the agent's last words were heard."""
+        """Hang up once the caller has heard the agent's last words."""
 
     def transfer_when_said(self, name: str, address: str) -> Deferred[None]:
         """
-        Transfer the caller when what is being said has been heard.
+        Transfer the caller once the caller has heard what is being said.
 
         The Deferred fails with L{chime_gateway.errors.TransferFailed}.
         """
 
     def send_digits(self, digits: str) -> bool:
-        """Send DTMF digits; C{False}: this line cannot."""
+        """Send DTMF digits; C{False}: this carrier or its peer cannot."""
 
     def collect_digits(
         self, max_digits: int, terminator: str, timeout_seconds: float
@@ -41,12 +41,12 @@ class CallActions(Protocol):
 
 
 @frozen
-class Asked:
+class ToolRequest:
     """
-    What the agent wants of a tool.
+    The agent's request to a built-in tool.
 
-    @ivar response_id: of the agent's response that calls it.
-    @ivar arguments: they fit the schema.
+    @ivar response_id: of the agent's response that calls the tool.
+    @ivar arguments: valid by the tool's schema.
     @ivar targets: of the profile, by name.
     """
 
@@ -56,13 +56,13 @@ class Asked:
 
 
 class CallTool(BuiltInTool):
-    """A tool that does something to the call."""
+    """A tool that acts on the call."""
 
     @abstractmethod
-    def run(self, call: CallActions, asked: Asked) -> Deferred[Output] | Output:
+    def run(self, call: CallActions, request: ToolRequest) -> Deferred[Output] | Output:
         """
-        Do it; the result may come later.  Cancelling gives it up.
+        Run the tool.  Cancelling the Deferred gives it up.
 
-        @raise chime_gateway.errors.ToolFailed: it cannot be done; the text tells
-            the model why.  So may the Deferred.
+        @raise chime_gateway.errors.ToolFailed: it cannot be done; the text tells the
+            model why.  The Deferred may fail in the same way.
         """

@@ -8,7 +8,12 @@ from typing import Final
 
 from twisted.internet.defer import Deferred
 
-from chime_gateway.call.tools.call_tool import Asked, CallActions, CallTool, Output
+from chime_gateway.call.tools.call_tool import (
+    CallActions,
+    CallTool,
+    Output,
+    ToolRequest,
+)
 from chime_gateway.call.tools.keypad import Collected
 from chime_gateway.settings.tools import FunctionTool, Target, object_schema
 
@@ -23,7 +28,7 @@ class CollectDigits(CallTool):
         return FunctionTool(
             self.name,
             "Let the caller type digits on the keypad, such as a customer number or a"
-            " PIN. Ask for them first; this waits until they were typed.",
+            " PIN. Ask for them first; this waits until they have been typed.",
             object_schema(
                 max_digits={"type": "integer", "minimum": 1, "maximum": 32},
                 terminator={"type": "string", "enum": ["#", "*", ""]},
@@ -31,8 +36,8 @@ class CollectDigits(CallTool):
             ),
         )
 
-    def run(self, call: CallActions, asked: Asked) -> Deferred[Output]:
-        given = asked.arguments
+    def run(self, call: CallActions, request: ToolRequest) -> Deferred[Output]:
+        given = request.arguments
         collecting = call.collect_digits(
             int(given.get("max_digits", _DEFAULT_MAX_DIGITS)),
             str(given.get("terminator", "#")),
@@ -41,7 +46,7 @@ class CollectDigits(CallTool):
 
         def collected(found: Collected) -> Output:
             output = json.dumps({"digits": found.digits, "ended_by": found.why})
-            # It may be a PIN: the agent needs it, nobody else.
+            # It may be a PIN, which only the agent needs.
             kept = json.dumps({"digits": "*" * len(found.digits), "why": found.why})
             return output, kept
 

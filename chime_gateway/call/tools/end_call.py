@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chime_gateway.call.tools.call_tool import DONE, Asked, CallActions, CallTool
+from chime_gateway.call.tools.call_tool import DONE, CallActions, CallTool, ToolRequest
 from chime_gateway.settings.tools import FunctionTool, Target, object_schema
 
 
@@ -15,10 +15,10 @@ class EndCall(CallTool):
         return FunctionTool(
             self.name,
             "Hang up. Only when the conversation is over and you have said goodbye;"
-            " the line is closed when your last words were heard.",
+            " the line is closed once your last words have been heard.",
             object_schema(),
         )
 
-    def run(self, call: CallActions, asked: Asked) -> str:
-        call.end_when_said(asked.response_id)
+    def run(self, call: CallActions, request: ToolRequest) -> str:
+        call.end_when_said(request.response_id)
         return DONE

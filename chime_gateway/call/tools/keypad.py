@@ -1,8 +1,8 @@
 """
-Collects the digits that the caller presses: for a question of the agent's, or
+Collects the digits that the caller presses, in answer to a question of the agent or
 unprompted.
 
-The caller of this class supplies the time.
+It has no clock: every method is passed the time.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from typing import Final
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 
-#: Keys that follow each other within this time belong together.
+#: Unprompted keys that follow each other within this time form one group.
 GROUP_SECONDS: Final = 2.0
 
-#: A key that ends a group of keys nobody asked for.
+#: The key that ends a group of unprompted keys.
 _GROUP_END: Final = "#"
 
-#: A caller who leans on the keypad.
+#: Maximum length of a group; a caller may lean on the keypad.
 _MAX_DIGITS: Final = 64
 
 
 @frozen
 class Collected:
     """
-    What was typed for a question.
+    The digits that were typed for a question.
 
-    @ivar why: C{terminator}, C{complete}, C{timeout} or C{ended} (the call).
+    @ivar why: why the input ended: C{terminator}, C{complete}, C{timeout}, or C{ended}
+        (the call has ended, or another question was asked).
     """
 
     digits: str = field(repr=lambda digits: f"<{len(digits)} digits>")
@@ -48,7 +49,9 @@ class _Question:
 
 class Keypad:
     """
-    @param typed: told digits that nobody asked for, in groups.
+    The keypad of one call.
+
+    @param typed: called with each group of unprompted digits.
     """
 
     def __init__(self, typed: Callable[[str], None]) -> None:
@@ -59,16 +62,16 @@ class Keypad:
 
     @property
     def is_waiting(self) -> bool:
-        """L{tick} wants to be called."""
+        """Whether L{tick} has to be called."""
         return bool(self._digits) or self._question is not None
 
     def collect(
         self, max_digits: int, terminator: str, timeout_seconds: float, now: float
     ) -> Deferred[Collected]:
         """
-        Ask for digits.  A question that was open is over with what it has.
+        Ask for digits.  An open question ends with the digits it has.
 
-        @param timeout_seconds: without a key, counted anew after each.
+        @param timeout_seconds: the longest time without a key; restarted by each key.
         """
         self.close()
         question = _Question(
@@ -83,7 +86,7 @@ class Keypad:
         if question is None:
             if digit == _GROUP_END and self._digits:
                 self._digits += digit
-                self._hand_over()
+                self._report_group()
             elif len(self._digits) < _MAX_DIGITS:
                 self._digits += digit
             return
@@ -97,7 +100,7 @@ class Keypad:
 
     def tick(self, now: float, is_agent_heard: bool) -> None:
         """
-        @param is_agent_heard: the agent is still speaking, perhaps asking.
+        @param is_agent_heard: the caller still hears the agent, perhaps the question.
         """
         question = self._question
         if question is not None:
@@ -106,10 +109,10 @@ class Keypad:
             elif now >= question.due_at:
                 self._answer("timeout")
         elif self._digits and now - self._last_at >= GROUP_SECONDS:
-            self._hand_over()
+            self._report_group()
 
     def close(self) -> None:
-        """Whoever asked is told what there is."""
+        """End an open question with the digits it has."""
         if self._question is not None:
             self._answer("ended")
 
@@ -119,6 +122,6 @@ class Keypad:
         assert question is not None
         question.answered.callback(Collected(digits, why))
 
-    def _hand_over(self) -> None:
+    def _report_group(self) -> None:
         digits, self._digits = self._digits, ""
         self._typed(digits)

@@ -8,10 +8,10 @@ from twisted.internet.defer import Deferred
 
 from chime_gateway.call.tools.call_tool import (
     DONE,
-    Asked,
     CallActions,
     CallTool,
     Output,
+    ToolRequest,
 )
 from chime_gateway.settings.tools import FunctionTool, Target, object_schema
 
@@ -27,14 +27,14 @@ class TransferCall(CallTool):
         ]
         return FunctionTool(
             self.name,
-            "Hand the caller on to somebody else; tell the caller first. Targets:\n"
+            "Transfer the caller to another party; tell the caller first. Targets:\n"
             + "\n".join(lines),
             object_schema(
                 ("target",), target={"type": "string", "enum": list(targets)}
             ),
         )
 
-    def run(self, call: CallActions, asked: Asked) -> Deferred[Output]:
-        name = str(asked.arguments["target"])
-        transferring = call.transfer_when_said(name, asked.targets[name].address)
+    def run(self, call: CallActions, request: ToolRequest) -> Deferred[Output]:
+        name = str(request.arguments["target"])
+        transferring = call.transfer_when_said(name, request.targets[name].address)
         return transferring.addCallback(lambda _: DONE)

@@ -1,6 +1,6 @@
 """
-Never more calls than the limits, whoever comes and goes; a call that runs is let be;
-and whoever is refused leaves one record, or none and one refusal.
+There are never more calls than the limits allow, and a call in progress is left alone.
+Each refused call leaves one record, or none and one refusal.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LIMITS = Limits(
     max_calls_per_peer=3,
     max_calls_per_caller=2,
     max_apologies=2,
-    # More than all steps take: no call is ended for its time.
+    # Longer than all steps together, so no call reaches its time limit.
     max_call_seconds=100_000,
     idle_seconds=100_000,
 )
@@ -58,7 +58,7 @@ GONE = Ending(Outcome.COMPLETED, "the caller hung up")
 
 
 class Callers(RuleBasedStateMachine):
-    """Calls of all kinds, at any load."""
+    """Calls of all kinds, at any load of the process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Callers(RuleBasedStateMachine):
             else:
                 self.came(leg, events, agent, before, opened)
         is_in = len(self.agents.opening) > opened
-        # Either an agent was asked for, or it was refused, once.
+        # Either an agent was requested, or the call was refused, once.
         assert self.refused - refused == (not is_in)
         if is_in:
             assert len(served) + self.elsewhere < LIMITS.max_calls
@@ -133,7 +133,7 @@ class Callers(RuleBasedStateMachine):
     ) -> None:
         (call_id,) = {call.record.call_id for call in self.table.calls()} - before
         if len(self.agents.opening) == opened:
-            return  # it hears why not
+            return  # the caller hears an apology
         opening = self.agents.opening[-1]
         if agent == "fails":
             opening.errback(AgentUnavailable("nobody"))
@@ -160,7 +160,7 @@ class Callers(RuleBasedStateMachine):
 
     @rule(count=st.integers(0, 7))
     def others_have(self, count: int) -> None:
-        """Other processes of the gateway: nobody can forbid them any."""
+        """Other processes of the gateway may have any number of calls."""
         self.elsewhere = count
 
     @rule(seconds=st.floats(1, 1000))
@@ -211,7 +211,7 @@ class Callers(RuleBasedStateMachine):
         ]
         assert len(refused) == admission.apologised
         assert all(not record.tokens for record in refused)
-        # All places were given back, and there are no more of them.
+        # All places were given back, and none twice.
         for who, most in (
             ({}, LIMITS.max_calls + LIMITS.max_apologies),
             ({"agent": "few"}, 2 + LIMITS.max_apologies),
@@ -239,7 +239,7 @@ class Callers(RuleBasedStateMachine):
 
 
 class AdmissionTests(SynchronousTestCase):
-    def test_whatever_comes_the_limits_hold_and_no_call_is_ended(self) -> None:
+    def test_the_limits_always_hold_and_no_call_is_ended(self) -> None:
         run_state_machine_as_test(
             Callers,
             settings=settings(max_examples=30, stateful_step_count=25, deadline=None),

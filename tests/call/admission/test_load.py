@@ -1,4 +1,4 @@
-"""Load is believed when it lasts, and is over when it clearly is."""
+"""Load counts as overload when it lasts, and is over when it is clearly lower."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LIMITS = Limits()
 
 class Process:
     """
-    A process with a metronome, as its reactor would run it: it is busy for a while, or
-    stopped, and then what has become due is done.
+    A process with a metronome: it is busy or stopped for a while, and then its reactor
+    does what has become due.
     """
 
     def __init__(self, has_calls: bool = True) -> None:
@@ -31,18 +31,18 @@ class Process:
             self.metronome.add(self._tick, lambda failure: None)
 
     def _tick(self, now: float, due: int) -> None:
-        """A call's."""
+        """The tick of a call."""
 
     def calls_end(self) -> None:
         self.metronome.remove(self._tick)
 
     def passes(self, seconds: float, share: float = 0.0) -> None:
-        """Nothing of the reactor's is done meanwhile."""
+        """Let time pass while the reactor does nothing."""
         self.used += seconds * share
         self.clock.advance(seconds)
 
     def runs(self, seconds: float, share: float) -> None:
-        """All is done when it is due."""
+        """Let time pass with everything done when it is due."""
         until = self.clock.seconds() + seconds
         while self.clock.seconds() < until:
             now = self.clock.seconds()
@@ -50,26 +50,26 @@ class Process:
             self.passes(min(due, default=now + PERIOD_SECONDS) - now, share)
 
     def lags(self, seconds: float, late: float, share: float = 0.5) -> None:
-        """Every turn takes so long that each tick is late."""
+        """Let time pass with reactor turns so long that each tick is late."""
         until = self.clock.seconds() + seconds
         while self.clock.seconds() < until:
             self.passes(PERIOD_SECONDS + late, share)
 
 
 class LoadTests(SynchronousTestCase):
-    def test_a_process_that_is_well_takes_calls(self) -> None:
+    def test_a_healthy_process_takes_calls(self) -> None:
         process = Process()
         process.runs(10, 0.8)
         self.assertIsNone(process.load.fault())
         self.assertLess(process.load.late_seconds, 0.001)
         self.assertLess(abs(process.load.cpu - 0.8), 0.01)
 
-    def test_a_beat_that_stays_late_is_too_much(self) -> None:
+    def test_a_beat_that_stays_late_is_an_overload(self) -> None:
         process = Process()
         process.lags(3, 0.09)
         self.assertIn("late", process.load.fault() or "")
 
-    def test_a_core_that_stays_busy_is_too_much(self) -> None:
+    def test_a_core_that_stays_busy_is_an_overload(self) -> None:
         process = Process()
         process.runs(3, 0.97)
         fault = process.load.fault() or ""
@@ -102,7 +102,7 @@ class LoadTests(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(before=st.floats(0, 0.7), pause=st.floats(0.02, 0.5))
-    def test_one_long_garbage_collection_refuses_nobody(
+    def test_one_long_garbage_collection_refuses_no_call(
         self, before: float, pause: float
     ) -> None:
         process = Process()
@@ -112,7 +112,7 @@ class LoadTests(SynchronousTestCase):
         process.runs(1, before)
         self.assertIsNone(process.load.fault())
 
-    #: How long, and what: (share of a core, seconds that each tick is late).
+    #: (duration, (share of a core, lateness of each tick in seconds)).
     _PATTERN = st.lists(
         st.tuples(st.floats(0.02, 4), st.floats(0, 1.5), st.floats(0, 0.4)),
         max_size=6,
@@ -120,7 +120,7 @@ class LoadTests(SynchronousTestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(pattern=_PATTERN, calls=st.integers(0, 400), goes_on=st.booleans())
-    def test_whatever_there_was_it_is_over_soon_after(
+    def test_an_overload_is_over_soon_after_its_cause(
         self,
         pattern: Iterable[tuple[float, float, float]],
         calls: int,
@@ -144,7 +144,7 @@ class LoadTests(SynchronousTestCase):
         wobble=st.lists(st.floats(0.76, 0.99), min_size=10, max_size=30),
         step=st.sampled_from([0.1, 0.25, 0.5, 1.0]),
     )
-    def test_it_does_not_flap_about_the_limit(
+    def test_it_does_not_oscillate_around_the_limit(
         self, wobble: list[float], step: float
     ) -> None:
         process = Process()
@@ -157,7 +157,7 @@ class LoadTests(SynchronousTestCase):
     @given(
         shares=st.lists(st.floats(0, 1.3), min_size=20, max_size=80),
     )
-    def test_between_two_changes_is_the_time_that_it_is_held(
+    def test_an_overload_is_held_for_its_minimum_time(
         self, shares: list[float]
     ) -> None:
         process = Process()
@@ -173,7 +173,7 @@ class LoadTests(SynchronousTestCase):
                     self.assertGreater(held, HOLD_SECONDS - 0.001)
                 was = is_too_much
 
-    def test_calls_that_begin_at_once_are_too_much_before_they_are_felt(self) -> None:
+    def test_many_calls_at_once_are_an_overload_before_their_load_shows(self) -> None:
         process = Process()
         process.runs(5, 0.6)
         taken = 0

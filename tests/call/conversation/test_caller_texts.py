@@ -1,4 +1,4 @@
-"""What callers say is written down, or is not."""
+"""What callers say is transcribed, or is not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.conversation import GONE, ConversationTestCase
 
 
 class TranscriptionTests(ConversationTestCase):
-    """Three ways in which nothing is written down; the call goes on in each."""
+    """Three reasons for a missing transcript; the call continues in each case."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -28,7 +28,7 @@ class TranscriptionTests(ConversationTestCase):
         self.talk.speech_started(f"u{number}")
         self.run_for(0.2)
         self.talk.speech_stopped(f"u{number}")
-        # Somebody answers, or the agent is given up.
+        # The agent has to answer, or it would be given up.
         self.response()
         self.done()
 
@@ -43,7 +43,7 @@ class TranscriptionTests(ConversationTestCase):
         self.assertEqual(self.measures.texts_missed, ["failed"])
         self.assertEqual(self.measures.records, [])
 
-    def test_a_refusal_means_that_no_text_is_waited_for(self) -> None:
+    def test_after_a_refusal_no_text_is_waited_for(self) -> None:
         self.talk.transcription_failed("", "refused", "invalid_value: model")
         for number in range(3):
             self.turn(number)
@@ -51,7 +51,7 @@ class TranscriptionTests(ConversationTestCase):
             self.assertEqual(self.settled(), number + 1)
         self.assertEqual(self.measures.texts_missed, ["refused"])
 
-    def test_silence_is_counted_and_after_three_turns_not_waited_for(self) -> None:
+    def test_missing_texts_are_counted_and_not_awaited_after_three_turns(self) -> None:
         for number in range(3):
             self.turn(number)
             self.run_for(14.0)
@@ -63,7 +63,7 @@ class TranscriptionTests(ConversationTestCase):
         self.assertEqual(self.settled(), 4)
         self.assertEqual(self.measures.texts_missed, ["silent"] * 3)
 
-    def test_a_text_that_comes_after_all_is_waited_for_again(self) -> None:
+    def test_texts_are_awaited_again_once_one_arrives(self) -> None:
         for number in range(3):
             self.turn(number)
             self.talk.transcription_failed(f"u{number}", "failed", "busy")
@@ -76,7 +76,7 @@ class TranscriptionTests(ConversationTestCase):
         self.run_for(0.6)
         self.assertEqual(self.settled(), 4)
 
-    def test_it_is_logged_once_a_call_and_counted_in_its_record(self) -> None:
+    def test_it_is_logged_once_per_call_and_counted_in_the_record(self) -> None:
         for number in range(5):
             self.turn(number)
             self.talk.transcription_failed(f"u{number}", "failed", "busy")
@@ -86,7 +86,7 @@ class TranscriptionTests(ConversationTestCase):
         notes = self.measures.records[0].protocol_notes
         self.assertEqual(notes["transcription_failed"], 5)
 
-    def test_a_call_that_ends_before_the_text_came_has_missed_none(self) -> None:
+    def test_a_text_that_is_due_when_the_call_ends_is_not_missed(self) -> None:
         self.turn(1)
         self.call.leg_ended(GONE)
         self.assertEqual(self.measures.texts_missed, [])

@@ -1,4 +1,4 @@
-"""Tools, keys, transfers and farewells, on recording fakes and one clock."""
+"""Requests of operators, and the events of a conversation, on fakes and one clock."""
 
 from __future__ import annotations
 
@@ -7,25 +7,27 @@ from tests.support.conversation import GONE, SECOND, ConversationTestCase
 
 
 class OperatorTests(ConversationTestCase):
-    def test_a_text_is_said_at_once(self) -> None:
+    def test_an_operator_s_text_is_said_at_once(self) -> None:
         self.response(speech=SECOND)
         self.assertTrue(self.call.say("We close in five minutes."))
         self.assertIn(("leg.clear",), self.log)
         ((_, words),) = self.called("agent.say")
         self.assertTrue(words.endswith("We close in five minutes."))
 
-    def test_an_order_waits_for_the_next_turn_unless_asked_otherwise(self) -> None:
+    def test_an_instruction_waits_for_the_next_turn_unless_requested_otherwise(
+        self,
+    ) -> None:
         self.assertTrue(self.call.instruct("Offer a discount.", False))
         self.assertEqual(self.log, [("agent.tell", "Offer a discount.", True)])
         self.call.instruct("Now.", True)
         self.assertEqual(self.log[-1], ("agent.respond",))
 
-    def test_a_call_that_is_parting_takes_no_more_words(self) -> None:
+    def test_a_call_that_is_ending_accepts_no_more_texts(self) -> None:
         self.call.part(GONE)
         self.assertFalse(self.call.say("More"))
         self.assertFalse(self.call.instruct("More", True))
 
-    def test_the_snapshot_shows_what_was_said_so_far(self) -> None:
+    def test_the_snapshot_shows_the_transcript_so_far(self) -> None:
         self.talk.agent_said("i", "Hello", True)
         shown = self.call.snapshot()
         self.assertEqual(live_call_json(shown)["state"], "live")
@@ -33,7 +35,7 @@ class OperatorTests(ConversationTestCase):
 
 
 class EventTests(ConversationTestCase):
-    def test_a_call_tells_its_story_in_order(self) -> None:
+    def test_a_call_reports_its_events_in_order(self) -> None:
         self.talk.speech_started("u")
         self.run_for(0.5)
         self.talk.speech_stopped("u")
@@ -57,7 +59,7 @@ class EventTests(ConversationTestCase):
         self.assertEqual((agent.heard_ms, agent.spoken_ms), (1000, 1000))
         self.assertFalse(agent.interrupted)
 
-    def test_an_interruption_says_what_was_heard(self) -> None:
+    def test_an_interrupted_turn_reports_what_was_heard(self) -> None:
         self.talk.response_started("r")
         self.talk.agent_audio("r", "i", 0, SECOND * 2)
         self.talk.agent_said("i", "one two three four", True)
@@ -70,7 +72,7 @@ class EventTests(ConversationTestCase):
         self.assertApproximates(heard.heard_ms, 1000, 40)
         self.assertEqual(heard.heard_text, "one two")
 
-    def test_a_caller_who_hangs_up_in_the_middle_of_it_heard_only_so_much(self) -> None:
+    def test_a_turn_cut_by_hanging_up_reports_what_was_heard(self) -> None:
         self.talk.response_started("r")
         self.talk.agent_audio("r", "i", 0, SECOND * 2)
         self.run_for(0.5)

@@ -9,7 +9,7 @@ from chime_gateway.outcomes import CallerInfo
 
 
 class FailuresTests(SynchronousTestCase):
-    def test_all_are_counted_and_some_are_told_in_short_lines(self) -> None:
+    def test_all_are_counted_and_some_are_logged_in_short_lines(self) -> None:
         lines: list[LogEvent] = []
 
         def observe(event: LogEvent) -> None:

@@ -33,10 +33,10 @@ class OwedAnswerTests(SynchronousTestCase):
         return self.answer.is_overdue(self.now + seconds)
 
     @given(_EVENTS)
-    def test_it_is_owed_until_it_has_come(
+    def test_an_answer_is_owed_until_it_is_given(
         self, schedule: Sequence[tuple[float, str]]
     ) -> None:
-        """Responses are made one after the other, as the service does."""
+        """Responses follow each other, as the service makes them."""
         self.setUp()
         making, number, has_come = False, 0, False
         is_owed, is_new = False, False
@@ -65,7 +65,7 @@ class OwedAnswerTests(SynchronousTestCase):
             elif making and what not in ("started", "audio", "tool"):
                 self.answer.response_done(f"r{number}", what)
                 making = False
-                # Who is silent has said nothing.
+                # A silent response has no audio.
                 is_nothing = what in ("failed", "silent")
                 gives = what == "completed" or (has_come and not is_nothing)
                 is_owed = is_owed and (is_new or not gives)
@@ -82,10 +82,10 @@ class OwedAnswerTests(SynchronousTestCase):
             max_size=12,
         )
     )
-    def test_responses_that_come_to_nothing_do_not_put_it_off_for_ever(
+    def test_failed_responses_do_not_extend_the_time_forever(
         self, responses: Sequence[tuple[float, str, float]]
     ) -> None:
-        """However many the service begins by itself."""
+        """However many responses the service begins itself."""
         self.setUp()
         self.answer.caller_stopped()
         latest = None
@@ -99,7 +99,7 @@ class OwedAnswerTests(SynchronousTestCase):
         assert latest is not None
         self.assertTrue(self.answer.is_overdue(max(self.now, latest)))
 
-    def test_signs_of_life_put_it_off_while_a_response_is_made(self) -> None:
+    def test_activity_during_a_response_extends_the_time(self) -> None:
         self.answer.expect()
         self.now += 15.0
         self.answer.sign_of_life()
@@ -109,7 +109,7 @@ class OwedAnswerTests(SynchronousTestCase):
         self.answer.sign_of_life()
         self.assertFalse(self.is_overdue_after(19.0))
 
-    def test_who_speaks_for_long_is_owed_nothing_meanwhile(self) -> None:
+    def test_nothing_is_overdue_while_the_caller_speaks(self) -> None:
         self.answer.caller_began()
         self.answer.expect()
         self.answer.response_started("r")
@@ -117,7 +117,7 @@ class OwedAnswerTests(SynchronousTestCase):
         self.answer.caller_stopped()
         self.assertTrue(self.is_overdue_after(_SECONDS))
 
-    def test_what_was_begun_before_something_else_was_asked_does_not_settle(
+    def test_a_response_that_began_before_the_question_does_not_settle_it(
         self,
     ) -> None:
         self.answer.caller_stopped()
@@ -127,7 +127,7 @@ class OwedAnswerTests(SynchronousTestCase):
         self.answer.response_done("to the turn", "completed")
         self.assertTrue(self.is_overdue_after(_SECONDS))
 
-    def test_who_chooses_to_be_silent_is_asked_for_a_word_before_it_is_a_fault(
+    def test_chosen_silence_is_reported_before_it_is_a_fault(
         self,
     ) -> None:
         self.answer.caller_stopped()
@@ -142,7 +142,7 @@ class OwedAnswerTests(SynchronousTestCase):
             self.assertTrue(self.is_overdue_after(_SECONDS))
             self.assertFalse(self.answer.take_silence(self.now + _SECONDS))
 
-    def test_the_caller_ends_a_silence(self) -> None:
+    def test_a_caller_who_speaks_ends_a_chosen_silence(self) -> None:
         self.answer.caller_stopped()
         self.answer.response_started("r")
         self.answer.response_done("r", "silent")

@@ -18,7 +18,7 @@ class TranscriptTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.transcript = Transcript()
 
-    def test_a_caller_is_settled_when_the_text_is_there(self) -> None:
+    def test_a_turn_of_the_caller_is_settled_when_its_text_arrives(self) -> None:
         self.transcript.caller_began("u", 1.0)
         self.transcript.caller_stopped("u", 2.5)
         self.assertEqual(self.transcript.settle(3.0), [])
@@ -36,18 +36,22 @@ class TranscriptTests(SynchronousTestCase):
         )
         self.assertEqual(self.transcript.settle(3.2), [])
 
-    def test_a_text_that_never_comes_is_not_waited_for(self) -> None:
+    def test_a_missing_text_is_not_waited_for_forever(self) -> None:
         self.transcript.caller_stopped("u", 2.0)
         self.assertEqual(self.transcript.settle(16.9), [])
         (turn,) = self.transcript.settle(17.0)
         self.assertEqual(turn.text, "")
 
-    def test_without_transcription_a_caller_is_settled_at_once(self) -> None:
+    def test_without_transcription_a_turn_of_the_caller_is_settled_at_once(
+        self,
+    ) -> None:
         transcript = Transcript(has_caller_text=False)
         transcript.caller_stopped("u", 2.0)
         self.assertEqual(len(transcript.settle(2.0)), 1)
 
-    def test_the_agent_is_settled_when_it_was_heard_and_its_text_is_whole(self) -> None:
+    def test_a_turn_of_the_agent_is_settled_when_heard_and_its_text_is_complete(
+        self,
+    ) -> None:
         self.transcript.agent_said("i", "Good ", False, 0.1)
         self.transcript.agent_began("i", 0.5)
         self.transcript.agent_said("i", "morning", False, 0.6)
@@ -61,7 +65,7 @@ class TranscriptTests(SynchronousTestCase):
         self.assertEqual(turn.heard_text, "Good morning.")
 
     def test_a_language_without_spaces_is_cut_between_characters(self) -> None:
-        """Nothing of it was said to be heard."""
+        """It was not reported how much of it was heard."""
         self.transcript.agent_said("i", "かしこまりました。", True, 0.0)
         self.transcript.agent_began("i", 0.0)
         self.transcript.agent_audio_done("i", is_whole=True)
@@ -69,7 +73,7 @@ class TranscriptTests(SynchronousTestCase):
         (turn,) = self.transcript.settle(0.6)
         self.assertEqual(turn.heard_text, "かしこまり")
 
-    def test_what_was_heard_of_an_interrupted_sentence_ends_with_a_whole_word(
+    def test_the_heard_part_of_an_interrupted_sentence_ends_with_a_whole_word(
         self,
     ) -> None:
         self.transcript.agent_audio_done("i", is_whole=True)  # before all else
@@ -84,20 +88,20 @@ class TranscriptTests(SynchronousTestCase):
             (True, 500, 1000),
         )
 
-    def test_nothing_was_heard_of_what_was_cut_before_it_began(self) -> None:
+    def test_nothing_was_heard_of_a_turn_cut_before_it_began(self) -> None:
         self.transcript.agent_said("i", "one two", True, 0.0)
         self.transcript.agent_heard("i", 0, 1000, True, 0.1)
         (turn,) = self.transcript.settle(0.2)
         self.assertEqual(turn.heard_text, "")
 
-    def test_the_pieces_are_kept_if_the_whole_text_never_comes(self) -> None:
+    def test_the_pieces_are_kept_if_the_final_text_never_arrives(self) -> None:
         self.transcript.agent_said("i", "Good ", False, 0.0)
         self.transcript.agent_said("i", "mor", False, 0.1)
         self.transcript.agent_heard("i", 300, 900, True, 0.3)
         (turn,) = self.transcript.settle(3.4)
         self.assertEqual(turn.text, "Good mor")
 
-    def test_they_are_kept_if_the_service_has_forgotten_its_text(self) -> None:
+    def test_the_pieces_are_kept_if_the_final_text_is_empty(self) -> None:
         self.transcript.agent_began("i", 1.0)
         self.transcript.agent_said("i", "Good mor", False, 1.0)
         self.transcript.agent_heard("i", 200, 400, True, 1.4)
@@ -105,27 +109,27 @@ class TranscriptTests(SynchronousTestCase):
         (turn,) = self.transcript.settle(1.6)
         self.assertEqual(turn.text, "Good mor")
 
-    def test_turns_are_numbered_by_their_beginnings(self) -> None:
+    def test_turns_are_numbered_in_the_order_they_began(self) -> None:
         self.transcript.caller_began("u1", 0.0)
         self.transcript.note(Speaker.KEYPAD, 0.5, "1")
         self.transcript.agent_began("i1", 1.0)
         numbers = [(t.number, t.speaker.value) for t in self.transcript.turns]
         self.assertEqual(numbers, [(1, "caller"), (2, "keypad"), (3, "agent")])
 
-    def test_the_end_of_a_call_settles_all(self) -> None:
+    def test_the_end_of_a_call_settles_all_turns(self) -> None:
         self.transcript.caller_began("u", 1.0)
         self.transcript.agent_said("i", "Well", False, 2.0)
         turns = self.transcript.settle(5.0, is_over=True)
         self.assertEqual([turn.ended for turn in turns], [5.0, 5.0])
 
-    def test_a_late_text_of_a_settled_turn_begins_no_new_one(self) -> None:
+    def test_a_late_text_of_a_settled_turn_begins_no_new_turn(self) -> None:
         self.transcript.agent_began("i", 0.0)
         self.transcript.agent_heard("i", 1, 1, False, 1.0)
         self.transcript.settle(9.0)
         self.transcript.agent_said("i", "late", True, 9.5)
         self.assertEqual(len(self.transcript.turns), 1)
 
-    def test_words_are_not_in_a_repr(self) -> None:
+    def test_texts_are_not_in_a_repr(self) -> None:
         use = ToolUse(name="order", arguments='{"a": "secret"}', result="secret")
         turn = self.transcript.note(Speaker.TOOL, 0.0, "secret words", use.facts())
         self.assertNotIn("secret", repr(turn))
@@ -146,7 +150,7 @@ class TextOfAnyLengthTests(SynchronousTestCase):
             max_size=60,
         )
     )
-    def test_only_so_much_of_it_is_kept(
+    def test_a_limited_part_of_a_text_is_kept(
         self, said: list[tuple[int, bool, int]]
     ) -> None:
         transcript = Transcript()

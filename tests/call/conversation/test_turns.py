@@ -1,4 +1,4 @@
-"""Turns that the agent speaks: each is told of once, in order, with what was heard."""
+"""Turns of the agent: each is reported once, in order, with what was heard."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.call.reports.events import TurnCompleted, TurnFacts
 from tests.support.conversation import GONE, ConversationTestCase
 
-#: What a service does in one item, in any order in which it makes sense.
+#: What a service does in one item, in every order that makes sense.
 GAPS = st.sampled_from([0.0, 0.02, 0.1, 0.3, 0.7, 1.3, 2.5])
 
-#: ms; none is a whole number of frames but the second.
+#: Milliseconds; only the second is a whole number of frames.
 PIECES = st.lists(st.sampled_from([7, 200, 330, 1000]), max_size=3)
 
-#: After an item was heard its text is waited for, and turns are looked at twice a
-#: second.
+#: The longest time until a heard turn is reported: its text is awaited, and turns are
+#: checked twice a second.
 TOLD_WITHIN = 4.0
 
 
 @define
 class Spoken:
-    """One item as the service makes it."""
+    """One item that the service makes."""
 
     texts: int
     pieces: list[int]
@@ -55,9 +55,9 @@ ANSWERS = st.lists(
 @define
 class Service:
     """
-    The agent's side: it makes responses until it is interrupted, one after the other.
+    The agent's side: it makes responses, one after the other, until it is interrupted.
 
-    @ivar sent: ms of audio of each item that may have been heard.
+    @ivar sent: milliseconds of audio of each item that may have been heard.
     """
 
     test: SpokenCall
@@ -129,7 +129,7 @@ class SpokenCall(ConversationTestCase):
         ]
 
     def hold(self, sent: dict[str, int]) -> None:
-        """All that was said was told, before the call is over."""
+        """Everything that was said is reported before the call is over."""
         self.run_for(sum(sent.values()) / 1000 + TOLD_WITHIN)
         told = self.told()
         self.assertEqual(len(told), len(sent), sent)
@@ -161,7 +161,7 @@ class TurnsTests(SynchronousTestCase):
         buffers=True,
     )
     @example(
-        # Nobody says that the first item is complete, until long after the second.
+        # The end of the first item is reported long after the second item.
         answers=[
             Answer(
                 [Spoken(2, [200], False, 0.0), Spoken(2, [200], True, 0.0)], 9.0, 0.0
@@ -172,7 +172,7 @@ class TurnsTests(SynchronousTestCase):
         buffers=True,
     )
     @example(
-        # The last one has words only, and is over while the others are still heard.
+        # The last item has only text, and is over while the others are still heard.
         answers=[
             Answer(
                 [
@@ -194,7 +194,7 @@ class TurnsTests(SynchronousTestCase):
         how=st.sampled_from(["speech", "key", "say"]),
         buffers=st.booleans(),
     )
-    def test_every_turn_of_the_agent_is_told_once_in_order_with_what_was_heard(
+    def test_every_turn_of_the_agent_is_reported_once_in_order_with_what_was_heard(
         self, answers: list[Answer], interrupt_at: int, how: str, buffers: bool
     ) -> None:
         call = SpokenCall()

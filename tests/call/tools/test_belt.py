@@ -1,4 +1,4 @@
-"""Tools of a response: asked, answered, filled, and said by the service."""
+"""Tools of a response: requests, results, fillers, and tools that the service runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.conversation import GONE, ORDER, SECOND, ConversationTestCase
 
 
 class HttpToolTests(ConversationTestCase):
-    def test_a_tool_s_result_reaches_the_agent_which_goes_on(self) -> None:
+    def test_a_tool_s_result_reaches_the_agent_which_continues(self) -> None:
         self.response(("order", {"number": 7}))
         self.done()
         self.assertEqual(self.called("tool.run"), [("tool.run", "order", "c1")])
@@ -21,7 +21,7 @@ class HttpToolTests(ConversationTestCase):
         self.assertEqual(self.result("c1"), {"state": "sent"})
         self.assertEqual(self.log[-1], ("agent.respond",))
 
-    def test_the_server_is_told_whose_call_it_is(self) -> None:
+    def test_the_server_receives_the_facts_of_the_call(self) -> None:
         self.response(("order", {"number": 7}))
         (body,) = self.tools.bodies
         self.assertEqual(body["arguments"], {"number": 7})
@@ -29,7 +29,7 @@ class HttpToolTests(ConversationTestCase):
         self.assertEqual(body["call"]["call_id"], "call")
         self.assertEqual(body["call"]["caller"], "+15550001")
 
-    def test_several_run_side_by_side_and_are_answered_once(self) -> None:
+    def test_several_tools_run_concurrently_and_are_answered_once(self) -> None:
         self.response(("order", {"number": 1}), ("order", {"number": 2}))
         self.assertEqual(len(self.called("tool.run")), 2)
         self.tools.asked["c2"].callback('"b"')
@@ -45,7 +45,7 @@ class HttpToolTests(ConversationTestCase):
         self.done()
         self.assertEqual(len(self.called("agent.respond")), 1)
 
-    def test_wrong_arguments_are_told_and_no_server_is_asked(self) -> None:
+    def test_wrong_arguments_are_reported_and_no_request_is_sent(self) -> None:
         for arguments, word in (
             ('{"number": "seven"}', "number"),
             ("{}", "required"),
@@ -60,11 +60,11 @@ class HttpToolTests(ConversationTestCase):
                 self.assertIn(word, self.result("c9")["error"])
                 self.assertEqual(self.called("tool.run"), [])
 
-    def test_an_invented_tool_is_told_which_there_are(self) -> None:
+    def test_a_call_of_an_unknown_tool_gets_the_available_ones(self) -> None:
         self.response(("launch", {}))
-        self.assertIn("there are: end_call", self.result("c1")["error"])
+        self.assertIn("available tools: end_call", self.result("c1")["error"])
 
-    def test_a_failure_is_told_in_words(self) -> None:
+    def test_a_failure_is_reported_in_words(self) -> None:
         self.response(("order", {"number": 1}))
         self.done()
         self.tools.asked["c1"].errback(
@@ -82,10 +82,10 @@ class HttpToolTests(ConversationTestCase):
         self.talk.speech_started("u")
         self.tools.asked["c1"].callback('"late"')
         self.assertEqual(self.result("c1"), "late")
-        # The session waits for the answer to the caller's turn, which knows.
+        # The answer to the caller's turn will include the result.
         self.assertEqual(self.log[-1], ("agent.respond",))
 
-    def test_a_result_behind_the_caller_s_turn_asks_for_an_answer(self) -> None:
+    def test_a_result_after_the_caller_s_turn_requests_an_answer(self) -> None:
         self.response(("order", {"number": 1}))
         self.done()
         self.talk.speech_started("u")
@@ -93,13 +93,13 @@ class HttpToolTests(ConversationTestCase):
         self.tools.asked["c1"].callback('"late"')
         self.assertEqual(len(self.called("agent.respond")), 1)
 
-    def test_a_call_that_ends_gives_its_tools_up(self) -> None:
+    def test_a_call_that_ends_cancels_its_tools(self) -> None:
         self.response(("order", {"number": 1}))
         self.call.leg_ended(GONE)
         self.assertIn(("tool.cancelled", "c1"), self.log)
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_a_bug_in_a_tool_ends_the_call_and_shows(self) -> None:
+    def test_a_bug_in_a_tool_ends_the_call_and_is_logged(self) -> None:
         self.response(("order", {"number": 1}))
         self.tools.asked["c1"].errback(ZeroDivisionError("a bug"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -114,7 +114,7 @@ class HttpToolTests(ConversationTestCase):
         ((_, words),) = self.called("agent.interject")
         self.assertIn("One moment, please.", words)
 
-    def test_no_filler_is_said_into_speech(self) -> None:
+    def test_no_filler_is_played_during_speech(self) -> None:
         self.response(("order", {"number": 1}), speech=SECOND * 3)
         self.done()
         self.run_for(2.9)
@@ -138,7 +138,7 @@ class HttpToolTests(ConversationTestCase):
 class ToneTests(ConversationTestCase):
     profile = AgentProfile(tools=(ORDER,), filler="tone", filler_after_seconds=1.0)
 
-    def test_a_tone_comes_back_until_there_is_a_result(self) -> None:
+    def test_a_tone_is_repeated_until_there_is_a_result(self) -> None:
         self.response(("order", {"number": 1}))
         self.done()
         self.run_for(8)
@@ -148,7 +148,7 @@ class ToneTests(ConversationTestCase):
         self.run_for(8)
         self.assertEqual(len(self.called("leg.play")), tones)
 
-    def test_a_tone_that_is_cut_is_not_told_to_the_agent(self) -> None:
+    def test_a_cut_tone_is_not_reported_to_the_agent(self) -> None:
         self.response(("order", {"number": 1}))
         self.done()
         self.run_for(1.1)
@@ -160,7 +160,7 @@ class ToneTests(ConversationTestCase):
 
 
 class McpTests(ConversationTestCase):
-    def test_the_agent_goes_on_when_response_and_call_are_over(self) -> None:
+    def test_the_agent_continues_when_response_and_tool_call_are_over(self) -> None:
         for is_call_first in (False, True):
             with self.subTest(is_call_first=is_call_first):
                 self.setUp()
@@ -178,7 +178,7 @@ class McpTests(ConversationTestCase):
                 self.assertEqual(len(self.called("agent.respond")), 1)
                 self.assertTrue(self.talk.answer.is_overdue(1e9))
 
-    def test_an_agent_that_goes_on_itself_is_left_alone(self) -> None:
+    def test_an_agent_that_continues_itself_is_left_alone(self) -> None:
         self.talk.response_started("r")
         self.talk.mcp_called("crm.find", "")
         self.talk.agent_audio("r", "i", 0, bytes(160))
@@ -186,12 +186,12 @@ class McpTests(ConversationTestCase):
         self.run_for(3)
         self.assertEqual(self.called("agent.respond"), [])
 
-    def test_a_server_without_tools_is_nothing_to_speak_of(self) -> None:
+    def test_a_server_without_tools_changes_nothing(self) -> None:
         self.talk.mcp_called("list_tools", "its tools are not known")
         self.run_for(3)
         self.assertEqual(self.called("agent.respond"), [])
         self.assertEqual(self.call.record.failed_tool_calls, 1)
 
-    def test_it_is_in_the_record(self) -> None:
+    def test_the_tool_call_is_in_the_record(self) -> None:
         self.talk.mcp_called("crm.find", "timeout")
         self.assertEqual(self.call.record.failed_tool_calls, 1)

@@ -1,4 +1,4 @@
-"""The tools that a call has itself."""
+"""The built-in tools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.conversation import GONE, PROFILE, SECOND, ConversationTestCa
 
 
 class EndCallTests(ConversationTestCase):
-    def test_the_line_is_dropped_when_the_goodbye_was_heard(self) -> None:
+    def test_the_call_ends_when_the_goodbye_was_heard(self) -> None:
         self.response(("end_call", {}), speech=SECOND)
         self.done()
         self.run_for(0.9)
@@ -37,7 +37,7 @@ class EndCallTests(ConversationTestCase):
         self.run_for(1.1)
         self.assertEqual(self.ending().reason, "the agent ended the call")
 
-    def test_a_goodbye_that_is_not_heard_is_not_waited_for_without_end(self) -> None:
+    def test_the_wait_for_an_unheard_goodbye_is_limited(self) -> None:
         self.talk.speech_stopped("u")
         self.clock.advance(0.1)
         self.response(("end_call", {}))
@@ -60,7 +60,9 @@ class EndCallTests(ConversationTestCase):
         self.run_for(1.0)
         self.assertEqual(len(self.table.calls()), 1)
 
-    def test_so_does_one_who_presses_a_key(self) -> None:
+    def test_a_caller_who_presses_a_key_before_the_last_words_were_heard_stays(
+        self,
+    ) -> None:
         self.response(("end_call", {}), speech=SECOND)
         self.done()
         self.run_for(0.5)
@@ -77,7 +79,7 @@ class EndCallTests(ConversationTestCase):
         self.run_for(0.6)
         self.assertEqual(self.ending().reason, "the agent ended the call")
 
-    def test_a_response_that_is_never_done_does_not_keep_the_line(self) -> None:
+    def test_a_response_that_is_never_done_does_not_keep_the_call_open(self) -> None:
         self.response(("end_call", {}), speech=SECOND)
         self.run_for(5.1)
         self.assertEqual(self.ending().reason, "the agent ended the call")
@@ -86,7 +88,7 @@ class EndCallTests(ConversationTestCase):
 class UninterruptedEndCallTests(ConversationTestCase):
     profile = evolve(PROFILE, interruptible=False)
 
-    def test_the_last_words_stand(self) -> None:
+    def test_the_last_words_cannot_be_interrupted(self) -> None:
         self.response(("end_call", {}), speech=SECOND)
         self.talk.speech_started("u")
         self.done()
@@ -99,7 +101,7 @@ class DigitTests(ConversationTestCase):
         for digit in digits:
             self.call.digit_pressed(digit)
 
-    def test_keys_reach_the_agent_as_a_text(self) -> None:
+    def test_keys_reach_the_agent_as_text(self) -> None:
         self.press("12#")
         self.assertEqual(
             self.log,
@@ -116,7 +118,7 @@ class DigitTests(ConversationTestCase):
         self.assertIn(("agent.cancel",), self.log)
         self.assertEqual(len(self.called("agent.truncate")), 1)
 
-    def test_digits_are_collected_for_the_agent_and_nobody_else(self) -> None:
+    def test_digits_are_collected_for_the_agent_only(self) -> None:
         self.response(("collect_digits", {"max_digits": 6}))
         self.done()
         self.press("4711#")
@@ -128,7 +130,7 @@ class DigitTests(ConversationTestCase):
         everything = json.dumps([payload_json(event.payload) for event in self.events])
         self.assertNotIn("4711", everything)
 
-    def test_no_digits_in_time_are_told_as_well(self) -> None:
+    def test_a_timeout_without_digits_is_reported(self) -> None:
         self.response(("collect_digits", {"timeout_seconds": 2}))
         self.done()
         self.run_for(2.1)
@@ -139,12 +141,12 @@ class DigitTests(ConversationTestCase):
         self.assertIn(("leg.send_digits", "1#"), self.log)
         self.assertEqual(self.result("c1"), {"ok": True})
 
-    def test_what_is_no_key_is_not_pressed(self) -> None:
+    def test_an_invalid_key_is_not_pressed(self) -> None:
         self.response(("send_digits", {"digits": "1;drop"}))
         self.assertEqual(self.called("leg.send_digits"), [])
         self.assertIn("digits", self.result("c1")["error"])
 
-    def test_a_call_that_ends_while_it_waits_for_digits(self) -> None:
+    def test_a_call_that_ends_during_a_question_closes_it(self) -> None:
         self.response(("collect_digits", {}))
         self.call.leg_ended(GONE)
         self.assertEqual(self.flushLoggedErrors(), [])

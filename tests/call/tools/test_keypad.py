@@ -32,7 +32,7 @@ class KeypadTests(SynchronousTestCase):
         self.keypad.tick(2.0, False)
         self.assertEqual(self.typed, ["#"])
 
-    def test_whoever_leans_on_the_keypad_fills_nothing(self) -> None:
+    def test_a_caller_who_leans_on_the_keypad_fills_no_memory(self) -> None:
         self.press("7" * 1000, 0.0)
         self.keypad.tick(2.0, False)
         self.assertEqual(len(self.typed[0]), 64)
@@ -43,14 +43,14 @@ class KeypadTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(asked), Collected("1234", "terminator"))
         self.assertEqual(self.typed, [])
 
-    def test_a_question_is_answered_by_the_last_digit_it_wants(self) -> None:
+    def test_a_question_is_answered_by_its_last_digit(self) -> None:
         asked = self.keypad.collect(4, "#", 5.0, 0.0)
         self.press("12345", 1.0)
         self.assertEqual(self.successResultOf(asked), Collected("1234", "complete"))
         self.keypad.tick(4.0, False)
         self.assertEqual(self.typed, ["5"])
 
-    def test_time_runs_anew_after_each_key(self) -> None:
+    def test_each_key_restarts_the_timeout(self) -> None:
         asked = self.keypad.collect(8, "#", 5.0, 0.0)
         self.press("1", 4.0)
         self.keypad.tick(8.0, False)
@@ -58,7 +58,7 @@ class KeypadTests(SynchronousTestCase):
         self.keypad.tick(9.0, False)
         self.assertEqual(self.successResultOf(asked), Collected("1", "timeout"))
 
-    def test_time_does_not_run_while_the_agent_asks(self) -> None:
+    def test_the_timeout_does_not_run_while_the_agent_speaks(self) -> None:
         asked = self.keypad.collect(8, "#", 5.0, 0.0)
         self.keypad.tick(6.0, True)
         self.keypad.tick(10.9, False)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from chime_gateway.call.tools.belt import MAX_ASKED
+from chime_gateway.call.tools.belt import MAX_REQUESTS
 from chime_gateway.settings.tools import HttpTool
 from tests.support.conversation import ConversationTestCase
 
@@ -25,7 +25,7 @@ class ManyToolsTests(ConversationTestCase):
             max_size=6,
         )
     )
-    def test_each_has_one_result_and_only_so_many_are_asked_at_once(
+    def test_each_call_has_one_result_and_the_number_at_a_time_is_limited(
         self, steps: list[tuple[bool, int, int]]
     ) -> None:
         self.setUp()
@@ -45,7 +45,7 @@ class ManyToolsTests(ConversationTestCase):
                 name = waiting[0][0] if is_again else f"c{len(called)}.{number}"
                 called.add(name)
                 self.talk.tool_called("r", name, "order", '{"number": 7}')
-            self.assertLessEqual(len(waiting), MAX_ASKED)
+            self.assertLessEqual(len(waiting), MAX_REQUESTS)
             for _ in range(min(answers, len(waiting))):
                 waiting.pop(0)[1].callback('"good"')
         for _, result in waiting:
@@ -56,14 +56,14 @@ class ManyToolsTests(ConversationTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
         self.assertEqual(self.measures.records, [])
 
-    def test_as_many_as_a_model_may_call_are_asked_at_once(self) -> None:
+    def test_as_many_tools_as_a_model_may_call_run_at_a_time(self) -> None:
         self.response(*[("order", {"number": n}) for n in range(24)])
         self.assertEqual(len(self.called("tool.run")), 24)
 
-    def test_one_too_many_is_told_so_and_another_may_follow(self) -> None:
-        self.response(*[("order", {"number": n}) for n in range(MAX_ASKED + 1)])
+    def test_one_too_many_is_refused_and_another_may_follow(self) -> None:
+        self.response(*[("order", {"number": n}) for n in range(MAX_REQUESTS + 1)])
         (refused,) = self.results()
-        self.assertIn("no more than 32 tools", json.dumps(self.result(refused)))
+        self.assertIn("only 32 tools may run", json.dumps(self.result(refused)))
         self.tools.asked["c1"].callback('"good"')
         self.talk.tool_called("r", "later", "order", '{"number": 7}')
         self.assertIn("later", self.tools.asked)

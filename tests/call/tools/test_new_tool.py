@@ -1,4 +1,4 @@
-"""A tool of the gateway's own is one module: what the model reads, what it does."""
+"""A built-in tool is one module: its description for the model, and what it does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.audio import PCMU
 from chime_gateway.call import tools
 from chime_gateway.call.tools import BUILT_IN_TOOLS
-from chime_gateway.call.tools.call_tool import Asked, CallActions, CallTool
+from chime_gateway.call.tools.call_tool import CallActions, CallTool, ToolRequest
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.load import describe, load
 from chime_gateway.settings.tools import FunctionTool, Target, object_schema
@@ -19,12 +19,12 @@ from chime_gateway.wire.realtime import commands, dialects
 from tests.support.conversation import ConversationTestCase
 from tests.support.files import temporary_file
 
-#: What is beside the tools in their folder.
+#: The modules of the folder that are not tools.
 NO_TOOLS = {"__init__", "belt", "call_tool", "keypad"}
 
 
 class Redial(CallTool):
-    """One that the gateway has never heard of."""
+    """A tool that the gateway does not know."""
 
     name = "redial"
 
@@ -32,8 +32,8 @@ class Redial(CallTool):
         number = {"type": "string"}
         return FunctionTool(self.name, "Dial.", object_schema(("n",), n=number))
 
-    def run(self, call: CallActions, asked: Asked) -> str:
-        is_done = call.send_digits(asked.arguments["n"])
+    def run(self, call: CallActions, request: ToolRequest) -> str:
+        is_done = call.send_digits(request.arguments["n"])
         return json.dumps({"done": is_done})
 
 
@@ -56,12 +56,12 @@ class NewToolTests(ConversationTestCase):
         shown = describe(settings)["agents"]["default"]["tools"]
         self.assertEqual(list(shown), ["redial"])
 
-    def test_the_model_reads_of_it(self) -> None:
+    def test_the_model_gets_its_description(self) -> None:
         update = commands.update_session(dialects.GA, self.profile, PCMU)
         (tool,) = update["session"]["tools"]
         self.assertEqual((tool["name"], tool["description"]), ("redial", "Dial."))
 
-    def test_it_acts_on_the_call_and_the_model_gets_what_it_says(self) -> None:
+    def test_it_acts_on_the_call_and_the_model_gets_its_result(self) -> None:
         self.response(("redial", {"n": "12#"}), ("redial", {}))
         self.assertEqual(self.called("leg.send_digits"), [("leg.send_digits", "12#")])
         (_, first), (_, second) = (
@@ -72,7 +72,7 @@ class NewToolTests(ConversationTestCase):
 
 
 class BuiltInToolTests(SynchronousTestCase):
-    def test_each_module_is_a_tool_of_its_name_and_is_listed(self) -> None:
+    def test_each_module_is_a_listed_tool_of_the_same_name(self) -> None:
         folder = Path(tools.__file__).parent
         modules = {path.stem for path in folder.glob("*.py")} - NO_TOOLS
         self.assertEqual({tool.name for tool in BUILT_IN_TOOLS}, modules)

@@ -1,6 +1,6 @@
 """
-The agents of calls that were not admitted: none can be opened, and the caller is told
-why.
+The agent lines of calls that were not admitted: none can be opened, and the caller
+hears an apology.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from chime_gateway.errors import NoRoom
 from chime_gateway.interfaces import AgentLine, Agents
 
 
-class Nobody:
+class NoAgentLines:
     """
-    No agent is asked (L{chime_gateway.interfaces.AgentLines}).
+    Implements L{chime_gateway.interfaces.AgentLines} without any agent.
 
-    @param why: the call could not come in.
+    @param why: the reason why the call was not admitted.
     """
 
     def __init__(self, why: str) -> None:
@@ -27,6 +27,6 @@ class Nobody:
     def open(self, *_: Any, **__: Any) -> Deferred[AgentLine]:
         return fail(NoRoom(self._why))
 
-    def through(self, wrap: Callable[[Agents], Agents]) -> Nobody:
-        """There is nobody to watch."""
+    def through(self, wrap: Callable[[Agents], Agents]) -> NoAgentLines:
+        """Return itself: there are no sessions to observe."""
         return self

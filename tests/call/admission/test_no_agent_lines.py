@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.call.admission.nobody import Nobody
+from chime_gateway.call.admission.no_agent_lines import NoAgentLines
 from chime_gateway.errors import AgentUnavailable, NoRoom
 
 
-class NobodyTests(SynchronousTestCase):
-    def test_it_says_why_there_is_nobody(self) -> None:
-        failure = self.failureResultOf(Nobody("full").open(), NoRoom)
+class NoAgentLinesTests(SynchronousTestCase):
+    def test_opening_a_line_fails_with_the_reason(self) -> None:
+        failure = self.failureResultOf(NoAgentLines("full").open(), NoRoom)
         self.assertEqual(failure.getErrorMessage(), "full")
         self.assertTrue(failure.check(AgentUnavailable))
