@@ -1,9 +1,8 @@
 """
-Sends the settings of one session to the service, and follows them until the service
-has accepted them.
+Sends the settings of one session to the service until the service has accepted them.
 
-An older model rejects a setting that only newer ones have, and with it all the
-others, instructions and tools included.  So a rejected setting that is not essential
+An older model rejects a setting that only newer models support, and all other settings
+with it, including instructions and tools.  So a rejected setting that is not essential
 is left out, and the rest is sent again.  The service does not always say what it
 rejects, nor which command it answers.
 """
@@ -16,7 +15,7 @@ from typing import Final
 from attrs import evolve
 from twisted.logger import Logger
 
-from chime_gateway.agents.commands import Asked, Commands, Kind
+from chime_gateway.agents.commands import Commands, Kind, SentCommand
 from chime_gateway.agents.refusals import (
     REASONING,
     TRANSCRIPTION,
@@ -31,14 +30,14 @@ from chime_gateway.wire.realtime.commands import Command
 from chime_gateway.wire.realtime.dialects import Dialect
 from chime_gateway.wire.realtime.events import ServiceError
 
-#: A deployment may be given another model; then it is asked once more.
+#: How long an unsupported setting is remembered: the deployment may get another model.
 REMEMBERED_SECONDS: Final = 3600.0
 
 
-class Lacks:
+class UnsupportedSettings:
     """
-    The settings that the model of a deployment does not have.  All sessions of the
-    deployment share this, so that only the first one is refused.
+    The settings that the model of a deployment does not support.  All sessions of the
+    deployment share this object, so that only the first session is refused.
 
     @param clock: seconds, monotonic.
     """
@@ -58,15 +57,17 @@ class Lacks:
 
 class Configuration:
     """
-    @param lacks: of the deployment.
-    @ivar profile: the settings that are asked for, in C{dialect}.
-    @ivar refused: what the session goes on without, by its name: what the service
-        has said.
+    The settings of one session.
+
+    @param unsupported: what the deployment's model does not support.
+    @ivar profile: the settings that are requested, in C{dialect}.
+    @ivar refused: the settings that the session continues without; name -> the
+        service's error.
     """
 
     _log = Logger()
 
-    __slots__ = ("_codec", "_commands", "_lacks", "dialect", "profile", "refused")
+    __slots__ = ("_codec", "_commands", "_unsupported", "dialect", "profile", "refused")
 
     def __init__(
         self,
@@ -74,15 +75,15 @@ class Configuration:
         profile: AgentProfile,
         codec: Codec,
         commands: Commands,
-        lacks: Lacks,
+        unsupported: UnsupportedSettings,
     ) -> None:
         self.profile = profile
         self.refused: dict[str, str] = {}
         self.dialect = dialect
         self._codec = codec
         self._commands = commands
-        self._lacks = lacks
-        if REASONING in lacks:
+        self._unsupported = unsupported
+        if REASONING in unsupported:
             self.profile = evolve(profile, reasoning="")
 
     def ask(self) -> None:
@@ -103,13 +104,13 @@ class Configuration:
 
     def words(self, instructions: str) -> Command:
         """
-        A response that is told what to do: instructions of its own would keep those of
-        the session from it.
+        Return the command for a response with instructions.  They replace those of the
+        session, so the session's instructions are repeated in it.
         """
         return realtime_commands.create_response(self._with_rules(instructions))
 
     def aside(self, instructions: str) -> Command:
-        """The same outside of the conversation."""
+        """Return the same for a response outside the conversation."""
         rules = self._with_rules(instructions)
         return realtime_commands.create_aside(self.dialect, rules)
 
@@ -117,26 +118,28 @@ class Configuration:
         """The service has accepted the latest settings, or earlier ones."""
         self._commands.answer(Kind.UPDATE)
         if list(self.refused) == [REASONING]:
-            self._lacks.add(REASONING)
+            self._unsupported.add(REASONING)
 
-    def attributed(self, asked: Asked | None, event: ServiceError) -> Asked | None:
+    def attributed(
+        self, sent: SentCommand | None, event: ServiceError
+    ) -> SentCommand | None:
         """
-        To which command an error answers; one that names none, to the oldest request
-        for settings that is not answered.
+        Return the command that an error answers.  One that quotes no command answers
+        the oldest update of the settings that is not answered yet.
 
-        @param asked: the one that it names.
+        @param sent: the command that the error quotes, if any.
         """
-        if asked is None and not event.command_id:
+        if sent is None and not event.command_id:
             return self._commands.answer(Kind.UPDATE)
-        return asked
+        return sent
 
     def was_refused(self, event: ServiceError, text: str) -> AgentUnavailable | None:
         """
-        Nothing of these settings is in force.
+        The service has refused the settings, so none of them is in force.
 
-        @param text: what the service has said.
-        @return: why the session is of no use; C{None}: it is asked for again, without
-            what is refused.
+        @param text: the service's error.
+        @return: why the session cannot be used; C{None}: the settings were sent again
+            without the refused one.
         """
         left = [name for name in self._dispensable() if name not in self.refused]
         member = refused_member(event, left)
@@ -150,8 +153,8 @@ class Configuration:
                 self.profile, transcription_model="", transcription_kind=""
             )
         self._log.warn(
-            "the agent's service refuses {member} of agent profile {agent}, which goes"
-            " on without: {reason}",
+            "the agent's service refuses {member} of agent profile {agent}; the session"
+            " continues without it: {reason}",
             member=member,
             agent=self.profile.name,
             reason=text[:300],
@@ -169,8 +172,8 @@ class Configuration:
 
     def _dispensable(self) -> list[str]:
         """
-        What is asked for and can be done without; first what most models refuse, as
-        the service need not say what it does not know.
+        Return the requested settings that are not essential.  The one that most models
+        refuse is first, as the service may not say which one it refuses.
         """
         names = [REASONING] if REASONING in self._command()["session"] else []
         transcription = self.profile.transcription

@@ -1,8 +1,8 @@
 """
 The gateway's credentials for Azure: a key, or a token of Microsoft Entra ID.
 
-Tokens come from azure-identity, which blocks, and for long when the token service is
-unavailable.  One request, in a thread of its own, serves all who wait for it.
+Tokens come from azure-identity, which blocks, and for a long time if the token service
+is unavailable.  All who wait for a token share one request, which runs in a thread.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from chime_gateway.errors import AgentUnavailable
 from chime_gateway.net.timer import Timer
 from chime_gateway.settings.values import DeploymentSettings
 
-#: Runs something that blocks, and may hang, in a thread.
+#: Runs a function that blocks, and may hang, in a thread.
 InThread = Callable[..., "Deferred[Any]"]
 
-#: Nobody waits longer for a token.
+#: The longest time to wait for a token.
 DEADLINE_SECONDS: Final = 10.0
 
-#: A new token is asked for so long before the old one ends, or in the middle of its
-#: life if that is later.
+#: A new token is requested this long before the old one expires, or halfway through the
+#: lifetime of the old one if that is later.
 AHEAD_SECONDS: Final = 300.0
 
-#: The last moments of a token are not used: a handshake takes its time.
+#: A token is not used in the last moments before it expires: a handshake takes time.
 SPARE_SECONDS: Final = 10.0
 
-#: While the old token is good, a request that failed is not repeated sooner, and
-#: without a call none is made.
+#: The shortest time between a failed request and the next one, while the old token is
+#: valid.
 PAUSE_SECONDS: Final = 30.0
 
-#: Whatever a token says of its life: it is looked after so often.
+#: A token is renewed at least this often, whatever its lifetime.
 _LONGEST_LOOK_SECONDS: Final = 86_400.0
 
-#: azure-identity tries ten times, with minutes between, and waits five minutes for
-#: each answer.  It has to give up before nobody waits any more.
+#: By default azure-identity tries ten times, minutes apart, and waits five minutes for
+#: each answer.  It has to give up before L{DEADLINE_SECONDS}.
 _PATIENCE: Final[Mapping[str, Any]] = {
     "connection_timeout": 3,
     "read_timeout": 4,
@@ -55,8 +55,8 @@ _PATIENCE: Final[Mapping[str, Any]] = {
 
 _WAITS: Final = ("connection_timeout", "read_timeout")
 
-#: A managed identity whose service answers so is not a wrong one, though azure-identity
-#: says that there is none.
+#: Temporary answers of the managed identity's service, although azure-identity then
+#: reports that there is no identity.
 _PASSING_ANSWER: Final = re.compile(
     r"Token request error: \([^)]*\) (?:408|410|429|5\d\d)\b"
 )
@@ -65,16 +65,15 @@ _PASSING_ANSWER: Final = re.compile(
 class Credential(Protocol):
     def headers(self) -> Deferred[Mapping[str, str]]:
         """
-        Headers for one handshake; whoever cancels waits no more.
-
-        The Deferred fails with L{AgentUnavailable} if there is no token.
+        Return the headers for one handshake.  The Deferred may be cancelled; it fails
+        with L{AgentUnavailable} if there is no token.
         """
 
     def refused(self, headers: Mapping[str, str]) -> bool:
         """
-        A service has refused these (HTTP 401).
+        A service has refused these headers (HTTP 401).
 
-        @return: others may be taken, so it is no fault of a setting.
+        @return: whether other headers may be accepted, so that no setting is wrong.
         """
 
 
@@ -101,8 +100,9 @@ class Token:
 
 class TokenFailed(Exception):
     """
-    @ivar is_passing: the token service is away; asking again may help.
-    @ivar is_without_identity: nothing was refused; this machine seems to have none.
+    @ivar is_passing: the token service is unavailable; a retry may help.
+    @ivar is_without_identity: nothing was refused; this machine seems to have no
+        identity.
     """
 
     def __init__(
@@ -119,23 +119,23 @@ class TokenFailed(Exception):
 
 class IdentityTokens:
     """
-    Tokens of whoever this process is to Entra: a managed identity, a workload
+    Tokens of this process's identity in Entra ID: a managed identity, a workload
     identity, a service principal from C{AZURE_CLIENT_ID} and the like, or C{az login}.
 
     Everything here blocks, and runs in threads.
     """
 
     def __init__(self) -> None:
-        #: With the time that is left for it, which each thread has its own of.
+        #: The chain of credentials, and the time left for it in each thread.
         self._chain: tuple[Any, Any] | None = None
-        #: How the links of the chain failed, by thread: one that hangs may come back.
+        #: The failures of the chain's links, by thread: one that hangs may return late.
         self._seen = threading.local()
 
     def ask(self, scope: str) -> Token:
         """
-        @raise TokenFailed: there is none.
+        @raise TokenFailed: there is no token.
         """
-        # Imported when used: with a key nobody needs the 100 ms and the memory.
+        # Imported on first use: a gateway with a key does not need it (100 ms).
         from azure.core.exceptions import AzureError
 
         faults: list[Exception] = []
@@ -158,7 +158,7 @@ class IdentityTokens:
 
         from chime_gateway.agents.token_transport import TimeLeft, TokenTransport
 
-        # What it says is said by us, in one line of JSON.
+        # The gateway logs these failures itself, in one line each.
         logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
         left = TimeLeft()
         patience = {name: _PATIENCE[name] for name in _WAITS}
@@ -169,13 +169,11 @@ class IdentityTokens:
 
 
 class _Link:
-    """
-    One credential of the chain, and how it failed: of that the chain keeps a text.
-    """
+    """One credential of the chain, which keeps its failures as exceptions."""
 
     def __init__(self, credential: Any, seen: Any) -> None:
         self._credential = credential
-        self._credential_name = type(credential).__name__  # the chain says it
+        self._credential_name = type(credential).__name__  # read by the chain
         self._seen = seen
 
     def get_token(self, *scopes: str, **options: Any) -> Any:
@@ -187,7 +185,7 @@ class _Link:
 
 
 def _token_failed(faults: list[Exception]) -> TokenFailed:
-    """The last one of those that were tried says what is wrong."""
+    """Convert the failures; the last credential that was tried tells what is wrong."""
     from azure.identity import CredentialUnavailableError
 
     tried = [fault for fault in faults if _PASSING_ANSWER.search(str(fault))]
@@ -200,7 +198,7 @@ def _token_failed(faults: list[Exception]) -> TokenFailed:
 
 
 def _is_passing(fault: BaseException) -> bool:
-    """Whoever answers 400 or 401 has made up his mind."""
+    """Return whether a failure is temporary; an answer of 400 or 401 is final."""
     from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 
     cause: BaseException | None = fault
@@ -224,10 +222,10 @@ class EntraToken:
     """
     The token of one scope, which all deployments and calls share.
 
-    Once somebody has wanted it, it is kept fresh, so that a call which needs another
-    session after a quiet night does not wait for a token service.
+    From its first use it is kept fresh, so that a call that needs another session after
+    a quiet night does not wait for the token service.
 
-    @param ask: for a new one; blocks, and raises L{TokenFailed}.
+    @param ask: requests a new token; blocks, and raises L{TokenFailed}.
     @param wall_time: Unix seconds.
     """
 
@@ -273,15 +271,15 @@ class EntraToken:
 
     def refused(self, headers: Mapping[str, str]) -> bool:
         """
-        The clock of this process stands still while its machine sleeps, and the time of
-        a token goes on.
+        See L{Credential.refused}.  The token may have expired although it seems valid:
+        the monotonic clock stops while the machine sleeps.
         """
         if headers != self._headers():
-            return True  # there is another one by now
+            return True  # there is a newer token by now
         now, wall = self._came_at
         ages = self._clock.seconds() - now, self._wall_time() - wall
         if max(ages) < AHEAD_SECONDS:
-            return False  # it is not its age
+            return False  # the token is too young to have expired
         self._good_until = -inf
         return True
 
@@ -296,7 +294,7 @@ class EntraToken:
     def _ask(self) -> None:
         self._is_asking = True
         asking = self._in_thread(self._ask_service, self._scope)
-        # What comes later is lost with its thread; the next who asks has another.
+        # A later result is discarded with its thread; the next request has another one.
         asking.addTimeout(DEADLINE_SECONDS, self._clock, self._late)
         asking.addCallbacks(self._answered, self._failed)
         asking.addErrback(lambda failure: self._log.failure("a bug in tokens", failure))
@@ -311,7 +309,7 @@ class EntraToken:
         self._is_asking = False
         now = self._clock.seconds()
         life = token.expires_at - self._wall_time()
-        # azure-identity gives the old one once more if there is no new one.
+        # azure-identity returns the old token again if there is no new one.
         is_new = token.text != self._text
         if is_new:
             self._came_at = now, self._wall_time()
@@ -329,7 +327,7 @@ class EntraToken:
         now = self._clock.seconds()
         why = failure.value
         is_misconfigured = isinstance(why, TokenFailed) and not (
-            # Whoever has had a token has an identity.
+            # A process that has had a token has an identity.
             why.is_passing or (why.is_without_identity and self._text)
         )
         reason = f"no Entra ID token for {self._scope}: {why}"
@@ -341,7 +339,7 @@ class EntraToken:
         self._renew_at = now + PAUSE_SECONDS
         if now < self._good_until:
             self._log.warn(
-                "{reason}; the old one is good for {seconds} s more",
+                "{reason}; the current token is valid for another {seconds} s",
                 reason=reason,
                 seconds=round(self._good_until - now),
             )
@@ -369,9 +367,9 @@ class EntraToken:
 
 class Credentials:
     """
-    What each deployment proves itself with: its key, or a token of its scope.
+    The credential for each deployment: its key, or a token of its scope.
 
-    @param ask: for a token; blocks, and raises L{TokenFailed}.
+    @param ask: requests a token; blocks, and raises L{TokenFailed}.
     """
 
     def __init__(

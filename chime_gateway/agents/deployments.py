@@ -1,9 +1,9 @@
 """
 Opens sessions at several deployments of Azure OpenAI Realtime.
 
-L{chime_gateway.agents.chooser.race} decides which is tried when, and
-L{chime_gateway.agents.chooser.health} judges how an attempt ended; the attempts are
-made here.
+L{chime_gateway.agents.chooser.race} decides which deployment is tried when,
+L{chime_gateway.agents.chooser.health} evaluates how an attempt ended, and this module
+makes the attempts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chime_gateway.agents.chooser.health import ConnectMeasures, Health
 from chime_gateway.agents.chooser.opening import Opening, OpeningAttempt
 from chime_gateway.agents.chooser.probe import Probe
 from chime_gateway.agents.chooser.race import Attempt, Race
-from chime_gateway.agents.configuration import Lacks
+from chime_gateway.agents.configuration import UnsupportedSettings
 from chime_gateway.agents.credentials import Credential
 from chime_gateway.agents.session import AzureSession
 from chime_gateway.agents.transports.transport import Transport
@@ -61,9 +61,9 @@ def endpoint_for(
     reactor: Any, url: str, tls: Callable[[str], Any] = client_tls
 ) -> IStreamClientEndpoint:
     """
-    A TCP or TLS endpoint for a C{ws} or C{wss} URL.
+    Return a TCP or TLS endpoint for a C{ws} or C{wss} URL.
 
-    @param tls: makes connections to the host of that name.
+    @param tls: makes TLS connections to the host of that name.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -76,13 +76,15 @@ def endpoint_for(
 
 class Deployments:
     """
-    @param endpoint: from a URL to where it is dialled.
-    @param chance: a number from 0 up to 1, a new one each time.
-    @param shortage: what this machine has not to open a connection, or C{None}.
-    @param new_webrtc: makes what sessions over WebRTC share, when the first deployment
-        has them.
-    @ivar health: of the deployments, as far as it is known.
-    @ivar probe: finds out without a call.
+    All deployments of a gateway.
+
+    @param endpoint: returns the endpoint for a URL.
+    @param chance: returns a random number in [0, 1).
+    @param shortage: returns what this machine lacks to open a connection, or C{None}.
+    @param new_webrtc: makes the shared part of sessions over WebRTC, once a deployment
+        needs it.
+    @ivar health: the known health of the deployments.
+    @ivar probe: checks the deployments without a call.
     """
 
     _log = Logger()
@@ -102,7 +104,9 @@ class Deployments:
         new_webrtc: Callable[[Health], RtcSessions] | None = None,
     ) -> None:
         self._credentials = {Candidate(d.settings): d.credential for d in deployments}
-        self._lacks = {one: Lacks(clock.seconds) for one in self._credentials}
+        self._unsupported = {
+            one: UnsupportedSettings(clock.seconds) for one in self._credentials
+        }
         self._choice = Choice(self._credentials, clock.seconds, chance)
         self.health = Health(self._choice, clock, chance, measures, shortage)
         self._sockets = RealtimeSockets(reactor)
@@ -117,14 +121,14 @@ class Deployments:
 
     @property
     def webrtc(self) -> RtcSessions:
-        """The part that sessions over WebRTC share."""
+        """The shared part of sessions over WebRTC."""
         if self._webrtc is None:
             assert self._new_webrtc is not None
             self._webrtc = self._new_webrtc(self.health)
         return self._webrtc
 
     def expect(self, profiles: Iterable[AgentProfile]) -> None:
-        """Prepare for calls of these profiles: what takes a while is made ahead."""
+        """Prepare in advance what calls with these profiles need."""
         for candidate, credential in self._credentials.items():
             if candidate.settings.transport == WEBRTC:
                 for profile in profiles:
@@ -132,8 +136,8 @@ class Deployments:
 
     def change(self, deployments: Sequence[Deployment]) -> None:
         """
-        These from now on.  What is known of one that is still there stays known, and
-        sessions and attempts go on as they began.
+        Use these deployments from now on.  The health of those that remain is kept, and
+        sessions and attempts continue unchanged.
         """
         before = {_place(c.settings): c for c in self._choice.candidates}
         found: dict[Candidate, Credential] = {}
@@ -159,10 +163,10 @@ class Deployments:
         is_running: bool = False,
     ) -> Deferred[AgentSession]:
         """
-        Open a session at the best deployment that has one.
+        Open a session at the best available deployment.
 
-        The Deferred fails with L{AgentUnavailable} when none had within the
-        time for connecting.
+        The Deferred fails with L{AgentUnavailable} if no deployment provides a session
+        within the time for connecting.
         """
         race = Race(
             self._choice,
@@ -181,13 +185,13 @@ class Deployments:
         self.health.failed_call(deployment)
 
     def stop(self) -> Deferred[None]:
-        """Close the attempts that nobody waits for."""
+        """Stop probing, and cancel the attempts that no call waits for."""
         self.probe.stop()
         for ready in list(self._watched):
             ready.cancel()
         return succeed(None) if self._webrtc is None else self._webrtc.stop()
 
-    # -- of a search -----------------------------------------------------------
+    # -- attempts --------------------------------------------------------------
 
     def attempt(
         self,
@@ -222,7 +226,7 @@ class Deployments:
             *(dialect, profile, leg_codec, events, self._clock),
             spend=lambda tokens: budget.used(tokens, self._clock.seconds()),
             let_wait=lambda s: candidate.let_wait(s, self._clock.seconds()),
-            lacks=self._lacks[candidate],
+            unsupported=self._unsupported[candidate],
             transport=transport,
         )
         session.deployment = candidate.name
@@ -250,7 +254,7 @@ class Deployments:
     def dial(
         self, url: str, headers: Mapping[str, str], user: SocketUser
     ) -> Callable[[], None]:
-        """Begin to open a socket of events; what is returned gives that up."""
+        """Start opening a WebSocket for events; return a function that cancels that."""
         endpoint = self._endpoint_of(url)
         return dial(url, headers, user, endpoint, self._sockets, self._batch)
 
@@ -264,10 +268,11 @@ class Deployments:
         self, candidate: Candidate, permit: Permit, profile: str, attempt: Attempt
     ) -> bool:
         """
-        See an attempt to its end that nobody waits for: a silent deployment would
-        never be found out otherwise.  Of one deployment one is enough, and a probe.
+        Follow an attempt that no call waits for to its end, or a deployment that does
+        not answer would never be detected.  One attempt per deployment is enough,
+        besides probes.
 
-        @return: C{False}: it is not worth it.
+        @return: whether the attempt is followed.
         """
         if candidate in self._watched.values() and not permit.is_probe:
             return False
@@ -298,7 +303,7 @@ class Deployments:
 
 
 def _place(settings: DeploymentSettings) -> tuple[str, ...]:
-    """What identifies a deployment when settings are reloaded."""
+    """Return what identifies a deployment when settings are reloaded."""
     return (
         settings.name,
         settings.endpoint,

@@ -1,6 +1,6 @@
 """
-Dispatches the events of a session that is ready: to the call, and to the objects that
-track commands, responses and transcripts.
+Dispatches the events of a ready session: to the call, and to the objects that track
+commands, responses and transcripts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import asdict
 
-from chime_gateway.agents.commands import Asked, Commands, Kind
+from chime_gateway.agents.commands import Commands, Kind, SentCommand
 from chime_gateway.agents.configuration import Configuration
 from chime_gateway.agents.line.recall import say_instead, was_added
 from chime_gateway.agents.mcp_calls import McpCalls
@@ -49,10 +49,10 @@ from chime_gateway.wire.realtime.events import (
 
 class Hearing:
     """
-    @param spend: is told of the tokens that each response has taken.
-    @param let_wait: is told of the seconds after which a service that has too much to
-        do wants to be asked again.
-    @ivar events: the call.
+    @param spend: called with the number of tokens that each response has used.
+    @param let_wait: called with the seconds that a throttling service asks the gateway
+        to wait.
+    @ivar events: receives the reports of the session: the call.
     """
 
     __slots__ = (
@@ -75,7 +75,7 @@ class Hearing:
         self._configuration = configuration
         self._spend = spend
         self._let_wait = let_wait
-        self._mcp_calls = McpCalls(responses.making, events)
+        self._mcp_calls = McpCalls(responses.active, events)
         self.transcripts = Transcripts(commands, events)
 
     def hear(self, event: Event) -> None:
@@ -86,18 +86,18 @@ class Hearing:
         self._spend(usage.total)
         self.events.tokens_used(asdict(usage))
 
-    def refused(self, asked: Asked | None, event: ServiceError) -> None:
+    def refused(self, sent: SentCommand | None, event: ServiceError) -> None:
         """
-        A command will not be carried out, and the session goes on.
+        A command was refused, and the session continues.
 
-        @param asked: C{None}: the service does not say which.
+        @param sent: the command; C{None}: the service does not say which.
         """
         self._note_throttling(event)
-        asked = self._configuration.attributed(asked, event)
-        if asked is None or asked.kind is Kind.RESPONSE:
-            self._responses.was_refused(asked, event)
-        elif asked.kind in (Kind.ITEM, Kind.RECALLED):
-            say_instead(self._commands, asked)
+        sent = self._configuration.attributed(sent, event)
+        if sent is None or sent.kind is Kind.RESPONSE:
+            self._responses.was_refused(sent, event)
+        elif sent.kind in (Kind.ITEM, Kind.RECALLED):
+            say_instead(self._commands, sent)
         self.events.oddity_seen(event.code)
 
     # -- inside ------------------------------------------------------------------
@@ -108,17 +108,17 @@ class Hearing:
 
     def _response_text(self, event: ResponseText) -> None:
         self.transcripts.text(event)
-        self._responses.making.text_came(event.response_id, event.item_id)
+        self._responses.active.text_came(event.response_id, event.item_id)
 
     def _response_done(self, event: ResponseDone) -> None:
         self._spend(event.usage.total)
         self._note_throttling(event)
         if self.transcripts.done(event):
-            # Where a service makes one response at a time, it was in the way.
-            self._responses.way_is_free()
+            # A service that makes one response at a time can now make the next one.
+            self._responses.response_may_follow()
         else:
             self._responses.done(event)
-            self._mcp_calls.tell_results()
+            self._mcp_calls.report_results()
 
     def _note_throttling(self, event: ResponseDone | ServiceError) -> None:
         if event.cause == RATE_LIMIT and event.retry_seconds:
@@ -128,7 +128,7 @@ class Hearing:
         transcription = self._configuration.profile.transcription
         if transcription is None or not transcription.is_by_the_model:
             return
-        # Without an item's name, the transcript could not be told from an answer.
+        # Without the item's id, the transcript would look like an answer.
         if event.item_id:
             self.transcripts.write_down(
                 self._configuration.dialect, event.item_id, transcription
@@ -151,15 +151,15 @@ class Hearing:
         self._responses.caller_stopped()
 
     def _tool_called(self, event: ToolCalled) -> None:
-        self._responses.making.tool_called(event.response_id)
+        self._responses.active.tool_called(event.response_id)
         self.events.tool_called(
             event.response_id, event.call_id, event.name, event.arguments
         )
 
     def _unrecognized(self, event: Unrecognized) -> None:
         if event.type.startswith("response.mcp_call"):
-            # The service calls a tool itself.
-            self._responses.making.tool_called("")
+            # The service is calling a tool itself.
+            self._responses.active.tool_called("")
         if event.type not in EXPECTED:
             self.events.oddity_seen(event.type)
 

@@ -1,9 +1,10 @@
 """
 Limits how much a session accepts from its service.
 
-A service is faster than real time, so a lot at once may be healthy: an answer of ten
-minutes, all its text, many tools.  A service that sends more than that for long is
-broken or hostile: it would fill memory, disk and log, and take time from other calls.
+A service is faster than real time, so a large burst may be normal: an answer of ten
+minutes, all its text, many tool calls.  A service that keeps sending more than that is
+broken or hostile: it would fill memory, disk and log, and take CPU time from other
+calls.
 """
 
 from __future__ import annotations
@@ -33,9 +34,13 @@ from chime_gateway.wire.realtime.events import (
 @frozen
 class Bound:
     """
-    @ivar index: among all of a session's.
-    @ivar rate: so many a second, and C{burst} at once.
-    @ivar seconds: the burst is so far ahead of the rate.
+    A limit, as a token bucket.
+
+    @ivar index: of this limit among all limits of a session.
+    @ivar rate: per second.
+    @ivar burst: the number that may arrive at once.
+    @ivar what: the unit, for messages.
+    @ivar seconds: how long the burst would take at C{rate}.
     """
 
     index: int
@@ -49,30 +54,30 @@ class Bound:
         return self.burst / self.rate
 
 
-#: Frames of any kind: a long answer has some thousand pieces of text, and so have the
-#: arguments of many tools.
+#: WebSocket frames of any kind: a long answer has a few thousand pieces of text, and so
+#: have the arguments of many tool calls.
 MESSAGES: Final = Bound(0, 500, 20_000, "messages")
 
-#: Of all that is no audio.
+#: Bytes of everything but audio.
 BYTES: Final = Bound(1, 32_768, 16 << 20, "bytes")
 
-#: Most of it may be generated and not be heard.
+#: Audio may be generated and never be heard, so this is far more than a caller hears.
 AUDIO: Final = Bound(2, 10, 1800, "seconds of audio")
 
-#: Responses, turns, items: something is kept of each.
+#: Responses, turns and items: the call keeps something of each.
 BEGINNINGS: Final = Bound(3, 5, 1000, "items")
 
-#: Each is written down.
+#: Tool calls: each is recorded.
 TOOLS: Final = Bound(4, 5, 500, "tools")
 
-#: Lines of the log; the call's record counts what they tell of.
+#: Log lines; the call's record counts the events behind them.
 LINES: Final = Bound(5, 1 / 30, 20, "lines")
 
 _BOUNDS: Final = 6
 
 _AUDIO: Final = AUDIO.index
 
-#: A piece of audio that is shorter is a frame like any other.
+#: A shorter piece of audio also counts as a message.
 _SHORTEST_SECONDS: Final = 0.01
 
 _BEGINS: Final = (
@@ -81,19 +86,21 @@ _BEGINS: Final = (
 )
 
 
-class TooMuch(RemoteProtocolError):
+class LimitExceeded(RemoteProtocolError):
     """The service sends more than any agent has to say."""
 
 
-def _too_much(bound: Bound) -> TooMuch:
-    return TooMuch(
+def _exceeded(bound: Bound) -> LimitExceeded:
+    return LimitExceeded(
         f"more than {bound.burst} {bound.what} at once and {bound.rate} a second"
     )
 
 
 class Intake:
     """
-    @param codec: of the audio that comes.
+    What one session accepts.
+
+    @param codec: of the service's audio.
     """
 
     __slots__ = ("_audio_seconds", "_item_id", "_seconds", "_shortest_bytes", "_until")
@@ -101,17 +108,18 @@ class Intake:
     def __init__(self, clock: IReactorTime, codec: Codec) -> None:
         self._seconds = clock.seconds
         self._shortest_bytes = _SHORTEST_SECONDS * codec.bytes_per_second
-        # Of the time that its bound is told in.
+        # The time that one byte takes at the rate of the limit for audio.
         self._audio_seconds = 1 / codec.bytes_per_second / AUDIO.rate
-        # For each bound: when all that came would have come at its rate.
+        # For each limit: when everything so far would have arrived at its rate.
         self._until = array("d", bytes(8 * _BOUNDS))
         self._item_id = ""
 
     def message(self, event: Event, size: int) -> None:
         """
-        An event other than audio that came in so many bytes.
+        Count an event other than audio.
 
-        @raise TooMuch: it is one too many.
+        @param size: of its message, in bytes.
+        @raise LimitExceeded: a limit is exceeded.
         """
         now = self._seconds()
         self._take(MESSAGES, now, 1)
@@ -126,9 +134,10 @@ class Intake:
 
     def audio(self, event: AudioDelta) -> None:
         """
-        Fifty times a second in each call: as few steps as may be.
+        Count a piece of audio.  Called fifty times a second in each call, so it does as
+        little as possible.
 
-        @raise TooMuch: it is one too many.
+        @raise LimitExceeded: a limit is exceeded.
         """
         now = self._seconds()
         length = len(event.audio)
@@ -137,17 +146,17 @@ class Intake:
         until = self._until[_AUDIO]
         until = (until if until > now else now) + length * self._audio_seconds
         if until - now > AUDIO.seconds:
-            raise _too_much(AUDIO)
+            raise _exceeded(AUDIO)
         self._until[_AUDIO] = until
         if event.item_id != self._item_id:
             self._item_began(event.item_id, now)
 
     def frame(self) -> bool:
-        """One that is no message: a ping, or a piece of a message."""
+        """Count a WebSocket frame that is not a whole message; C{False}: too many."""
         return self._is_within(MESSAGES, self._seconds(), 1)
 
     def may_log(self) -> bool:
-        """Whether one more line may be written of what the service says."""
+        """Return whether one more log line may quote the service."""
         return self._is_within(LINES, self._seconds(), 1)
 
     # -- inside ------------------------------------------------------------------
@@ -158,7 +167,7 @@ class Intake:
 
     def _take(self, bound: Bound, now: float, count: float) -> None:
         if not self._is_within(bound, now, count):
-            raise _too_much(bound)
+            raise _exceeded(bound)
 
     def _is_within(self, bound: Bound, now: float, count: float) -> bool:
         until = max(now, self._until[bound.index]) + count / bound.rate

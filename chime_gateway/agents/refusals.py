@@ -1,7 +1,7 @@
 """
-Says whose fault an error is that comes before a session is ready.
+Attributes an error that arrives before a session is ready to its cause.
 
-L{chime_gateway.wire.realtime.faults} reads codes and types.
+L{chime_gateway.wire.realtime.faults} interprets codes and types of errors.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Final
 from chime_gateway.errors import AgentUnavailable, ProfileRefused
 from chime_gateway.wire.realtime.events import ServiceError
 
-#: What a session can do without, as records and the log name it.
+#: Settings that are not essential, as named in records and in the log.
 REASONING: Final = "reasoning"
 TRANSCRIPTION: Final = "transcription"
 
-#: Words by which an error tells that it is about this.
+#: Words that show that an error is about one of these settings.
 _WORDS: Final[Mapping[str, Sequence[str]]] = {
     REASONING: ("reasoning", "effort"),
     TRANSCRIPTION: ("transcri", "deployment"),
@@ -24,7 +24,7 @@ _WORDS: Final[Mapping[str, Sequence[str]]] = {
 
 
 def refused_session(event: ServiceError, text: str) -> AgentUnavailable:
-    """Nothing was asked for yet but a session: throttled, or none for this key."""
+    """An error before any command: the key is throttled, or not allowed a session."""
     return AgentUnavailable(
         text,
         misconfigured=event.is_of_account or event.is_about_request,
@@ -34,10 +34,10 @@ def refused_session(event: ServiceError, text: str) -> AgentUnavailable:
 
 def refused_member(event: ServiceError, dispensable: Sequence[str]) -> str | None:
     """
-    Which of the settings is to be left out; C{None}: that would not help.
+    Return which setting to leave out; C{None}: that would not help.
 
-    @param dispensable: those that a session can do without; the first is meant if the
-        service does not say what it refuses.
+    @param dispensable: the settings that are not essential; the first of them is left
+        out if the service does not say what it refuses.
     """
     if event.fatal or event.is_about_model or not event.is_about_request:
         return None
@@ -52,9 +52,8 @@ def refused_member(event: ServiceError, dispensable: Sequence[str]) -> str | Non
 
 def refused_settings(event: ServiceError, text: str) -> AgentUnavailable:
     """
-    The answer to C{session.update}.  What cannot be had is the agent profile's fault;
-    what passes, a model that has no such sessions, or an account that does not pay, is
-    none of it.
+    An error in answer to C{session.update}.  It is the agent profile's fault, unless it
+    is temporary, or the model or the account is not allowed such a session.
     """
     if event.fatal or event.is_about_model or not event.is_about_request:
         return AgentUnavailable(
@@ -64,6 +63,6 @@ def refused_settings(event: ServiceError, text: str) -> AgentUnavailable:
         )
     return ProfileRefused(
         f"the service refused the session's settings: {text}",
-        # The only ones in which values of a call may stand.
+        # Only the instructions may contain values of the call.
         is_of_call=event.param.startswith("session.instructions"),
     )

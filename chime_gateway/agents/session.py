@@ -1,7 +1,7 @@
 """
-The agent's session on Azure OpenAI Realtime.
+The agent's session with Azure OpenAI Realtime.
 
-It translates between the protocol's events and the seam of a call.
+It translates between the events of the protocol and the interface of a call.
 L{chime_gateway.wire.realtime} reads and writes messages,
 L{chime_gateway.agents.transports} carries audio, and
 L{chime_gateway.agents.deployments} chooses the deployment.
@@ -18,11 +18,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chime_gateway.agents.commands import Asked, Commands, Kind
-from chime_gateway.agents.configuration import Configuration, Lacks
+from chime_gateway.agents.commands import Commands, Kind, SentCommand
+from chime_gateway.agents.configuration import Configuration, UnsupportedSettings
 from chime_gateway.agents.hearing import Hearing
 from chime_gateway.agents.intake import Intake
-from chime_gateway.agents.line.nobody import NOBODY
+from chime_gateway.agents.line.ignored_events import IGNORED_EVENTS
 from chime_gateway.agents.line.recall import recall
 from chime_gateway.agents.refusals import TRANSCRIPTION, refused_session
 from chime_gateway.agents.responses.responses import Responses
@@ -62,12 +62,12 @@ class AzureSession:
     """
     One session, from its handshake to its end.
 
-    @param clock: for what is not answered, and what is to be asked again.
-    @param spend: is told of the tokens that each response has taken.
-    @param let_wait: is told of the seconds after which a service that has too much to
-        do wants to be asked again.
-    @param lacks: what the deployment's model does not know.
-    @param transport: of audio; C{None}: the socket of the events.
+    @param clock: for overdue answers and for retries.
+    @param spend: called with the number of tokens that each response has used.
+    @param let_wait: called with the seconds that a throttling service asks the gateway
+        to wait.
+    @param unsupported: what the deployment's model does not support.
+    @param transport: of audio; C{None}: the WebSocket of the events.
     @ivar ready: fires with this object when audio may flow; fails with
         L{AgentUnavailable}.
     """
@@ -77,7 +77,7 @@ class AzureSession:
     __slots__ = (
         *("_commands", "_configuration", "_events", "_hearing", "_intake"),
         *(
-            "_making",
+            "_active",
             "_receive",
             "_responses",
             "_socket",
@@ -97,7 +97,7 @@ class AzureSession:
         clock: IReactorTime,
         spend: Callable[[int], object] = lambda _: None,
         let_wait: Callable[[float], object] = lambda _: None,
-        lacks: Lacks | None = None,
+        unsupported: UnsupportedSettings | None = None,
         transport: Transport | None = None,
     ) -> None:
         if transport is None:
@@ -105,7 +105,7 @@ class AzureSession:
         self.deployment = ""
         self._transport = transport
         self.traits = transport.traits
-        # Called for every frame: nothing stands in between.
+        # Called for every frame, so bound directly to the transport.
         self.send_audio: Callable[[bytes], None] = transport.send_audio
         self.ready: Deferred[AgentSession] = Deferred(lambda _: self.close())
         self._events = events
@@ -118,13 +118,13 @@ class AzureSession:
             *(self._commands, events, clock, transport),
             is_interruptible=profile.interruptible,
         )
-        self._making = self._responses.making
+        self._active = self._responses.active
         self._configuration = Configuration(
             dialect,
             profile,
             self.traits.codec,
             self._commands,
-            Lacks(clock.seconds) if lacks is None else lacks,
+            UnsupportedSettings(clock.seconds) if unsupported is None else unsupported,
         )
         self._hearing = Hearing(
             *(events, self._commands, self._responses, self._configuration),
@@ -156,7 +156,7 @@ class AzureSession:
             return
         if type(event) is not AudioDelta:
             self._transport.event_came(event)
-        elif self._making.audio_came(event):
+        elif self._active.audio_came(event):
             self._events.agent_audio(
                 event.response_id, event.item_id, event.content_index, event.audio
             )
@@ -164,7 +164,7 @@ class AzureSession:
             self._events.audio_dropped("stale", len(event.audio))
 
     def frame_came(self) -> bool:
-        """A WebSocket frame that is no message; C{False}: there are too many."""
+        """Count a WebSocket frame that is not a message; C{False}: too many."""
         is_good = self._intake.frame()
         if not is_good:
             self._lose(AgentUnavailable(f"{BROKE_PROTOCOL}: too many frames"))
@@ -172,8 +172,8 @@ class AzureSession:
 
     def socket_closed(self, reason: str) -> None:
         self._lose(AgentUnavailable(reason))
-        # The socket knows us, and the Deferred's result is ourselves: let go, or
-        # only the garbage collector frees them.
+        # The socket refers to this object, and so does the Deferred's result: break
+        # both cycles, or only the garbage collector frees them.
         self._socket = None
         self.ready = Deferred()
 
@@ -181,7 +181,7 @@ class AzureSession:
         self._lose(AgentUnavailable("the agent's service stopped reading"))
 
     def handshake_failed(self, why: AgentUnavailable) -> None:
-        """Matters only before L{ready}; later it is ignored."""
+        """Fail L{ready}; ignored once the session is ready."""
         if self._state is not _SessionState.READY:
             self._lose(why)
 
@@ -199,7 +199,7 @@ class AzureSession:
             self._events.agent_active()
 
     def audio_came(self, audio: AudioDelta) -> None:
-        if self._state is _SessionState.READY and self._making.audio_came(audio):
+        if self._state is _SessionState.READY and self._active.audio_came(audio):
             self._events.agent_audio(
                 audio.response_id, audio.item_id, audio.content_index, audio.audio
             )
@@ -258,8 +258,8 @@ class AzureSession:
         )
 
     def forget_call(self) -> None:
-        """The call has another session: report nothing more to it."""
-        self._events = self._hearing.events = NOBODY
+        """Report nothing more: the call has another session."""
+        self._events = self._hearing.events = IGNORED_EVENTS
 
     def close(self) -> None:
         self._state = _SessionState.CLOSED
@@ -286,16 +286,16 @@ class AzureSession:
                 self._begin()
 
     def _begin(self) -> None:
-        """Its settings are in force, and its audio has a path."""
+        """Start: the settings are in force, and audio has a path."""
         self._state = _SessionState.READY
         self.ready.callback(self)
         for member, text in self._configuration.refused.items():
-            self._tell_refused(member, text)
+            self._report_refused(member, text)
 
-    def _overdue(self, asked: Asked) -> None:
-        self._events.oddity_seen(f"unanswered.{asked.kind.name.lower()}")
+    def _overdue(self, sent: SentCommand) -> None:
+        self._events.oddity_seen(f"unanswered.{sent.kind.name.lower()}")
 
-    def _tell_refused(self, member: str, text: str) -> None:
+    def _report_refused(self, member: str, text: str) -> None:
         if self._state is _SessionState.READY and member == TRANSCRIPTION:
             self._events.transcription_failed("", "refused", text)
         elif self._state is _SessionState.READY:
@@ -303,24 +303,24 @@ class AzureSession:
 
     def _service_error(self, event: ServiceError) -> None:
         text = f"{event.code}: {event.message}"
-        asked = self._commands.refuse(event.command_id)
+        sent = self._commands.refuse(event.command_id)
         if self._state is _SessionState.CONNECTING:
             self._lose(refused_session(event, text))
         elif event.fatal and self._state is not _SessionState.CONFIGURING:
             self._give_up(text, CLOSE_NORMAL)
-        elif asked is not None and asked.kind is Kind.TRANSCRIPT:
-            self._events.transcription_failed(asked.about, "failed", text)
+        elif sent is not None and sent.kind is Kind.TRANSCRIPT:
+            self._events.transcription_failed(sent.about, "failed", text)
         elif event.benign:
             if event.code == "conversation_already_has_active_response":
-                self._responses.was_second(asked)
+                self._responses.was_blocked(sent)
             self._events.oddity_seen(event.code)
         elif self._state is _SessionState.CONFIGURING:
-            self._configuration.attributed(asked, event)
+            self._configuration.attributed(sent, event)
             why = self._configuration.was_refused(event, text)
             if why is not None:
                 self._lose(why)
         else:
-            self._hearing.refused(asked, event)
+            self._hearing.refused(sent, event)
             if self._intake.may_log():
                 self._log.warn("the agent's service reports {error}", error=text[:300])
 
@@ -330,7 +330,7 @@ class AzureSession:
         self._lose(AgentUnavailable(reason))
 
     def _lose(self, why: AgentUnavailable) -> None:
-        """The session ended without being asked to; reported once."""
+        """The session has ended unexpectedly; reported once."""
         state, self._state = self._state, _SessionState.CLOSED
         self._commands.socket = None
         try:
@@ -339,18 +339,18 @@ class AzureSession:
             if state is not _SessionState.CLOSED and self._socket is not None:
                 self._socket.close(CLOSE_NORMAL, "")
         finally:
-            # Nobody else tells the call.
+            # Nothing else reports this to the call.
             if state is _SessionState.READY:
                 try:
                     self._events.agent_lost(str(why))
                 except Exception:
-                    self._log.failure("could not tell a call of its end; trying again")
+                    self._log.failure("could not report a lost session; trying again")
                     self._events.agent_lost(str(why))
             elif state is not _SessionState.CLOSED:
                 self.ready.errback(why)
 
 
-#: What a session begins and ends by; the rest is its L{Hearing}'s.
+#: The events that begin and end a session; its L{Hearing} handles all others.
 _OWN: Final[Mapping[type, Callable[[AzureSession, Any], object]]] = {
     SessionCreated: AzureSession._session_created,
     SessionUpdated: AzureSession._session_updated,

@@ -1,10 +1,10 @@
 """
 The HTTP transport of azure-identity, with limits on time and size.
 
-requests, which it uses, limits the time of one read, but neither the number of reads
-nor the size of the answer: a service that drips, or never ends, would keep a thread
-for good.  So time and bytes are checked where bytes are read from the socket.  The
-module is imported when it is used, as azure-identity is.
+The requests library limits the time of one read, but neither the number of reads nor
+the size of the answer: a service that sends slowly, or never ends, would occupy a
+thread forever.  So time and size are checked where bytes are read from the socket.
+This module is imported on first use, like azure-identity.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-#: Of one answer, head and body; a token has some thousand.
+#: Maximum size of one answer, head and body; a token has a few thousand bytes.
 MOST_BYTES: Final = 256 << 10
 
-#: No single wait is shorter: 0 would mean not to wait at all.
+#: The shortest timeout: 0 would make the socket non-blocking.
 _LEAST_SECONDS: Final = 0.001
 
 
 class TimeLeft(threading.local):
     """
-    Until when this thread may work at its request.
+    The time that this thread has left for its request.
 
-    @ivar why: it may no longer; empty: it may.
+    @ivar why: why no time is left; empty: there is some.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -53,7 +53,11 @@ class TimeLeft(threading.local):
         self.why = why
 
     def seconds(self) -> float:
-        """@raise TimeoutError: there is none."""
+        """
+        Return the time that is left.
+
+        @raise TimeoutError: there is none.
+        """
         left = self._until - self._clock()
         if left <= 0:
             self.why = self.why or f"no answer within {self._given:g} s"
@@ -62,14 +66,14 @@ class TimeLeft(threading.local):
 
 
 class _Incoming(io.RawIOBase):
-    """What one answer reads from its socket."""
+    """The stream that one answer reads from its socket, with limits."""
 
     def __init__(self, sock: socket.socket, left: TimeLeft) -> None:
         self._sock = sock
         self._left = left
         self._patience = sock.gettimeout()
         self._room = MOST_BYTES
-        # The socket lives as long as somebody reads from it.
+        # Keeps the socket open as long as this object.
         self._held = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
@@ -91,7 +95,7 @@ class _Incoming(io.RawIOBase):
 
 
 def response_class(left: TimeLeft) -> type[HTTPResponse]:
-    """Answers that end at a time limit, or at a size limit."""
+    """Return a class of HTTP answers with limits on time and size."""
 
     class Response(HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **named: Any) -> None:
@@ -102,18 +106,18 @@ def response_class(left: TimeLeft) -> type[HTTPResponse]:
         def begin(self) -> None:
             super().begin()
             if self.length is not None and self.length > MOST_BYTES:
-                # Room for all of it would be taken at once.
+                # Memory for all of it would be allocated at once.
                 raise HTTPException(f"an answer of {self.length} bytes")
             encoding = self.headers.get("Content-Encoding", "identity")
             if encoding.strip().lower() != "identity":
-                # It was not asked for, and nothing bounds what comes out of it.
+                # It was not requested, and the decoded size is unlimited.
                 raise HTTPException(f"an answer in the encoding {encoding[:40]!r}")
 
     return Response
 
 
 class _Adapter(HTTPAdapter):
-    """Connections whose answers are limited, through a proxy as well."""
+    """Connections with limited answers, also through a proxy."""
 
     def __init__(self, left: TimeLeft) -> None:
         answer = response_class(left)
@@ -145,9 +149,9 @@ class _Adapter(HTTPAdapter):
 
 class TokenTransport(RequestsTransport):  # type: ignore[misc]
     """
-    All credentials of a chain share it, and none of them closes it.
+    The transport that all credentials of a chain share; none of them closes it.
 
-    @param left: L{TimeLeft.begin} comes before each request for a token.
+    @param left: L{TimeLeft.begin} must be called before each request for a token.
     @param patience: seconds for C{connection_timeout} and C{read_timeout}.
     """
 
@@ -170,11 +174,11 @@ class TokenTransport(RequestsTransport):  # type: ignore[misc]
             raise ServiceResponseError(str(exc), error=exc) from exc
 
     def sleep(self, duration: float) -> None:
-        """Between two tries; a service may ask for days (C{Retry-After})."""
+        """Wait between two tries; a service may ask for days (C{Retry-After})."""
         if duration < self._left.seconds():
             super().sleep(duration)
         else:
-            self._left.end(f"the token service wants to rest for {duration:g} s")
+            self._left.end(f"the token service asked for a pause of {duration:g} s")
 
     def close(self) -> None:
         pass

@@ -1,8 +1,7 @@
 """
-Has the model write down what the caller said, by responses outside of the
-conversation.
+Has the model transcribe what the caller said, by responses outside the conversation.
 
-These responses have text only: the caller does not hear them.
+These responses have only text, which the caller does not hear.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from chime_gateway.wire.realtime.events import (
     ResponseText,
 )
 
-#: One takes a second or two, but a service may never say that it is done.
+#: Limits the number of tracked responses: one takes a second or two, but a service may
+#: never report its end.
 _MAX_TRANSCRIPTS: Final = 256
 
 
@@ -32,18 +32,18 @@ class Transcripts:
     def __init__(self, commands: Commands, events: AgentEvents) -> None:
         self._commands = commands
         self._events = events
-        self._items: dict[str, str] = {}  # response -> the item it writes down
-        self._written: set[str] = set()  # those of which the text has come
+        self._items: dict[str, str] = {}  # response -> the item that it transcribes
+        self._written: set[str] = set()  # responses whose text has arrived
 
     def write_down(
         self, dialect: dialects.Dialect, item_id: str, transcription: Transcription
     ) -> None:
-        """Have the model write down an item of the caller's."""
+        """Have the model transcribe an item of the caller."""
         command = realtime_commands.create_transcript(dialect, item_id, transcription)
         self._commands.ask(Kind.TRANSCRIPT, command, item_id)
 
     def started(self, event: ResponseStarted) -> bool:
-        """Whether it is one of these."""
+        """Return whether it is one of these responses."""
         if not event.transcript_of:
             return False
         self._commands.answer(Kind.TRANSCRIPT, event.transcript_of)
@@ -61,7 +61,7 @@ class Transcripts:
             self._events.caller_said(item_id, event.text.strip())
 
     def done(self, event: ResponseDone) -> bool:
-        """Whether it is one of these."""
+        """Return whether it is one of these responses."""
         item_id = self._items.pop(event.response_id, None)
         if item_id is None:
             return False
@@ -69,7 +69,7 @@ class Transcripts:
         self._written.discard(event.response_id)
         self._events.tokens_used(asdict(event.usage))
         if event.status == "completed" and not has_text:
-            # Nothing is said in it, so the model wrote nothing.
+            # There was no speech in the item, so the model wrote nothing.
             self._events.caller_said(item_id, "")
         elif event.status != "completed":
             text = f"{event.status}: {event.detail}"

@@ -1,7 +1,7 @@
 """
 The WebSocket of an Azure OpenAI Realtime session.
 
-It connects, does the handshake, explains a refusal, and carries messages for
+It connects, performs the handshake, explains a refusal, and carries messages for
 L{chime_gateway.agents.session}.
 """
 
@@ -33,11 +33,10 @@ from chime_gateway.net.system.tls import keep_session
 from chime_gateway.wire.realtime.faults import retry_seconds
 from chime_gateway.wire.realtime.reader import MAX_EVENT_BYTES
 
-#: 400, 401, 403 and 404 are answered the same way until somebody changes a
-#: setting; the rest (429, 5xx) may go away by itself.
+#: Statuses that do not change until a setting does; others (429, 5xx) may be temporary.
 MISCONFIGURED_STATUS: Final = frozenset({400, 401, 403, 404})
 
-#: What to look at, by status (docs/reference/deployments.md says more).
+#: What to check, by status (more in docs/reference/deployments.md).
 _HINTS: Final[Mapping[int, str]] = {
     400: "is AZURE_OPENAI_DEPLOYMENT a realtime model?",
     401: "check AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT, and that"
@@ -47,7 +46,7 @@ _HINTS: Final[Mapping[int, str]] = {
 }
 
 
-#: Numbers and dates are shorter.
+#: Maximum length of a header with a number or a date.
 _MAX_WAIT_CHARS: Final = 64
 
 _NUMBER: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
@@ -68,10 +67,10 @@ class HandshakeRefused(AgentUnavailable):
 
 
 class EventSocket(Protocol):
-    """Messages both ways, until one side closes it."""
+    """Carries messages in both directions, until one side closes it."""
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
-        """@return: C{False}: it was not taken."""
+        """Send a message; C{False}: it was not sent."""
 
     def close(self, code: int, reason: str) -> None: ...
 
@@ -90,7 +89,7 @@ class SocketUser(Protocol):
 
 class SocketEvents(SocketUser, Protocol):
     """
-    A session.
+    A session that uses a socket.
 
     @ivar ready: fires when audio may flow; fails with L{AgentUnavailable}.
     """
@@ -146,7 +145,7 @@ class RealtimeProtocol(LeanWebSocket, WebSocketClientProtocol):  # type: ignore[
         self._session.socket_closed(f"the agent's service closed the session{detail}")
 
     def _refusal(self, reason: str) -> AgentUnavailable:
-        """What the HTTP answer to our upgrade means."""
+        """Interpret the HTTP answer to the upgrade request."""
         words = (getattr(self, "http_status_line", None) or "").split()
         if len(words) < 2 or not words[1].isdigit() or words[1] == "101":
             return AgentUnavailable(f"the agent's handshake failed: {reason}")
@@ -174,7 +173,7 @@ class _ErrorAnswer(msgspec.Struct):
 
 
 def error_text(body: bytes) -> str:
-    """The service's text in the JSON of a refusal, as far as it was received."""
+    """Return the service's text from the JSON of a refusal; empty: there is none."""
     try:
         error = msgspec.json.decode(body, type=_ErrorAnswer).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -184,12 +183,12 @@ def error_text(body: bytes) -> str:
 
 def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
     """
-    The seconds after which the service wants to be asked again: C{retry-after-ms} of
-    OpenAI's, or Retry-After as a number or a date (RFC 9110 section 10.2.3).
+    Return how many seconds the service asks the gateway to wait: OpenAI's
+    C{retry-after-ms}, or Retry-After as a number or a date (RFC 9110 section 10.2.3).
 
     @param headers: names in lower case.
-    @param now: Unix time; used where the answer has no date of its own, which is
-        better, as both clocks are the service's then.
+    @param now: Unix time; used only if the answer has no Date header.  That is better,
+        as both dates are then of the service's clock.
     """
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()[:_MAX_WAIT_CHARS]
@@ -212,8 +211,8 @@ def _unix_time(date: str) -> float | None:
 
 class RealtimeSockets(WebSocketClientFactory):  # type: ignore[misc]
     """
-    What the sockets of all sessions have in common: Autobahn's options, and the timer
-    of its pings.
+    What the sockets of all sessions share: Autobahn's options, and the timer of its
+    pings.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -222,7 +221,7 @@ class RealtimeSockets(WebSocketClientFactory):  # type: ignore[misc]
         self.setProtocolOptions(
             maxMessagePayloadSize=MAX_EVENT_BYTES,
             maxFramePayloadSize=MAX_EVENT_BYTES,
-            openHandshakeTimeout=0,  # the deadline for connecting covers all of it
+            openHandshakeTimeout=0,  # the deadline for connecting covers the handshake
             autoPingInterval=20,
             autoPingTimeout=20,
             failByDrop=False,
@@ -230,7 +229,7 @@ class RealtimeSockets(WebSocketClientFactory):  # type: ignore[misc]
 
 
 class _OneSocket(Factory):
-    """Build the L{RealtimeProtocol} of one session, once."""
+    """Builds the L{RealtimeProtocol} of one session, once."""
 
     noisy = False
 
@@ -252,9 +251,9 @@ def dial(
     batch: BatchReader | None = None,
 ) -> Callable[[], None]:
     """
-    Begin to open a socket at C{url}.
+    Start opening a socket to C{url}.
 
-    @return: gives it up, at whatever point it is.
+    @return: a function that cancels this, at any point.
     """
     _, host, port, resource, _, _ = parse_url(url)
     request = ConnectingRequest(
@@ -274,7 +273,7 @@ def dial(
         for socket in opened:
             socket.close(CLOSE_NORMAL, "")
             if socket.state == WebSocketProtocol.STATE_CONNECTING:
-                # There is nobody yet to say goodbye to.
+                # Before the handshake there is no closing handshake either.
                 socket.dropConnection(abort=True)
 
     connecting.addCallbacks(opened.append, failed)
@@ -292,8 +291,8 @@ def connect(
     """
     Open C{session} at C{url}.
 
-    @return: L{SocketEvents.ready}; it fails with L{AgentUnavailable}.  Who cancels it
-        gives the attempt up, at whatever point it is.
+    @return: L{SocketEvents.ready}; it fails with L{AgentUnavailable}.  Cancelling it
+        gives the attempt up, at any point.
     """
     give_up = dial(url, headers, session, endpoint, sockets, batch)
 

@@ -1,4 +1,4 @@
-"""Whatever of its settings a model refuses, a session has the rest, or is refused."""
+"""Whichever settings a model refuses, a session gets the rest, or is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from chime_gateway.agents.configuration import REMEMBERED_SECONDS, Lacks
+from chime_gateway.agents.configuration import REMEMBERED_SECONDS, UnsupportedSettings
 from chime_gateway.agents.session import AzureSession
 from chime_gateway.audio import PCMU
 from chime_gateway.call.tools import BUILT_IN_TOOLS
@@ -22,26 +22,26 @@ from tests.support.fakes import Log, RecordingCall
 
 _PATHS = {"reasoning": "reasoning", "transcription": "audio.input.transcription"}
 
-#: How an error may tell what it is about: by C{param}, by its text, by the command, or
+#: How an error may show what it is about: by C{param}, by its text, by the command, or
 #: not at all.
 _TELLS = st.sets(st.sampled_from(("param", "text", "command")))
 
 
 class Model:
     """
-    A service whose model does not know some settings.  It refuses all of an update, as
+    A service whose model does not support some settings.  It refuses whole updates, as
     Azure does.
 
-    @param lacks: what it does not know.
-    @param tells: what it says of a refusal.
-    @ivar updates: the settings that it was asked for.
-    @ivar session: what is in force.
+    @param unsupported: the settings that it does not support.
+    @param tells: what its errors say.
+    @ivar updates: the settings of each update that it received.
+    @ivar session: the settings in force.
     """
 
-    def __init__(self, lacks: Sequence[str], tells: set[str]) -> None:
+    def __init__(self, unsupported: Sequence[str], tells: set[str]) -> None:
         self.updates: list[dict[str, Any]] = []
         self.session: dict[str, Any] | None = None
-        self._lacks = lacks
+        self._unsupported = unsupported
         self._tells = tells
         self._answers: list[dict[str, Any]] = []
 
@@ -56,7 +56,7 @@ class Model:
             "transcription": audio["transcription"] is not None,
             "voice": True,
         }
-        refused = [name for name in self._lacks if has[name]]
+        refused = [name for name in self._unsupported if has[name]]
         if not refused:
             self.session = session
             self._answers.append({"type": "session.updated", "session": session})
@@ -77,7 +77,7 @@ class Model:
         pass
 
     def run(self, session: AzureSession) -> None:
-        """Until all is answered."""
+        """Answer until nothing is left to answer."""
         session.opened(self)
         self._answers.append({"type": "session.created", "session": {"id": "s"}})
         while self._answers:
@@ -90,10 +90,10 @@ class ConfigurationTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.lacks = Lacks(self.clock.seconds)
+        self.unsupported = UnsupportedSettings(self.clock.seconds)
 
     def configured(self, model: Model, profile: AgentProfile | None = None) -> Log:
-        """@return: what the call is told."""
+        """Configure a session; return what is reported to the call."""
         log: Log = []
         self.session = AzureSession(
             GA,
@@ -101,26 +101,26 @@ class ConfigurationTests(SynchronousTestCase):
             PCMU,
             RecordingCall(log),
             self.clock,
-            lacks=self.lacks,
+            unsupported=self.unsupported,
         )
         model.run(self.session)
         return log
 
     @settings(max_examples=100, deadline=None)
-    @example(["reasoning"], set())  # an older model of Azure's
+    @example(["reasoning"], set())  # an older model at Azure
     @given(
         st.lists(st.sampled_from(("reasoning", "transcription", "voice")), unique=True),
         _TELLS,
     )
-    def test_rules_and_tools_are_in_force_or_the_profile_is_refused(
-        self, lacks: Sequence[str], tells: set[str]
+    def test_instructions_and_tools_are_in_force_or_the_profile_is_refused(
+        self, unsupported: Sequence[str], tells: set[str]
     ) -> None:
         self.setUp()
-        model = Model(lacks, tells)
+        model = Model(unsupported, tells)
         log = self.configured(model)
         first = model.updates[0]
         self.assertLessEqual(len(model.updates), 3)
-        if "voice" in lacks:
+        if "voice" in unsupported:
             self.failureResultOf(self.session.ready, ProfileRefused)
             self.assertIsNone(model.session)
             return
@@ -135,15 +135,15 @@ class ConfigurationTests(SynchronousTestCase):
         told = [entry for entry in log if entry[0] == "oddity_seen"]
         told += [entry for entry in log if entry[0] == "transcription_failed"]
         self.assertEqual(len(told), len(model.updates) - 1)
-        if tells & {"param", "text"} or lacks == ["reasoning"]:
-            # No more is left out than has to be.
-            self.assertEqual(len(told), len(lacks))
+        if tells & {"param", "text"} or unsupported == ["reasoning"]:
+            # Nothing is left out unnecessarily.
+            self.assertEqual(len(told), len(unsupported))
 
-    def test_what_is_refused_is_counted_and_told_in_the_log(self) -> None:
+    def test_a_refused_setting_is_counted_and_logged(self) -> None:
         log = self.configured(Model(["reasoning"], set()))
         self.assertEqual(log, [("oddity_seen", "refused.reasoning")])
 
-    def test_a_deployment_is_asked_once_an_hour_for_what_it_does_not_know(self) -> None:
+    def test_an_unsupported_setting_is_sent_once_an_hour(self) -> None:
         self.configured(Model(["reasoning"], set()))
         later = Model(["reasoning"], set())
         self.assertEqual(self.configured(later), [])
@@ -153,7 +153,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.configured(newer)
         self.assertIn("reasoning", newer.updates[0])
 
-    def test_a_transcriber_that_an_operator_may_mend_is_asked_for_each_time(
+    def test_a_refused_transcriber_is_requested_again_each_time(
         self,
     ) -> None:
         for _ in range(2):
@@ -162,7 +162,7 @@ class ConfigurationTests(SynchronousTestCase):
             self.assertEqual(len(model.updates), 3)
             self.assertIn("reasoning", model.updates[0])
 
-    def test_a_model_for_no_realtime_session_is_no_profile_s_fault(self) -> None:
+    def test_a_model_without_realtime_sessions_is_not_the_profile_s_fault(self) -> None:
         for code in (
             "OperationNotSupported",
             "OpperationNotSupported",

@@ -36,8 +36,8 @@ WALL = 1_700_000_000.0
 
 class TokenTestCase(SynchronousTestCase):
     """
-    @ivar asked: the requests that are in threads.
-    @ivar wall: how far the wall clock is from the other one.
+    @ivar asked: the requests that are running in threads.
+    @ivar wall: the difference between the wall clock and the monotonic clock.
     """
 
     def setUp(self) -> None:
@@ -79,20 +79,20 @@ class EntraTokenTests(TokenTestCase):
         self.assertEqual(self.bearer(), "one")
         self.assertEqual(len(self.asked), 1)
 
-    def test_one_who_leaves_takes_nobody_along(self) -> None:
+    def test_cancelling_one_request_cancels_no_other(self) -> None:
         first, second = self.token.headers(), self.token.headers()
         first.cancel()
         first.addErrback(lambda _: None)
         self.answer("one")
         self.successResultOf(second)
 
-    def test_nobody_waits_longer_than_the_deadline(self) -> None:
+    def test_no_request_waits_longer_than_the_deadline(self) -> None:
         waiting = self.token.headers()
         self.clock.advance(DEADLINE_SECONDS)
         failure = self.failureResultOf(waiting, AgentUnavailable)
         self.assertFalse(failure.value.misconfigured)
         self.assertIn("no answer within 10 s", str(failure.value))
-        # The thread that hangs is nobody's business any more.
+        # The result of the thread that hangs is ignored.
         again = self.token.headers()
         self.assertEqual(len(self.asked), 2)
         self.answer("two")
@@ -100,7 +100,7 @@ class EntraTokenTests(TokenTestCase):
         self.asked[0].callback(Token("late", 0.0))
         self.assertEqual(self.bearer(), "two")
 
-    def test_a_new_one_is_asked_for_ahead_and_nobody_waits_for_it(self) -> None:
+    def test_a_new_token_is_requested_in_advance_without_waiting(self) -> None:
         self.token.headers()
         self.answer("one")
         self.clock.advance(3600 - AHEAD_SECONDS - 1)
@@ -112,19 +112,19 @@ class EntraTokenTests(TokenTestCase):
         self.answer("two")
         self.assertEqual(self.bearer(), "two")
 
-    def test_it_is_kept_fresh_while_nobody_calls(self) -> None:
+    def test_it_is_kept_fresh_without_calls(self) -> None:
         self.token.headers()
         self.answer("0")
         for number in range(1, 25):
             self.clock.pump([60.0] * 55)
             self.assertEqual(len(self.asked), number + 1)
             self.answer(str(number))
-            # Nobody waits, and nobody has asked.
+            # No call waits for it or has requested it.
             self.assertEqual(self.bearer(), str(number))
         self.token.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_service_that_stays_away_is_asked_until_the_old_one_is_over(self) -> None:
+    def test_an_unavailable_service_is_asked_until_the_old_token_expires(self) -> None:
         self.token.headers()
         self.answer("one")
         while self.clock.seconds() < 2 * 3600:
@@ -134,7 +134,7 @@ class EntraTokenTests(TokenTestCase):
         self.assertTrue(2 < len(self.asked) < AHEAD_SECONDS / PAUSE_SECONDS + 3)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_odd_lives_ask_neither_for_ever_nor_at_once(self) -> None:
+    def test_odd_lifetimes_cause_neither_endless_nor_immediate_requests(self) -> None:
         for life in (-1e9, 0.0, 11.0, 1e12):
             self.token = self.new_token()
             self.asked.clear()
@@ -146,7 +146,7 @@ class EntraTokenTests(TokenTestCase):
             self.assertLess(len(self.asked), 40)
             self.token.stop()
 
-    def test_the_old_one_is_kept_while_the_service_is_away(self) -> None:
+    def test_the_old_token_is_kept_while_the_service_is_unavailable(self) -> None:
         self.token.headers()
         self.answer("one")
         self.clock.advance(3600 - AHEAD_SECONDS)
@@ -170,13 +170,15 @@ class EntraTokenTests(TokenTestCase):
             self.assertEqual(self.bearer(), "one")
         self.assertEqual(len(self.asked), 1)
 
-    def test_a_token_that_is_over_by_our_clock_serves_who_asked(self) -> None:
+    def test_a_token_expired_by_the_local_clock_still_serves_those_who_wait(
+        self,
+    ) -> None:
         waiting = self.token.headers()
         self.answer("one", life=-7200.0)
         self.successResultOf(waiting)
         self.assertNoResult(self.token.headers())
 
-    def test_what_is_refused_is_for_an_operator_and_says_what_to_do(self) -> None:
+    def test_a_refusal_is_a_misconfiguration_and_says_what_to_do(self) -> None:
         for why, misconfigured in (
             (TokenFailed("wrong secret"), True),
             (TokenFailed("none", is_without_identity=True), True),
@@ -191,7 +193,7 @@ class EntraTokenTests(TokenTestCase):
                 self.assertEqual(error.misconfigured, misconfigured)
                 self.assertEqual("(set AZURE_OPENAI" in str(error), misconfigured)
 
-    def test_who_has_had_a_token_has_an_identity(self) -> None:
+    def test_a_process_that_has_had_a_token_has_an_identity(self) -> None:
         self.token.headers()
         self.answer("one", life=60.0)
         self.clock.advance(60)
@@ -200,14 +202,14 @@ class EntraTokenTests(TokenTestCase):
         error = self.failureResultOf(waiting, AgentUnavailable).value
         self.assertFalse(error.misconfigured)
 
-    def test_no_thread_at_once_is_no_answer(self) -> None:
+    def test_without_a_free_thread_the_request_fails(self) -> None:
         self.patch(self, "in_thread", lambda *_: fail(NoThreadFree("busy")))
         self.token = self.new_token()
         self.failureResultOf(self.token.headers(), AgentUnavailable)
 
 
 class TokenScheduleTests(TokenTestCase):
-    """A token service that comes and goes, over a virtual day."""
+    """A token service that is sometimes unavailable, over a virtual day."""
 
     def run_day(self, seed: int) -> None:
         self.setUp()
@@ -244,7 +246,7 @@ class TokenScheduleTests(TokenTestCase):
                     self.assertTrue(one.called)
             waiting = [(began, one) for began, one in waiting if not one.called]
 
-    def test_nobody_waits_with_a_good_token_nor_for_ever_without(self) -> None:
+    def test_no_request_waits_with_a_valid_token_nor_forever_without(self) -> None:
         for seed in range(10):
             self.run_day(seed)
 
@@ -257,7 +259,7 @@ class _Response:
 
 
 def _wrapped(cause: Exception) -> Any:
-    """As azure-identity does."""
+    """Return an error in the form that azure-identity raises."""
     error = ClientAuthenticationError(message=f"Authentication failed: {cause}")
     error.__cause__ = cause
     return error
@@ -279,7 +281,7 @@ def _managed(status: int) -> Any:
 
 NOT_HERE = CredentialUnavailableError(message="not on this machine")
 
-#: How the credentials of the chain fail, and whether it passes.
+#: How the credentials of the chain fail, and whether that is temporary.
 FAULTS: tuple[tuple[Exception, bool], ...] = (
     *((_answered(status), False) for status in (400, 401, 403)),
     *((_answered(status), True) for status in (408, 429, 500, 503)),
@@ -322,7 +324,7 @@ class IdentityTokensTests(SynchronousTestCase):
         self.patch(azure.identity, "DefaultAzureCredential", chain)
         return IdentityTokens()
 
-    def test_what_passes_is_told_from_what_an_operator_must_mend(self) -> None:
+    def test_temporary_failures_differ_from_misconfigurations(self) -> None:
         for fault, is_passing in FAULTS:
             for before in ((), (NOT_HERE,), (NOT_HERE, NOT_HERE)):
                 with self.subTest(fault=fault, before=len(before)):
@@ -330,20 +332,20 @@ class IdentityTokensTests(SynchronousTestCase):
                     self.assertEqual(why.is_passing, is_passing)
                     self.assertNotIn("\n", str(why))
 
-    def test_a_machine_without_an_identity_is_told(self) -> None:
+    def test_a_machine_without_an_identity_is_detected(self) -> None:
         why = self.failed(NOT_HERE, NOT_HERE)
         self.assertTrue(why.is_without_identity)
         self.assertIn("not on this machine", str(why))
 
-    def test_the_reason_is_of_what_was_tried(self) -> None:
+    def test_the_reason_is_that_of_a_credential_that_was_tried(self) -> None:
         why = self.failed(NOT_HERE, _answered(401))
         self.assertIn("Invalid client secret", str(why))
 
-    def test_the_first_that_has_a_token_gives_it(self) -> None:
+    def test_the_first_credential_with_a_token_is_used(self) -> None:
         tokens = self.tokens(NOT_HERE, None)
         self.assertEqual(tokens.ask(SCOPE), Token("eyJ", WALL))
 
-    def test_threads_know_each_their_own_faults(self) -> None:
+    def test_each_thread_has_its_own_failures(self) -> None:
         tokens = self.tokens(_answered(401))
         found: list[bool] = []
 
@@ -371,7 +373,9 @@ class CredentialsTests(SynchronousTestCase):
             token_scope=scope,
         )
 
-    def test_a_key_goes_first_and_deployments_share_the_token_of_a_scope(self) -> None:
+    def test_a_key_takes_precedence_and_deployments_share_the_token_of_a_scope(
+        self,
+    ) -> None:
         clock = Clock()
         made = Credentials(
             lambda scope: Token("", 0.0), lambda *_: Deferred(), clock, lambda: WALL

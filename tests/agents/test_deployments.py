@@ -76,7 +76,9 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertEqual(self.measures.connects, [0.4])
         self.assertEqual(self.measures.sessions, ["opened"])
 
-    def test_tokens_of_all_its_responses_count_for_a_deployment(self) -> None:
+    def test_tokens_of_all_responses_count_against_the_deployment_s_budget(
+        self,
+    ) -> None:
         agents = self.agents("a")
         self.open(agents)
         (session,) = self.sessions
@@ -84,24 +86,26 @@ class DeploymentsTests(SynchronousTestCase):
         done = {"id": "r", "status": "completed", "output": [], "usage": usage}
         message = json.dumps({"type": "response.done", "response": done}).encode()
         session.message_received(message, False)
-        # The call has another one, and this one still takes from the budget.
+        # The call has another session, but this one still uses its budget.
         session.forget_call()
         session.message_received(message, False)
         counts = agents.health.budgets()["a"]
         self.assertEqual(counts, {"requests": (1, 0), "tokens": (200, 0)})
 
-    def test_a_call_that_runs_has_what_a_new_one_must_wait_for(self) -> None:
+    def test_a_call_in_progress_may_exceed_the_budget_and_a_new_one_may_not(
+        self,
+    ) -> None:
         agents = self.agents("a")
         agents.health._choice.candidates[0].budget.change(1, 0)
         self.open(agents)
-        # The minute is longer than a caller waits.
+        # A minute is longer than a caller waits.
         failure = self.failureResultOf(self.open(agents), AgentUnavailable)
         self.assertIn("sessions were opened within a minute", str(failure.value))
         self.assertEqual(self.names(), ["a"])
         agents.open(AgentProfile(), PCMU, RecordingCall([]), is_running=True)
         self.assertEqual(self.names(), ["a", "a"])
 
-    def test_a_throttled_one_rests_and_the_next_takes_the_call(self) -> None:
+    def test_a_throttled_deployment_rests_and_the_next_takes_the_call(self) -> None:
         agents = self.agents("b", "a")
         opening = self.open(agents)
         self.pending[0].errback(HandshakeRefused(429, "429", 7.0))
@@ -117,7 +121,7 @@ class DeploymentsTests(SynchronousTestCase):
         self.open(agents)
         self.assertEqual(self.names(), ["a", "b", "b", "a"])
 
-    def test_the_only_one_is_tried_again_after_its_rest_each_longer(self) -> None:
+    def test_the_only_deployment_is_tried_again_after_ever_longer_rests(self) -> None:
         opening = self.open(self.agents("a"))
         for rest in (0.5, 1.0, 2.0):
             self.pending[-1].errback(AgentUnavailable("503"))
@@ -129,7 +133,7 @@ class DeploymentsTests(SynchronousTestCase):
         self.pending[-1].callback(RecordingAgent([]))
         self.successResultOf(opening)
 
-    def test_when_the_rest_is_over_one_of_all_who_wait_finds_out(self) -> None:
+    def test_after_a_rest_one_of_the_waiting_calls_is_the_probe(self) -> None:
         agents = self.agents("a")
         openings = [self.open(agents) for _ in range(40)]
         for attempt in self.pending[:40]:
@@ -144,7 +148,7 @@ class DeploymentsTests(SynchronousTestCase):
         for opening in openings[1:]:
             self.successResultOf(opening)
 
-    def test_where_there_is_another_nobody_waits_for_the_probe(self) -> None:
+    def test_with_another_deployment_no_call_waits_for_the_probe(self) -> None:
         agents = self.agents("b", "a")
         self.open(agents)
         self.pending[0].errback(AgentUnavailable("503"))
@@ -160,9 +164,9 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertEqual(str(failure.value), "slow down")
         self.assertEqual(self.flushWarnings(), [])
 
-    # -- beside each other -----------------------------------------------------
+    # -- hedging ---------------------------------------------------------------
 
-    def test_a_silent_one_is_overtaken_and_found_out(self) -> None:
+    def test_a_silent_deployment_is_overtaken_and_detected(self) -> None:
         agents = self.agents("b", "a")
         openings = [self.open(agents) for _ in range(24)]
         self.clock.advance(2.0)
@@ -171,7 +175,7 @@ class DeploymentsTests(SynchronousTestCase):
             attempt.callback(RecordingAgent([]))
         for opening in openings:
             self.successResultOf(opening)
-        # One is left to see whether it is slow only; the others are closed.
+        # One attempt is followed to see whether it is only slow; the others are closed.
         self.assertEqual([a.called for a in self.pending[:24]], [False] + [True] * 23)
         self.assertEqual(agents.health.states(), {"a": "usable", "b": "usable"})
         self.clock.advance(5.5)
@@ -179,7 +183,7 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertEqual(agents.health.hedges, {"b": 24})
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_who_keeps_somebody_waiting_is_not_asked_first(self) -> None:
+    def test_a_slow_deployment_is_not_tried_first(self) -> None:
         agents = self.agents("c", "b", "a")
         first = self.open(agents)
         self.clock.advance(2.0)
@@ -192,7 +196,7 @@ class DeploymentsTests(SynchronousTestCase):
         self.open(agents)
         self.assertEqual(self.names(), ["a", "b", "b", "b", "a"])
 
-    def test_who_was_only_slow_is_closed_and_not_held_to_be_at_fault(self) -> None:
+    def test_a_session_that_was_only_slow_is_closed_and_counts_as_success(self) -> None:
         agents = self.agents("b", "a")
         opening = self.open(agents)
         self.clock.advance(2.0)
@@ -204,7 +208,7 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertEqual(agents.health.states(), {"a": "usable", "b": "usable"})
         self.assertEqual(self.measures.sessions, ["opened", "overtaken"])
 
-    def test_the_first_may_still_win(self) -> None:
+    def test_the_first_deployment_may_still_win(self) -> None:
         agents = self.agents("b", "a")
         opening = self.open(agents)
         self.clock.advance(2.5)
@@ -216,7 +220,7 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertEqual(agents.health.states(), {"a": "usable", "b": "usable"})
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_call_that_is_given_up_gives_the_attempts_up(self) -> None:
+    def test_a_cancelled_call_cancels_its_attempts(self) -> None:
         agents = self.agents("b", "a")
         opening = self.open(agents)
         opening.addErrback(lambda _: None)
@@ -235,9 +239,9 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertTrue(self.pending[1].called)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    # -- what is at fault --------------------------------------------------------
+    # -- faults ------------------------------------------------------------------
 
-    def test_wrong_settings_are_not_retried_and_said(self) -> None:
+    def test_wrong_settings_are_reported_and_not_retried(self) -> None:
         agents = self.agents("a")
         opening = self.open(agents)
         self.pending[0].errback(HandshakeRefused(401, "check the key", None))
@@ -246,7 +250,7 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertEqual(agents.health.fault(()), "a: check the key")
         self.failureResultOf(self.open(agents), AgentUnavailable)
         self.clock.advance(RECHECK_SECONDS - 1)
-        # It is worth the wait now.
+        # Now it may be tried again.
         self.assertNoResult(self.open(agents))
         self.assertEqual(self.names(), ["a"])
         self.clock.advance(1)
@@ -260,10 +264,10 @@ class DeploymentsTests(SynchronousTestCase):
         self.assertIsNone(agents.health.fault(()))
         self.assertEqual(agents.health.states(), {"a": "misconfigured", "b": "usable"})
 
-    def test_a_token_that_grew_old_in_a_machine_s_sleep_is_no_wrong_setting(
+    def test_a_token_that_expired_while_the_machine_slept_is_not_a_wrong_setting(
         self,
     ) -> None:
-        """Its 401 is followed by another try, with another token."""
+        """Its 401 is followed by another attempt, with another token."""
 
         class Tokens:
             number, asked = 1, True
@@ -284,19 +288,21 @@ class DeploymentsTests(SynchronousTestCase):
         self.clock.advance(0.51)
         sent = [headers["Authorization"] for _, headers in self.attempts]
         self.assertEqual(sent, ["Bearer 1", "Bearer 2"])
-        # A new one that is refused as well is for an operator.
+        # If a new token is refused as well, an operator has to act.
         self.pending[1].errback(HandshakeRefused(401, "no role", None))
         failure = self.failureResultOf(opening, AgentUnavailable)
         self.assertTrue(failure.value.misconfigured)
 
-    def test_another_refusal_says_nothing_of_a_token(self) -> None:
+    def test_another_refusal_does_not_discard_the_token(self) -> None:
         agents = self.agents("a")
         opening = self.open(agents)
         self.patch(ApiKey, "refused", lambda *_: self.fail("nobody asked"))
         self.pending[0].errback(HandshakeRefused(403, "no role", None))
         self.failureResultOf(opening, AgentUnavailable)
 
-    def test_a_call_that_runs_does_not_wait_long_for_a_silent_one(self) -> None:
+    def test_a_call_in_progress_does_not_wait_long_for_a_silent_deployment(
+        self,
+    ) -> None:
         for is_running, seconds in ((True, 0.5), (False, 2.0)):
             self.attempts.clear()
             opening = self.agents("b", "a").open(
@@ -309,7 +315,7 @@ class DeploymentsTests(SynchronousTestCase):
             opening.addErrback(lambda _: None)
             opening.cancel()
 
-    def test_sessions_that_fail_in_calls_send_the_next_ones_elsewhere(self) -> None:
+    def test_sessions_that_fail_during_calls_send_the_next_ones_elsewhere(self) -> None:
         agents = self.agents("b", "a")
         for expected in ("a", "a", "b"):
             self.open(agents)
@@ -317,7 +323,7 @@ class DeploymentsTests(SynchronousTestCase):
             agents.failed("a")
         agents.failed("one that is not here any more")
 
-    def test_a_profile_that_is_refused_harms_no_deployment(self) -> None:
+    def test_a_refused_profile_does_not_rest_the_deployment(self) -> None:
         agents = self.agents("b", "a")
         bad = AgentProfile(name="bad")
         opening = agents.open(bad, PCMU, RecordingCall([]))
@@ -332,7 +338,7 @@ class DeploymentsTests(SynchronousTestCase):
         self.pending[2].callback(RecordingAgent([]))
         self.successResultOf(good)
 
-    def test_another_deployment_may_have_what_the_first_refuses(self) -> None:
+    def test_another_deployment_may_accept_a_refused_profile(self) -> None:
         agents = self.agents("b", "a")
         opening = self.open(agents)
         self.pending[0].errback(ProfileRefused("no such voice"))
@@ -340,7 +346,7 @@ class DeploymentsTests(SynchronousTestCase):
         self.successResultOf(opening)
         self.assertEqual(agents.health.profile_faults(), {})
 
-    def test_what_this_machine_has_not_is_no_deployment_s_fault(self) -> None:
+    def test_a_shortage_of_this_machine_is_not_the_deployment_s_fault(self) -> None:
         agents = self.agents("b", "a")
         self.shortage = "out of file descriptors"
         opening = self.open(agents)
@@ -349,7 +355,7 @@ class DeploymentsTests(SynchronousTestCase):
                 self.pending[-1].errback(AgentUnavailable("Too many open files"))
             self.assertIn("out of file", str(agents.health.fault(())))
             self.clock.advance(0.51)
-        # Five rounds of both, each after the same moment.
+        # Five rounds of both deployments, with pauses that do not grow.
         self.assertEqual(self.names(), ["a", "b"] * 5 + ["a"])
         self.shortage = None
         self.pending[-1].callback(RecordingAgent([]))

@@ -1,7 +1,7 @@
 """
-Deployments that come and go over virtual hours, and calls that arrive at random.
+Deployments that fail and recover over virtual hours, and calls that arrive at random.
 
-What has to hold, whatever happens to which deployment and when, is said once.
+One test states what has to hold, whatever happens to which deployment and when.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import DeploymentSettings, Limits
 from tests.support.fakes import RecordingAgent, RecordingCall, RecordingMeasures
 
-#: How a deployment may be: silent is also one that drops SYNs.
+#: The conditions of a deployment; one that drops SYNs is silent as well.
 KINDS: Final = (
     *("up", "up", "refuses", "silent", "slow", "throttles", "no_name", "wrong_key"),
     *("breaks", "never"),
@@ -42,10 +42,10 @@ MOST_SECONDS: Final = 15.0
 @define(eq=False)
 class Service:
     """
-    One deployment, as the schedule has it.
+    One deployment that follows a schedule.
 
-    @ivar changes: (from when on, how it is).
-    @ivar running: attempts that have no end yet, and of them the probes.
+    @ivar changes: (since when, condition).
+    @ivar running: attempts that have not ended yet, and whether they are probes.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Service:
 
 
 class FaultSchedule:
-    """One run, from its seed."""
+    """One run, determined by its seed."""
 
     def __init__(self, test: SynchronousTestCase, seed: int, hours: float) -> None:
         self.test = test
@@ -191,7 +191,7 @@ class FaultSchedule:
         self.check_that_nothing_is_held()
 
     def advance(self, seconds: float) -> None:
-        """By what is due next: within one step C{Clock} shows the time of its end."""
+        """Advance from one due call to the next: C{Clock} skips the times between."""
         until = self.clock.seconds() + seconds
         while (now := self.clock.seconds()) < until:
             due = min((c.getTime() for c in self.clock.getDelayedCalls()), default=inf)
@@ -211,7 +211,7 @@ class FaultSchedule:
         )
 
     def healthy(self, began: float) -> list[str]:
-        """Up for so long before that nothing may rest any more, and until the end."""
+        """Return the services that were up long enough for no rest to be left."""
         since = began - LONGEST_REST_SECONDS - MOST_SECONDS
         services = self.services.values()
         until = began + MOST_SECONDS
@@ -226,7 +226,7 @@ class FaultSchedule:
             others = len(self.services) - 1
             share = MOST_SECONDS / len(self.services)
             patience = min(self.hedge or inf, share)
-            # Another call's probe may be waited for.
+            # It may have waited for the probe of another call.
             if took > others * patience + 2 * UP_SECONDS + 0.1:
                 self.violations.append(f"{healthy} had {began} after {took} s only")
 
@@ -268,10 +268,10 @@ class FaultScheduleTests(SynchronousTestCase):
             self.assertEqual(schedule.violations, [])
             return schedule
 
-    def test_a_call_finds_whoever_is_healthy_whatever_happens_to_the_others(
+    def test_a_call_finds_a_healthy_deployment_whatever_happens_to_the_others(
         self,
     ) -> None:
         schedules = [self.run_schedule(seed) for seed in range(8)]
-        # Not by having nothing to find.
+        # The test did find deployments.
         self.assertGreater(sum(s.answered_by_a_healthy_one for s in schedules), 50)
         self.assertGreater(sum(len(s.lost) for s in schedules), 100)

@@ -1,4 +1,4 @@
-"""The results of tools of the service, in whichever order things are over."""
+"""The results of tools that the service calls, in any order of events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.mcp_calls import McpCalls
-from chime_gateway.agents.responses.making import Making
+from chime_gateway.agents.responses.active_responses import ActiveResponses
 from chime_gateway.wire.realtime.events import McpBegan
 from tests.support.fakes import Log, RecordingCall
 from tests.support.realtime_session import SessionTestCase
@@ -18,7 +18,7 @@ _CALLS = ("a", "b")
 
 
 class McpSessionTests(SessionTestCase):
-    """One response that calls two tools."""
+    """A response that calls two tools."""
 
     def item(self, kind: str, name: str, **members: object) -> None:
         item = {"type": "mcp_call", "id": name, "server_label": "s", "name": name}
@@ -45,7 +45,9 @@ class McpSessionTests(SessionTestCase):
             ["response", *(f"{k} {n}" for k in ("done", "over") for n in _CALLS)]
         )
     )
-    def test_they_are_told_once_when_all_are_over(self, order: Sequence[str]) -> None:
+    def test_results_are_reported_once_when_all_calls_are_over(
+        self, order: Sequence[str]
+    ) -> None:
         self.setUp()
         self.open()
         self.receive("response.created", response={"id": "r"})
@@ -62,7 +64,7 @@ class McpSessionTests(SessionTestCase):
                 self.assertEqual(sorted(set(self.results())), ["s.a", "s.b"])
         self.assertEqual(sorted(self.results()), ["s.a", "s.b"])
 
-    def test_why_one_failed_is_told_if_it_is_said(self) -> None:
+    def test_the_reason_of_a_failure_is_reported_if_known(self) -> None:
         self.open()
         self.receive("response.created", response={"id": "r"})
         for name in _CALLS:
@@ -72,20 +74,20 @@ class McpSessionTests(SessionTestCase):
         self.act("response")
         told = [entry for entry in self.log if entry[0] == "mcp_called"]
         self.assertIn("http_error", told[0][2])
-        self.assertEqual(told[1][1:], ("s.b", "the service does not say why"))
+        self.assertEqual(told[1][1:], ("s.b", "the service gave no reason"))
 
-    def test_an_item_of_a_service_that_says_no_more_is_a_result(self) -> None:
+    def test_an_item_alone_counts_as_a_result(self) -> None:
         self.open()
         self.item("done", "a")
         self.assertEqual(self.results(), ["s.a"])
 
 
 class McpCallsTests(SynchronousTestCase):
-    def test_calls_that_are_never_over_cost_no_memory(self) -> None:
+    def test_calls_that_never_end_cost_no_memory(self) -> None:
         log: Log = []
-        calls = McpCalls(Making(), RecordingCall(log))
+        calls = McpCalls(ActiveResponses(), RecordingCall(log))
         for number in range(1000):
             calls.began(McpBegan(f"m{number}", "s.t"))
         self.assertLessEqual(len(calls._calls), 64)
-        calls.tell_results()
+        calls.report_results()
         self.assertEqual(log, [])

@@ -21,7 +21,7 @@ ERRORS = st.builds(Error, message=st.text(), code=CODES, type=CODES, param=CODES
 
 class RefusalTests(SynchronousTestCase):
     @given(ERRORS)
-    def test_only_what_is_about_the_request_is_the_profile_s_fault(
+    def test_only_errors_about_the_request_are_the_profile_s_fault(
         self, error: Error
     ) -> None:
         event = service_error(error)
@@ -32,7 +32,7 @@ class RefusalTests(SynchronousTestCase):
             self.assertFalse(is_profile)
         self.assertNotIsInstance(refused_session(event, "text"), ProfileRefused)
 
-    def test_the_hint_of_a_service_is_its_wish(self) -> None:
+    def test_the_service_s_retry_time_is_used(self) -> None:
         error = Error(
             code="rate_limit_exceeded",
             type="tokens",
@@ -43,7 +43,7 @@ class RefusalTests(SynchronousTestCase):
             self.assertEqual(why.retry_after_seconds, 1.2)
             self.assertFalse(why.misconfigured)
 
-    def test_values_of_a_call_stand_in_the_instructions_only(self) -> None:
+    def test_only_the_instructions_contain_values_of_a_call(self) -> None:
         for param, is_of_call in (
             ("session.instructions", True),
             ("session.audio.output.voice", False),

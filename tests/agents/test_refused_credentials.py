@@ -1,4 +1,4 @@
-"""What a service refuses may only be old: then there is another one."""
+"""A refused credential may only have expired: then it is replaced."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class RefusedTests(TokenTestCase):
     )
     @example(0.0, 7200.0, 2, False)
     @example(3000.0, 0.0, 2, False)
-    def test_one_that_a_service_refuses_is_asked_for_anew_if_it_may_be_its_age(
+    def test_a_refused_token_is_renewed_if_it_may_have_expired(
         self, awake: float, asleep: float, refusals: int, is_another: bool
     ) -> None:
-        """While a machine sleeps its monotonic clock stands still."""
+        """While a machine sleeps, its monotonic clock stops."""
         self.setUp()
         self.token.headers()
         self.answer("one")
@@ -39,10 +39,10 @@ class RefusedTests(TokenTestCase):
             self.assertEqual(len(self.asked), count + 1)
             self.answer("two")
             self.assertEqual(self.bearer(), "two")
-            # This one is new.
+            # This token is new.
             self.assertFalse(self.token.refused({"Authorization": "Bearer two"}))
         self.assertEqual(self.successResultOf(waiting), self.token._headers())
 
-    def test_a_key_that_is_refused_is_a_wrong_key(self) -> None:
+    def test_a_refused_key_is_a_wrong_key(self) -> None:
         key = ApiKey("k")
         self.assertFalse(key.refused(self.successResultOf(key.headers())))

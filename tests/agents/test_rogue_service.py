@@ -1,7 +1,7 @@
 """
-A service that sends more than any agent has to say, and one that only says much.
+A service that sends more than any agent has to say, and one that only says a lot.
 
-What each sends is drawn; the first has its session ended, the second never.
+What each sends is random; the session of the first is ended, that of the second never.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chime_gateway.agents import intake
 from chime_gateway.audio import PCMU
 from tests.support.realtime_session import SessionTestCase
 
-#: By then a session is over, whatever it was that came.
+#: By this time the session is over, whatever was sent.
 MOST_EVENTS = 6000
 MOST_BYTES = 32 << 20
 MOST_LOG_BYTES = 32_768
@@ -99,7 +99,7 @@ FLOODS = [
 
 @implementer(ILogObserver)
 class LogBytes:
-    """What is logged, in characters."""
+    """Counts the characters that are logged."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -111,7 +111,7 @@ class LogBytes:
 class RogueServiceTests(SessionTestCase):
     def setUp(self) -> None:
         super().setUp()
-        # A part of what is really allowed, so that the test is as short.
+        # A fraction of the real limits, to keep the test short.
         self.patch(intake, "MESSAGES", intake.Bound(0, 50, 2000, "messages"))
         self.patch(intake, "AUDIO", intake.Bound(2, 10, 90, "seconds of audio"))
         self.logged = LogBytes()
@@ -125,10 +125,10 @@ class RogueServiceTests(SessionTestCase):
     @given(
         st.lists(st.sampled_from(FLOODS), min_size=1, max_size=3),
         st.sampled_from([0, 8, 100, 600, 400_000]),
-        # Events a second; the slowest is more than any agent has to say for long.
+        # Events per second; even the slowest is more than any agent says for long.
         st.sampled_from([1000.0, 1e9]),
     )
-    def test_a_flood_ends_its_session_and_is_not_written_down(
+    def test_a_flood_ends_its_session_and_is_not_logged(
         self, kinds: list[Callable[[int, int], bytes]], size: int, rate: float
     ) -> None:
         note(f"{[kind.__name__ for kind in kinds]}")
@@ -147,7 +147,7 @@ class RogueServiceTests(SessionTestCase):
         self.assertLess(self.logged.count, MOST_LOG_BYTES)
         self.assertLess(len(str(self.lost())), 1000)
 
-    def test_frames_that_are_no_messages_count_as_well(self) -> None:
+    def test_frames_that_are_not_messages_count_as_well(self) -> None:
         self.session = self.new_session()
         self.open()
         sent = 0
@@ -159,7 +159,7 @@ class RogueServiceTests(SessionTestCase):
 
 
 class TalkativeServiceTests(SessionTestCase):
-    """What a healthy service says at most, and as fast as it can be had."""
+    """The most that a healthy service sends, as fast as possible."""
 
     def answer(self, n: int, seconds: float, ms: int) -> Iterator[bytes]:
         response = {"id": f"r{n}"}
@@ -171,7 +171,7 @@ class TalkativeServiceTests(SessionTestCase):
         )
         kind = "response.output_audio_transcript.delta"
         text = event(kind, item_id=f"i{n}", delta="abcd ")
-        words = round(seconds * 4)  # pieces of words, and somebody in a hurry
+        words = round(seconds * 4)  # pieces of words, at a high rate
         pieces = round(seconds * 1000 / ms)
         for piece in range(max(pieces, words)):
             if piece < pieces:
@@ -211,15 +211,15 @@ class TalkativeServiceTests(SessionTestCase):
             max_size=3,
         )
     )
-    def test_a_healthy_one_is_never_ended(self, answers: Any) -> None:
-        self.assert_goes_on(answers)
+    def test_a_healthy_session_is_never_ended(self, answers: Any) -> None:
+        self.assert_continues(answers)
 
-    def test_nor_is_one_with_long_answers_and_many_tools_all_the_time(self) -> None:
-        self.assert_goes_on([(600.0, 20, 24, 0.1), (600.0, 50, 24, 1.0)])
-        self.assert_goes_on([(4.0, 100, 24, 1.0)] * 10)
+    def test_a_session_with_long_answers_and_many_tools_is_never_ended(self) -> None:
+        self.assert_continues([(600.0, 20, 24, 0.1), (600.0, 50, 24, 1.0)])
+        self.assert_continues([(4.0, 100, 24, 1.0)] * 10)
 
-    def assert_goes_on(self, answers: Any) -> None:
-        """@param answers: seconds, ms of a piece, tools, share that is listened to."""
+    def assert_continues(self, answers: Any) -> None:
+        """@param answers: (seconds, ms of a piece, tool calls, share that is heard)."""
         SessionTestCase.setUp(self)
         self.open()
         self.patch(self.events, "agent_audio", lambda *_: None)

@@ -6,7 +6,7 @@ from tests.support.realtime_session import SessionTestCase
 
 
 class AzureSessionTests(SessionTestCase):
-    def test_it_is_ready_when_the_service_has_taken_our_settings(self) -> None:
+    def test_it_is_ready_when_the_service_has_accepted_the_settings(self) -> None:
         self.session.opened(self.socket)
         self.assertEqual(self.log, [])
         self.receive("session.created", session={"id": "s", "expires_at": 99})
@@ -16,11 +16,11 @@ class AzureSessionTests(SessionTestCase):
         self.assertIs(self.successResultOf(self.session.ready), self.session)
         self.assertEqual(self.session.traits.expires_at, 99)
 
-    def test_the_codec_is_the_legs_where_the_service_speaks_it(self) -> None:
+    def test_the_leg_s_codec_is_used_if_the_service_supports_it(self) -> None:
         self.assertIs(self.new_session(PCMU).traits.codec, PCMU)
         self.assertIs(self.new_session(L16_16000).traits.codec, L16_24000)
 
-    def test_audio_both_ways(self) -> None:
+    def test_audio_flows_in_both_directions(self) -> None:
         self.open()
         self.session.send_audio(b"abc")
         append = {"type": "input_audio_buffer.append", "audio": "YWJj"}
@@ -70,7 +70,7 @@ class AzureSessionTests(SessionTestCase):
     def test_a_response_that_was_taken_for_the_goodbye_does_not_end_as_one(
         self,
     ) -> None:
-        """It was complete before it could be cancelled."""
+        """The response was complete before it could be cancelled."""
         self.open()
         self.session.say("Goodbye.", is_last=True)
         code = "conversation_already_has_active_response"
@@ -82,7 +82,7 @@ class AzureSessionTests(SessionTestCase):
         self.assertIn(("response_done", "r", "cancelled", ""), self.log)
         self.assertEqual(self.sent().count("response.create"), 2)
 
-    def test_to_speak_now_cancels_and_waits_for_the_active_response(self) -> None:
+    def test_say_cancels_the_active_response_and_waits_for_it(self) -> None:
         self.open()
         self.receive("response.created", response={"id": "r"})
         self.session.say("Goodbye")
@@ -90,7 +90,7 @@ class AzureSessionTests(SessionTestCase):
         self.receive("response.done", response={"id": "r", "status": "cancelled"})
         self.assertEqual(self.sent(), ["response.cancel", "response.create"])
 
-    def test_one_response_at_a_time_is_asked_for(self) -> None:
+    def test_one_response_at_a_time_is_requested(self) -> None:
         self.open()
         self.session.say("Hello")
         self.session.tool_result("call_1", "{}")
@@ -100,13 +100,13 @@ class AzureSessionTests(SessionTestCase):
         self.receive("response.done", response={"id": "r", "status": "completed"})
         self.assertEqual(self.sent()[2:], ["response.create"])
 
-    def test_what_is_said_aside_is_no_part_of_the_conversation(self) -> None:
+    def test_an_interjection_is_outside_the_conversation(self) -> None:
         self.open()
         self.session.interject("One moment")
         ((_, create),) = self.log
         self.assertEqual(create["response"]["conversation"], "none")
 
-    def test_texts_and_results_wait_until_the_agent_is_to_respond(self) -> None:
+    def test_texts_and_results_wait_for_a_request_to_respond(self) -> None:
         self.open()
         self.session.tell("[1#]")
         self.session.tell("Be brief", is_order=True)
@@ -115,7 +115,7 @@ class AzureSessionTests(SessionTestCase):
         self.session.respond()
         self.assertEqual(self.sent()[3:], ["response.create"])
 
-    def test_cancelling_stops_what_is_being_made_and_what_was_to_come(self) -> None:
+    def test_cancel_stops_the_active_response_and_a_waiting_answer(self) -> None:
         self.open()
         self.session.cancel()
         self.assertEqual(self.sent(), [])
@@ -125,7 +125,7 @@ class AzureSessionTests(SessionTestCase):
         self.receive("response.done", response={"id": "r", "status": "cancelled"})
         self.assertEqual(self.sent(), ["response.cancel"])
 
-    def test_two_responses_at_a_time_are_both_waited_for(self) -> None:
+    def test_two_responses_at_the_same_time_are_both_waited_for(self) -> None:
         self.open()
         self.receive("response.created", response={"id": "aside"})
         self.receive("response.created", response={"id": "vad"})
@@ -135,11 +135,11 @@ class AzureSessionTests(SessionTestCase):
         self.receive("response.done", response={"id": "aside", "status": "completed"})
         self.assertEqual(self.sent(), ["response.create"])
 
-    def test_what_was_to_come_and_what_is_asked_for_now_are_one_answer(self) -> None:
+    def test_a_waiting_answer_and_a_new_request_are_one_answer(self) -> None:
         self.open()
         self.receive("response.created", response={"id": "r"})
         self.session.respond()
-        # As a call does whose tools have all their results by now.
+        # A call does this when all tools have their results.
         self.patch(self.events, "response_done", lambda *_: self.session.respond())
         self.receive("response.done", response={"id": "r", "status": "completed"})
         self.assertEqual(self.sent(), ["response.create"])
@@ -148,7 +148,7 @@ class AzureSessionTests(SessionTestCase):
         self.receive("response.done", response={"id": "next", "status": "completed"})
         self.assertEqual(self.sent(), ["response.create"])
 
-    def test_a_vad_that_was_first_only_delays_ours(self) -> None:
+    def test_a_response_of_the_vad_only_delays_the_gateway_s(self) -> None:
         self.open()
         self.session.say("Hello")
         self.receive("response.created", response={"id": "vad"})
@@ -157,8 +157,8 @@ class AzureSessionTests(SessionTestCase):
         create = {"type": "response.create", "response": {"instructions": "Hello"}}
         self.assertEqual(self.log[-1], ("send", create))
 
-    def test_a_response_that_was_second_is_found_by_its_id(self) -> None:
-        """C{response.created} of the VAD's looked like the answer to ours."""
+    def test_a_blocked_request_is_found_by_its_id(self) -> None:
+        """The VAD's C{response.created} looked like the answer to the request."""
         self.open()
         self.session.say("Hello")
         (command_id,) = self.socket.ids[-1:]
@@ -169,7 +169,7 @@ class AzureSessionTests(SessionTestCase):
         create = {"type": "response.create", "response": {"instructions": "Hello"}}
         self.assertEqual(self.log[-1], ("send", create))
 
-    def test_a_service_that_does_not_answer_a_request_can_be_asked_again(self) -> None:
+    def test_an_unanswered_request_can_be_repeated(self) -> None:
         self.open()
         self.session.respond()
         self.session.say("Hello")
@@ -179,7 +179,7 @@ class AzureSessionTests(SessionTestCase):
         self.assertEqual(self.sent(), ["response.create"] * 2)
         self.assertIn(("oddity_seen", "unanswered.response"), self.log)
 
-    def test_answers_to_commands_are_found(self) -> None:
+    def test_answers_are_matched_to_commands(self) -> None:
         self.open()
         self.session.tell("[1#]")
         self.session.tool_result("call_1", "{}")
@@ -194,14 +194,14 @@ class AzureSessionTests(SessionTestCase):
         self.session.respond()
         self.assertNotIn("oddity_seen", {entry[0] for entry in self.log})
 
-    def test_benign_races_end_quietly(self) -> None:
+    def test_benign_errors_are_only_counted(self) -> None:
         self.open()
         for code in ("response_cancel_not_active", "item_truncate_invalid_item_id"):
             self.error(code)
         self.error("invalid_value", "Audio content of 5ms is already shorter than 9ms")
         self.assertEqual({entry[0] for entry in self.log}, {"oddity_seen"})
 
-    def test_the_end_of_the_session_is_told_once_with_its_reason(self) -> None:
+    def test_the_end_of_the_session_is_reported_once_with_its_reason(self) -> None:
         self.open()
         self.error("session_expired", "maximum duration of 60 minutes")
         self.session.socket_closed("closed (1001)")
@@ -215,7 +215,7 @@ class AzureSessionTests(SessionTestCase):
         self.assertEqual(self.log[0], ("close", 4002))
         self.assertEqual([e[0] for e in self.log].count("agent_lost"), 1)
 
-    def test_settings_that_are_refused_are_the_profile_s_fault(self) -> None:
+    def test_refused_settings_are_the_profile_s_fault(self) -> None:
         for param, is_of_call in (
             ("session.audio.output.voice", False),
             ("session.instructions", True),
@@ -230,7 +230,9 @@ class AzureSessionTests(SessionTestCase):
                 self.assertEqual(failure.value.is_of_call, is_of_call)
                 self.assertIn("invalid_value: No.", str(failure.value))
 
-    def test_what_passes_while_configuring_is_no_profile_s_fault(self) -> None:
+    def test_a_temporary_error_while_configuring_is_not_the_profile_s_fault(
+        self,
+    ) -> None:
         for code, is_for_operators in (
             ("rate_limit_exceeded", False),
             ("server_error", False),
@@ -246,7 +248,7 @@ class AzureSessionTests(SessionTestCase):
                 self.assertNotIsInstance(failure.value, ProfileRefused)
                 self.assertEqual(failure.value.misconfigured, is_for_operators)
 
-    def test_an_error_instead_of_a_session_is_not_waited_out(self) -> None:
+    def test_an_error_instead_of_a_session_fails_at_once(self) -> None:
         for code, is_for_operators in (
             ("rate_limit_exceeded", False),
             ("server_error", False),
@@ -261,7 +263,7 @@ class AzureSessionTests(SessionTestCase):
                 self.assertNotIsInstance(failure.value, ProfileRefused)
                 self.assertEqual(failure.value.misconfigured, is_for_operators)
 
-    def test_a_call_that_has_another_session_is_told_nothing_more(self) -> None:
+    def test_a_session_that_lost_its_call_reports_nothing_more(self) -> None:
         self.session.opened(self.socket)
         self.session.forget_call()
         self.receive("session.created", session={"id": "s"})
@@ -286,14 +288,14 @@ class AzureSessionTests(SessionTestCase):
         self.session.socket_closed("closed")
         self.assertEqual(self.log, [])
 
-    def test_giving_up_closes_a_socket_that_opens_too_late(self) -> None:
+    def test_after_cancelling_a_socket_that_opens_late_is_closed(self) -> None:
         self.session.ready.addErrback(lambda _: None)
         self.session.ready.cancel()
         self.session.opened(self.socket)
         self.assertEqual(self.log, [("close", 1000)])
 
-    def test_an_event_that_no_call_needs_may_look_otherwise(self) -> None:
-        """Nobody asks what it says, so it is no reason to hang up."""
+    def test_an_event_that_is_not_needed_may_have_another_form(self) -> None:
+        """The gateway does not use its content, so it is no reason to hang up."""
         self.open()
         for kind, members in (
             ("input_audio_buffer.committed", {}),
@@ -311,7 +313,7 @@ class AzureSessionTests(SessionTestCase):
                 self.receive(kind, **members)
                 self.assertEqual(self.log, [("oddity_seen", kind)])
 
-    def test_what_else_an_error_or_a_response_says_may_look_otherwise(self) -> None:
+    def test_unused_members_of_errors_and_responses_may_have_another_form(self) -> None:
         self.open()
         error = {"code": "invalid_value", "param": 3, "event_id": ["cmd_1"]}
         self.receive("error", error=error)
@@ -320,7 +322,7 @@ class AzureSessionTests(SessionTestCase):
             self.log, [("oddity_seen", "invalid_value"), ("response_started", "r")]
         )
 
-    def test_an_item_may_be_added_by_its_old_name(self) -> None:
+    def test_an_added_item_may_have_its_old_event_name(self) -> None:
         self.open()
         self.session.tool_result("call_1", "{}")
         item = {"type": "function_call_output", "call_id": "call_1"}
@@ -329,7 +331,7 @@ class AzureSessionTests(SessionTestCase):
         self.session.respond()
         self.assertNotIn("oddity_seen", {entry[0] for entry in self.log})
 
-    def test_what_waits_follows_a_response_that_is_refused(self) -> None:
+    def test_a_waiting_request_follows_a_refused_one(self) -> None:
         self.open()
         self.session.respond()
         self.session.say("Hello")
@@ -339,7 +341,7 @@ class AzureSessionTests(SessionTestCase):
         sent = [entry[1] for entry in self.log if entry[0] == "send"]
         self.assertEqual(sent[1:], [create])
 
-    def test_nothing_follows_the_last_words(self) -> None:
+    def test_no_response_follows_the_last_words(self) -> None:
         self.open()
         self.session.respond()
         self.session.say("Hello")

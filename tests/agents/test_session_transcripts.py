@@ -1,4 +1,4 @@
-"""Who writes down what callers say, as the session has it."""
+"""Transcription of what callers say, in the session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.realtime_session import SessionTestCase
 
 
 class TranscriptionTests(SessionTestCase):
-    """Whoever writes down what callers say may refuse; the session goes on."""
+    """If the transcriber refuses, the session continues."""
 
     def configure(self) -> None:
         self.session.opened(self.socket)
@@ -23,7 +23,7 @@ class TranscriptionTests(SessionTestCase):
             if entry[0] == "send" and entry[1]["type"] == "session.update"
         ]
 
-    def test_a_transcriber_that_is_refused_is_left_out(self) -> None:
+    def test_a_refused_transcriber_is_left_out(self) -> None:
         for error in (
             {"code": "invalid_value", "param": "session.audio.input.transcription"},
             {
@@ -38,7 +38,7 @@ class TranscriptionTests(SessionTestCase):
                 self.configure()
                 self.receive("error", error={**error, "event_id": self.socket.ids[-1]})
                 if "code" not in error:
-                    # It was not the effort, either.
+                    # The reasoning effort was not the cause either.
                     self.receive("error", error=error)
                 first, *_, last = self.transcription()
                 self.assertEqual(first, {"model": "gpt-4o-mini-transcribe"})
@@ -49,7 +49,7 @@ class TranscriptionTests(SessionTestCase):
                 failed = [e for e in self.log if e[0] == "transcription_failed"]
                 self.assertEqual([entry[1:3] for entry in failed], [("", "refused")])
 
-    def test_settings_that_are_refused_without_it_too_are_wrong_otherwise(self) -> None:
+    def test_settings_refused_without_a_transcriber_have_another_fault(self) -> None:
         self.configure()
         self.error("invalid_value", "Bad request.")
         self.error("invalid_value", "Bad request.")
@@ -59,7 +59,7 @@ class TranscriptionTests(SessionTestCase):
         self.assertIn("Bad voice", str(failure.value))
         self.assertEqual(len(self.transcription()), 3)
 
-    def test_a_turn_that_fails_is_told(self) -> None:
+    def test_a_failed_transcript_is_reported(self) -> None:
         self.open()
         self.receive(
             "conversation.item.input_audio_transcription.failed",
@@ -69,7 +69,7 @@ class TranscriptionTests(SessionTestCase):
         text = "DeploymentNotFound: No such deployment."
         self.assertEqual(self.log, [("transcription_failed", "u", "failed", text)])
 
-    def test_a_failure_without_reasons_is_one_as_well(self) -> None:
+    def test_a_failure_without_a_reason_is_reported_as_well(self) -> None:
         self.open()
         self.receive("conversation.item.input_audio_transcription.failed", error=None)
         self.assertEqual(self.log[0][:3], ("transcription_failed", "", "failed"))
@@ -107,7 +107,7 @@ class TranscriptByTheModelTests(SessionTestCase):
             "response.done", response={"id": "t", "status": status, "usage": usage}
         )
 
-    def test_each_turn_is_written_down_beside_the_conversation(self) -> None:
+    def test_each_turn_is_transcribed_outside_the_conversation(self) -> None:
         response = self.committed()
         self.assertEqual(response["conversation"], "none")
         self.assertEqual(response["output_modalities"], ["text"])
@@ -129,7 +129,7 @@ class TranscriptByTheModelTests(SessionTestCase):
         ((_, tokens),) = self.log[1:]
         self.assertEqual((tokens["input_tokens"], tokens["output_tokens"]), (30, 3))
 
-    def test_it_is_no_answer_and_delays_none(self) -> None:
+    def test_a_transcript_is_not_an_answer_and_delays_none(self) -> None:
         self.started()
         self.session.respond()
         self.assertEqual(self.sent(), ["response.create"])
@@ -139,7 +139,7 @@ class TranscriptByTheModelTests(SessionTestCase):
         self.assertEqual(self.sent(), ["response.create", "response.cancel"])
         self.assertNotIn("response_done", {entry[0] for entry in self.log})
 
-    def test_one_that_fails_or_is_refused_is_told(self) -> None:
+    def test_a_failed_or_refused_transcript_is_reported(self) -> None:
         self.started()
         self.done("failed")
         self.assertEqual(self.log[-1][:3], ("transcription_failed", "u", "failed"))
@@ -149,7 +149,7 @@ class TranscriptByTheModelTests(SessionTestCase):
         self.assertEqual(self.log[-1][:3], ("transcription_failed", "v", "failed"))
         self.assertNotIn("agent_lost", {entry[0] for entry in self.log})
 
-    def test_a_service_that_is_never_done_costs_no_memory(self) -> None:
+    def test_transcripts_that_never_end_cost_no_memory(self) -> None:
         self.open()
         for number in range(2000):
             response = {"id": f"t{number}", "metadata": {"transcript_of": f"u{number}"}}
@@ -161,24 +161,24 @@ class TranscriptByTheModelTests(SessionTestCase):
         self.assertLessEqual(len(transcripts._items), 256)
         self.assertLessEqual(len(transcripts._written), 256)
 
-    def test_a_text_of_some_other_response_is_nobody_s(self) -> None:
+    def test_a_text_of_another_response_is_ignored(self) -> None:
         self.open()
         self.receive("response.output_text.done", response_id="x", text="Hello.")
         self.assertEqual(self.log, [])
 
-    def test_a_turn_in_which_nothing_is_said_has_an_empty_text(self) -> None:
-        """The model was told to write nothing then, and some write no part at all."""
+    def test_a_turn_without_speech_has_an_empty_text(self) -> None:
+        """The model is told to write nothing then; some write no part at all."""
         self.started()
         self.done()
         self.assertIn(("caller_said", "u", ""), self.log)
         self.assertNotIn("transcription_failed", {entry[0] for entry in self.log})
 
-    def test_a_turn_without_an_item_is_not_asked_for(self) -> None:
+    def test_no_transcript_is_requested_of_a_turn_without_an_item(self) -> None:
         self.open()
         self.receive("input_audio_buffer.committed", item_id="")
         self.assertEqual(self.log, [])
 
-    def test_what_ends_the_session_ends_it_whoever_hears_of_it(self) -> None:
+    def test_a_fatal_error_about_a_transcript_ends_the_session(self) -> None:
         self.committed()
         fatal = {"code": "insufficient_quota", "event_id": self.socket.ids[-1]}
         self.receive("error", error=fatal)
@@ -193,8 +193,8 @@ class TranscriptByTheModelTests(SessionTestCase):
         self.failureResultOf(self.session.ready, AgentUnavailable)
         self.assertEqual(self.sent(), ["session.update"])
 
-    def test_an_answer_that_it_was_in_the_way_of_follows(self) -> None:
-        """Some services make one response at a time, of whatever kind."""
+    def test_an_answer_blocked_by_a_transcript_follows(self) -> None:
+        """Some services make only one response of any kind at a time."""
         self.started()
         self.session.say("Hello")
         code = "conversation_already_has_active_response"

@@ -1,7 +1,7 @@
 """
-Answers of a token service that means harm, or is broken, read from a socket in memory.
+Answers of a hostile or broken token service, read from a socket in memory.
 
-What it sends, and how slowly, is drawn.
+What it sends, and how slowly, is random.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from chime_gateway.agents.token_transport import (
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 _BOMB = gzip.compress(bytes(4 << 20))
 
-#: Head, and what comes again and again behind it.
+#: (head, the data that is repeated after it)
 HOSTILE = {
     "header": (_OK, b"a: b\r\n"),
     "long header": (_OK + b"a: ", b"x" * 4096),
@@ -44,9 +44,9 @@ HOSTILE = {
 
 class Peer:
     """
-    A socket whose other side sends without end.
+    A socket whose peer never stops sending.
 
-    @ivar read: how many bytes were taken from it.
+    @ivar read: number of bytes that were read from it.
     """
 
     def __init__(self, clock: Clock, kind: str, piece: int, pause: float) -> None:
@@ -86,11 +86,11 @@ class TokenServiceTests(SynchronousTestCase):
         st.sampled_from([1, 7, 4096, 1 << 20]),
         st.sampled_from([0.0, 0.5, 3.9, 5.0]),
     )
-    def test_an_answer_takes_only_so_much_time_and_so_many_bytes(
+    def test_an_answer_is_limited_in_time_and_size(
         self, kind: str, piece: int, pause: float
     ) -> None:
         if pause == 0.0:
-            piece = max(piece, 4096)  # as fast as it can be sent
+            piece = max(piece, 4096)  # as fast as possible
         clock = Clock()
         left = TimeLeft(clock.seconds)
         left.begin(DEADLINE_SECONDS)
@@ -106,7 +106,7 @@ class TokenServiceTests(SynchronousTestCase):
         self.assertLess(clock.seconds(), DEADLINE_SECONDS + 0.01)
         self.assertLess(peer.read, MOST_BYTES + io.DEFAULT_BUFFER_SIZE + 1)
 
-    def test_a_service_that_wants_to_rest_for_days_ends_the_request(self) -> None:
+    def test_a_retry_time_of_days_ends_the_request(self) -> None:
         clock = Clock()
         left = TimeLeft(clock.seconds)
         left.begin(DEADLINE_SECONDS)
@@ -115,7 +115,7 @@ class TokenServiceTests(SynchronousTestCase):
         self.assertIn("86400", left.why)
         self.assertRaises(ServiceResponseError, transport.send, None)
 
-    def test_every_connection_is_bounded_through_a_proxy_too(self) -> None:
+    def test_every_connection_is_limited_also_through_a_proxy(self) -> None:
         session = TokenTransport(TimeLeft(), {}).session
         for url in ("http://169.254.169.254", "https://login.microsoftonline.com"):
             adapter = session.get_adapter(url)

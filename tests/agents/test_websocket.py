@@ -13,7 +13,7 @@ AFTER = "retry-after"
 
 
 class AskedWaitTests(SynchronousTestCase):
-    def test_seconds_are_taken_as_they_are(self) -> None:
+    def test_seconds_are_used_unchanged(self) -> None:
         for text, seconds in (
             ("120", 120),
             (" 0 ", 0),
@@ -24,17 +24,17 @@ class AskedWaitTests(SynchronousTestCase):
                 asked_wait({AFTER: text}, NOW) or 0, seconds, delta=2
             )
 
-    def test_the_finer_header_goes_first(self) -> None:
+    def test_the_header_in_milliseconds_takes_precedence(self) -> None:
         headers = {AFTER: "2", "retry-after-ms": "1250"}
         self.assertEqual(asked_wait(headers, NOW), 1.25)
 
     @given(st.integers(-(10**6), 10**6))
-    def test_a_date_is_a_wait_from_now_on(self, seconds: int) -> None:
+    def test_a_date_is_converted_to_a_wait(self, seconds: int) -> None:
         date = formatdate(NOW + seconds, usegmt=True)
         self.assertEqual(asked_wait({AFTER: date}, NOW), max(0, seconds))
 
     @given(st.integers(0, 10**6), st.integers(-(10**8), 10**8))
-    def test_a_wrong_clock_of_ours_does_not_matter_if_the_answer_has_a_date(
+    def test_a_wrong_local_clock_does_not_matter_if_the_answer_has_a_date(
         self, seconds: int, wrong: int
     ) -> None:
         headers = {
@@ -44,16 +44,16 @@ class AskedWaitTests(SynchronousTestCase):
         self.assertEqual(asked_wait(headers, NOW + wrong), seconds)
 
     @given(st.datetimes())
-    def test_any_date_is_understood(self, date: object) -> None:
+    def test_any_date_is_accepted(self, date: object) -> None:
         wait = asked_wait({AFTER: format_datetime(date)}, NOW)  # type: ignore[arg-type]
         self.assertTrue(wait is None or wait >= 0)
 
     @given(st.text(), st.text())
-    def test_nonsense_is_no_wish(self, after: str, date: str) -> None:
+    def test_nonsense_is_ignored(self, after: str, date: str) -> None:
         wait = asked_wait({AFTER: after, "retry-after-ms": date, "date": date}, NOW)
         self.assertTrue(wait is None or wait >= 0)
 
-    def test_what_is_no_number_of_ours_is_none(self) -> None:
+    def test_other_notations_of_numbers_are_ignored(self) -> None:
         for text in ("", "-1", "inf", "nan", "1e400", "9" * 5000, "١٢", "soon", "1\n2"):
             with self.subTest(text[:20]):
                 self.assertIsNone(asked_wait({AFTER: text}, NOW))

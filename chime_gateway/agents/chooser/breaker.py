@@ -1,11 +1,10 @@
 """
 The circuit breaker of one deployment: whether it may be tried now.
 
-Closed: every call may try it.  Open: it rests until a given time.  Half-open: the
-rest is over, and a single attempt, the probe, finds out whether the deployment works
-again.
+Closed: every call may try it.  Open: it rests until a given time.  Half-open: the rest
+is over, and a single attempt, the probe, finds out whether the deployment works again.
 
-Time and chance are arguments.
+Times and random numbers are arguments.
 """
 
 from __future__ import annotations
@@ -16,27 +15,28 @@ from typing import Final
 
 from chime_gateway.net.backoff import BackOff
 
-#: How long a deployment rests that failed.  A round is everything that was tried
-#: before the failure was known, so ten calls that meet the same one are one round.
+#: How long a failed deployment rests, by the number of failed rounds.  A round is
+#: everything that was tried before the failure was known, so ten calls that meet the
+#: same failure are one round.
 _REST: Final = BackOff.doubling(0.5, 30.0, spread=(0.5, 1.0))
 
-#: A service that asks for a longer rest is asked again all the same.
+#: The longest rest that a service may ask for.
 MOST_RETRY_AFTER_SECONDS: Final = 120.0
 
-#: Gateways that were asked to come back at the same time come spread over this
-#: part of it, later and never sooner.
+#: Gateways that were given the same Retry-After are spread over this fraction of it:
+#: later, never sooner.
 _RETRY_AFTER_SPREAD: Final = 0.1
 
-#: A wrong setting is tried again so often, because the repair may happen in
-#: Azure (a role, a deployment that was still being made) without our knowing.
+#: How often a wrong setting is tried again: it may be repaired in Azure (a role, a
+#: deployment that was still being created) without the gateway's knowledge.
 RECHECK_SECONDS: Final = 60.0
 
-#: No rest is longer.
+#: The longest rest of all.
 LONGEST_REST_SECONDS: Final = MOST_RETRY_AFTER_SECONDS * (1 + _RETRY_AFTER_SPREAD)
 
 
 class State(Enum):
-    """The state of a deployment, as C{/health} and the metrics name it."""
+    """The state of a deployment; C{/health} and the metrics use the values."""
 
     CLOSED = "usable"
     OPEN = "resting"
@@ -46,10 +46,10 @@ class State(Enum):
 
 class Permit:
     """
-    One attempt that is under way.  It is settled once: by L{succeeded}, L{failed},
+    One attempt in progress.  It is settled once: by L{succeeded}, L{failed},
     L{could_not_begin} or L{dropped}.
 
-    @ivar is_probe: it finds out for all.
+    @ivar is_probe: it tests the deployment for all calls.
     """
 
     __slots__ = ("_breaker", "_is_overdue", "_is_settled", "_round", "is_probe")
@@ -62,13 +62,17 @@ class Permit:
         self._is_overdue = False
 
     def note_overdue(self) -> None:
-        """Another deployment is tried beside it: the next call need not wait here."""
+        """Another deployment is tried as well: new calls avoid this one."""
         if not self._is_settled and not self._is_overdue:
             self._is_overdue = True
             self._breaker.overdue += 1
 
     def succeeded(self) -> bool:
-        """@return: the state has changed; of the others likewise."""
+        """
+        The attempt has succeeded.
+
+        @return: whether the state has changed; so do the other methods.
+        """
         return self._settle() and self._breaker._succeeded(self._round)
 
     def failed(
@@ -81,7 +85,9 @@ class Permit:
         retry_after_seconds: float | None = None,
     ) -> bool:
         """
-        @param jitter: from 0 to 1, a new one each time.
+        The attempt has failed.
+
+        @param jitter: a fresh random number in [0, 1].
         @param retry_after_seconds: as the service asks.
         """
         if not self._settle():
@@ -92,8 +98,8 @@ class Permit:
 
     def could_not_begin(self, now: float, jitter: float, why: str) -> bool:
         """
-        It is our own fault.  The deployment is not tried for a moment, and its rests
-        do not become longer.
+        The attempt failed because of this machine.  The deployment is not tried for a
+        moment, but its rests do not become longer.
         """
         return self._settle() and self._breaker._paused(self._round, now, jitter, why)
 
@@ -113,10 +119,12 @@ class Permit:
 
 class Breaker:
     """
+    The circuit breaker of one deployment.
+
     @ivar rests_until: it is not tried before this time (of the clock).
-    @ivar why: of the last failure; empty while it is closed.
-    @ivar failures: rounds in a row that failed.
-    @ivar overdue: attempts that take too long and have no end yet.
+    @ivar why: reason of the last failure; empty while it is closed.
+    @ivar failures: number of failed rounds in a row.
+    @ivar overdue: number of attempts that take too long and have not ended yet.
     """
 
     def __init__(self) -> None:
@@ -126,7 +134,7 @@ class Breaker:
         self.failures = 0
         self._misconfigured = False
         self._probe: Permit | None = None
-        #: Of the last change.  What was begun before it tells nothing new.
+        #: The current round.  Attempts of earlier rounds bring no new knowledge.
         self._round = 0
 
     def state(self, now: float) -> State:
@@ -138,14 +146,14 @@ class Breaker:
 
     @property
     def is_probed(self) -> bool:
-        """The probe is under way."""
+        """Whether a probe is in progress."""
         return self._probe is not None
 
     def may_be_tried(self, now: float) -> bool:
         return not self.failures or (now >= self.rests_until and self._probe is None)
 
     def take(self, now: float) -> Permit:
-        """Begin an attempt; only where L{may_be_tried}."""
+        """Begin an attempt; allowed only if L{may_be_tried}."""
         assert self.may_be_tried(now)
         permit = Permit(self, self._round, is_probe=bool(self.failures))
         if permit.is_probe:
@@ -196,7 +204,7 @@ class Breaker:
 
 
 def _asked_rest(seconds: float | None, jitter: float) -> float | None:
-    """A rest that the service asks for, within bounds."""
+    """Return the rest that the service asks for, limited and spread."""
     if seconds is None or not isfinite(seconds) or seconds < 0:
         return None
     return min(seconds, MOST_RETRY_AFTER_SECONDS) * (1 + _RETRY_AFTER_SPREAD * jitter)

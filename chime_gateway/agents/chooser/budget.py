@@ -1,10 +1,9 @@
 """
-The budget of one deployment: what it may be asked for within a minute, and what was
-used.
+The budget of one deployment: how much may be used per minute, and how much was used.
 
-The service counts requests (one for each new session) and tokens, and answers 429
-above its limits; a gateway that knows these limits stays below them.  What other
-clients of the deployment use is not counted.
+The service counts requests (one for each new session) and tokens, and answers 429 above
+its limits; a gateway that knows these limits stays below them.  What other clients of
+the deployment use is not counted.
 """
 
 from __future__ import annotations
@@ -13,25 +12,25 @@ from collections import deque
 from math import floor
 from typing import Final
 
-#: What the service's limits are about (C{rateLimits} of its catalogue of models).
+#: The period of the service's limits (C{rateLimits} in its catalogue of models).
 WINDOW_SECONDS: Final = 60.0
 
-#: What comes within it is kept as one, which leaves the window with the last of them:
-#: later than it might, never sooner.
+#: Amounts within this time are added up, and leave the window together with the last of
+#: them: later than necessary, never sooner.
 _GRAIN_SECONDS: Final = 0.1
 
 
 class _Minute:
-    """An amount that was used within the last minute."""
+    """The amount that was used within the last minute."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._sum = 0
-        # When each of them is over, and how much it was.
+        # (when it leaves the window, amount)
         self._kept: deque[tuple[float, int]] = deque()
 
     def add(self, count: int, now: float) -> None:
-        self.used(now)  # nobody else may ask
+        self.used(now)  # forget old amounts, even if nothing else asks
         grain = floor(now / _GRAIN_SECONDS) + 1
         over_at = grain * _GRAIN_SECONDS + WINDOW_SECONDS
         if self._kept and self._kept[-1][0] >= over_at:
@@ -47,7 +46,7 @@ class _Minute:
         return self._sum
 
     def free_at(self, now: float) -> float:
-        """When there is less of it than the limit; C{now}: there is."""
+        """Return when less than the limit is used; C{now}: at once."""
         used = self.used(now)
         if not self.limit or used < self.limit:
             return now
@@ -60,8 +59,10 @@ class _Minute:
 
 class Budget:
     """
-    @param requests: sessions that may be opened within a minute; 0: nobody knows.
-    @param tokens: that may be used within one; 0 likewise.
+    The budget of one deployment.
+
+    @param requests: sessions that may be opened per minute; 0: unlimited.
+    @param tokens: tokens that may be used per minute; 0: unlimited.
     """
 
     def __init__(self, requests: int = 0, tokens: int = 0) -> None:
@@ -83,14 +84,14 @@ class Budget:
             self._tokens.add(tokens, now)
 
     def free_at(self, now: float) -> float:
-        """When another session may be opened; C{now}: at once."""
+        """Return when another session may be opened; C{now}: at once."""
         return max(self._requests.free_at(now), self._tokens.free_at(now))
 
     def is_spent(self, now: float) -> bool:
         return self.free_at(now) > now
 
     def why(self, now: float) -> str:
-        """In words; empty: it is not spent."""
+        """Return why the budget is spent; empty: it is not."""
         for minute, what in (
             (self._requests, "sessions were opened"),
             (self._tokens, "tokens were used"),
@@ -100,7 +101,7 @@ class Budget:
         return ""
 
     def counts(self, now: float) -> dict[str, tuple[int, int]]:
-        """Used within the last minute, and the limit, by what it is of."""
+        """Return what was used within the last minute, and the limit, by kind."""
         return {
             "requests": (self._requests.used(now), self._requests.limit),
             "tokens": (self._tokens.used(now), self._tokens.limit),

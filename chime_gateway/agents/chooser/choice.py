@@ -1,10 +1,10 @@
 """
 Chooses the deployment that is tried next.
 
-Deployments with the lowest priority number come first, and among them chance decides
-by their weights; one that keeps sessions waiting just now comes after the others.
-One whose budget is spent is used only for a call in progress, and then as the last
-choice.  Time and chance are arguments.
+Deployments with the lowest priority number come first; among them chance decides, by
+their weights.  A deployment that is slow or failing now comes after the others.  One
+whose budget is spent is used only for a call in progress, and only if there is no
+other.  Times and random numbers are arguments.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ from chime_gateway.agents.chooser.breaker import (
 from chime_gateway.agents.chooser.budget import Budget
 from chime_gateway.settings.values import DeploymentSettings
 
-#: Two sessions that fail within this are no accident, and so long others are better.
+#: After two failed sessions within this time, other deployments are preferred for as
+#: long.
 FAILING_SECONDS: Final = 10.0
 
 
 @define(eq=False)
 class Candidate:
     """
-    One deployment and what is known of it.
+    One deployment and what is known about it.
 
-    @ivar busy_until: it lets sessions wait for their answers until then, so any other
-        is better.
+    @ivar busy_until: until then it throttles or fails sessions, so any other deployment
+        is preferred.
     """
 
     settings: DeploymentSettings
@@ -51,7 +52,7 @@ class Candidate:
         return self.settings.name
 
     def change(self, settings: DeploymentSettings) -> None:
-        """Keep its history; with another key it may be tried at once."""
+        """Change its settings.  Its history is kept, unless it has another key."""
         if settings.api_key != self.settings.api_key:
             self.breaker = Breaker()
         self.settings = settings
@@ -59,23 +60,23 @@ class Candidate:
 
     def may_be_tried(self, now: float, *, is_running: bool) -> bool:
         """
-        @param is_running: by a call that goes on: it has nowhere else to be sent.
+        @param is_running: for a call in progress, which cannot be refused any more.
         """
         return self.breaker.may_be_tried(now) and (
             is_running or not self.budget.is_spent(now)
         )
 
     def let_wait(self, seconds: float, now: float) -> None:
-        """It asks a session to wait for so many seconds."""
+        """The deployment asks a session to wait for this many seconds."""
         until = now + min(seconds, MOST_RETRY_AFTER_SECONDS)
         self.busy_until = max(self.busy_until, until)
 
     def failed_call(self, now: float) -> bool:
         """
-        One of its sessions failed in the middle of its call.  A second one soon after
-        is no accident: any other deployment is better then.
+        One of its sessions failed during a call.  If another one did so shortly before,
+        any other deployment is preferred for a while.
 
-        @return: that is so.
+        @return: whether that is so.
         """
         is_failing = now < self._failing_until
         self._failing_until = now + FAILING_SECONDS
@@ -84,16 +85,18 @@ class Candidate:
         return is_failing
 
     def free_at(self, now: float) -> float:
-        """When it may be tried by a new call; what is not known is C{now}."""
+        """Return when a new call may try it; C{now} if unknown."""
         return max(now, self.breaker.rests_until, self.budget.free_at(now))
 
 
 class Choice:
     """
+    The choice between all deployments.
+
     @param clock: seconds, monotonic.
-    @param chance: a number from 0 up to 1, a new one each time.
-    @ivar waiting: called, in their order, whenever something may have become
-        possible: a deployment is back, or a probe has an end.
+    @param chance: returns a random number in [0, 1).
+    @ivar waiting: called, in order, whenever a deployment may have become usable, or a
+        probe has ended.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class Choice:
         self.change(candidates)
 
     def change(self, candidates: Iterable[Candidate]) -> None:
-        """Use these from now on; attempts at others go on."""
+        """Use these from now on; attempts at others continue."""
         self.candidates = sorted(candidates, key=lambda c: c.settings.priority)
         self.changed()
 
@@ -116,9 +119,9 @@ class Choice:
         self, passed: Collection[Candidate] = (), *, is_running: bool = False
     ) -> list[Candidate]:
         """
-        Those that may be tried now, but these.
+        Return the candidates that may be tried now, except those in C{passed}.
 
-        @param is_running: as of L{Candidate.may_be_tried}.
+        @param is_running: see L{Candidate.may_be_tried}.
         """
         now = self._clock()
         return [
@@ -142,19 +145,19 @@ class Choice:
 
     def next_rest_end(self, passed: Collection[Candidate]) -> float:
         """
-        When the first of those that rest, or whose budget is spent, may be tried;
-        C{inf}: there is none.
+        Return when the first of the others that rests, or has no budget left, may be
+        tried; C{inf}: there is none.
         """
         now = self._clock()
         ends = (c.free_at(now) for c in self._others(passed))
         return min((end for end in ends if end > now), default=inf)
 
     def is_probed(self, passed: Collection[Candidate]) -> bool:
-        """One of them may be tried as soon as somebody else's probe has an end."""
+        """Return whether a candidate that is not in C{passed} is being probed."""
         return any(c.breaker.is_probed for c in self._others(passed))
 
     def changed(self) -> None:
-        """An attempt has ended: tell all who wait."""
+        """Notify all who wait: an attempt has ended."""
         for look in list(self.waiting):
             if look in self.waiting:
                 look()

@@ -1,10 +1,10 @@
 """
-Judges the end of each attempt: which deployment, profile or machine is at fault.
+Evaluates how each attempt ended: which deployment, profile or machine is at fault.
 
-A deployment that is unreachable, throttled or silent rests.  One with wrong settings
-rests as well, until an operator fixes them.  Settings of an agent profile that the
-service rejects are no deployment's fault; and when this machine has no file
-descriptors left, no peer is at fault.
+A deployment that is unreachable, throttled or silent rests.  So does one with wrong
+settings, until an operator fixes them.  If the service rejects the settings of an agent
+profile, no deployment is at fault; if this machine has no file descriptors left, no
+peer is.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from chime_gateway.errors import AgentUnavailable, ProfileRefused
 
 _RESTS: Final = (State.OPEN, State.MISCONFIGURED)
 
-#: Of a deployment that could be had, and has had its share of this minute.
+#: The state of a deployment that works, but has used up its budget for this minute.
 SPENT: Final = "spent"
 
-#: A budget that is spent is no fault where it comes back so soon: a call waits for it.
+#: A spent budget is not a fault if it is free again this soon: a call waits for it.
 _WORTH_A_WAIT_SECONDS: Final = 2.0
 
 
-#: Of a profile, without what the service said.
+#: The fault of a profile, without the service's error.
 REFUSED: Final = "its settings are refused"
 
 
@@ -49,15 +49,17 @@ class _ProfileFault:
 
 class Health:
     """
-    @param chance: a number from 0 up to 1, a new one each time.
-    @param shortage: what this machine has not to open a connection, or C{None}.
-    @ivar attempts: by deployment and how they ended: C{opened}, C{failed},
-        C{misconfigured}, C{refused} (the profile), C{overtaken} (another one was ready
-        first, or the call was over).
-    @ivar hedges: how often a deployment was tried beside another one.
-    @ivar fallbacks: sessions of a deployment with WebRTC that had to go another way:
-        C{tcp}, over TCP; over the WebSocket as there is C{no_path}, or was none for one
-        before (C{remembered}).
+    The health of all deployments.
+
+    @param chance: returns a random number in [0, 1).
+    @param shortage: returns what this machine lacks to open a connection, or C{None}.
+    @ivar attempts: number of attempts, by deployment and result: C{opened}, C{failed},
+        C{misconfigured}, C{refused} (the profile), C{overtaken} (another deployment was
+        ready first, or the call was over).
+    @ivar hedges: how often a deployment was tried while another was slow.
+    @ivar fallbacks: number of sessions of a deployment with WebRTC that were opened
+        another way: C{tcp}: with audio over TCP; C{no_path}, C{remembered}: over the
+        WebSocket, because there was no path, or none for an earlier session.
     """
 
     _log = Logger()
@@ -80,17 +82,17 @@ class Health:
         self._shortage = shortage
         self._profiles: dict[str, _ProfileFault] = {}
 
-    # -- asked -----------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------
 
     def fault(self, profiles: Collection[str], *, in_detail: bool = True) -> str | None:
         """
-        Why no new call could have an agent, or C{None}.
+        Return why no new call would get an agent, or C{None}.
 
-        A deployment whose rest is over counts as one that may have: nobody would
-        ever find out otherwise, once a balancer sends no calls.
+        A deployment whose rest is over counts as usable.  Otherwise it would never be
+        tried again, as a load balancer sends no calls to a gateway that is not ready.
 
-        @param profiles: those that calls may ask for.
-        @param in_detail: with what the service said; that is not for strangers.
+        @param profiles: the profiles that calls may ask for.
+        @param in_detail: include the service's errors; not for strangers.
         """
         now = self._clock.seconds()
         candidates = self._choice.candidates
@@ -106,7 +108,7 @@ class Health:
         return None
 
     def profile_faults(self) -> Mapping[str, str]:
-        """Why a profile's settings are refused, by its name."""
+        """Return why settings of profiles are refused, by profile name."""
         now = self._clock.seconds()
         return {
             name: fault.reason
@@ -115,12 +117,12 @@ class Health:
         }
 
     def states(self) -> Mapping[str, str]:
-        """In a word, by the deployment's name."""
+        """Return the states, by deployment name."""
         now = self._clock.seconds()
         return {c.name: _state(c, now) for c in self._choice.candidates}
 
     def budgets(self) -> Mapping[str, Mapping[str, tuple[int, int]]]:
-        """By the deployment's name, as L{Budget.counts} has them."""
+        """Return L{Budget.counts} by deployment name."""
         now = self._clock.seconds()
         return {c.name: c.budget.counts(now) for c in self._choice.candidates}
 
@@ -128,14 +130,14 @@ class Health:
         return list(self._choice.candidates)
 
     def permit(self, candidate: Candidate) -> Permit | None:
-        """To try it now; C{None}: it rests, or its budget is spent."""
+        """Begin an attempt; C{None}: the deployment rests, or its budget is spent."""
         now = self._clock.seconds()
         if not candidate.may_be_tried(now, is_running=False):
             return None
         candidate.budget.requested(now)
         return candidate.breaker.take(now)
 
-    # -- told ------------------------------------------------------------------
+    # -- results of attempts ---------------------------------------------------
 
     def hedged(self, candidate: Candidate) -> None:
         self.hedges[candidate.name] += 1
@@ -144,8 +146,10 @@ class Health:
         self, candidate: Candidate, permit: Permit, profile: str, seconds: float
     ) -> None:
         """
-        @param profile: its name.
-        @param seconds: it took.
+        A session was opened.
+
+        @param profile: the name of its profile.
+        @param seconds: how long that took.
         """
         self._measures.agent_connected(seconds)
         self._count(candidate, "opened")
@@ -153,7 +157,7 @@ class Health:
         self._is_there(candidate, permit)
 
     def was_there(self, candidate: Candidate, permit: Permit) -> None:
-        """A session was opened, and nobody waited for it any more."""
+        """A session was opened, but no call waited for it any more."""
         self._count(candidate, "overtaken")
         self._is_there(candidate, permit)
 
@@ -165,7 +169,7 @@ class Health:
         why: AgentUnavailable,
     ) -> None:
         if isinstance(why, ProfileRefused):
-            # Whoever refuses is there.
+            # A deployment that refuses a profile works.
             self._count(candidate, "refused")
             self._profile_refused(candidate, profile, why)
             self._is_there(candidate, permit)
@@ -192,7 +196,7 @@ class Health:
             retry_after_seconds=why.retry_after_seconds,
         )
         if has_changed:
-            self._say_that_it_rests(candidate, why)
+            self._log_rest(candidate, why)
         self._settled(permit, has_changed)
 
     def dropped(self, candidate: Candidate, permit: Permit) -> None:
@@ -201,7 +205,7 @@ class Health:
         self._settled(permit, permit.dropped() and permit.is_probe)
 
     def failed_call(self, name: str) -> None:
-        """A session of this deployment has failed in the middle of its call."""
+        """A session of this deployment has failed during its call."""
         now = self._clock.seconds()
         for candidate in self._choice.candidates:
             if candidate.name == name:
@@ -232,11 +236,11 @@ class Health:
         self._settled(permit, has_changed)
 
     def _settled(self, permit: Permit, may_matter: bool) -> None:
-        """Of attempts that change nothing, those who wait need not hear."""
+        """Notify those who wait, if the result may matter to them."""
         if may_matter or permit.is_probe:
             self._choice.changed()
 
-    def _say_that_it_rests(self, candidate: Candidate, why: AgentUnavailable) -> None:
+    def _log_rest(self, candidate: Candidate, why: AgentUnavailable) -> None:
         self._log.emit(
             LogLevel.error if why.misconfigured else LogLevel.warn,
             "deployment {deployment} {what} and rests for {rest_seconds} s: {reason}",
@@ -279,9 +283,9 @@ def _said_of(candidate: Candidate, now: float, *, in_detail: bool) -> str:
     if breaker.state(now) not in _RESTS:
         why = f": {candidate.budget.why(now)}" if in_detail else ""
         rest = candidate.budget.free_at(now) - now
-        return f"the budget of {candidate.name} is spent for {rest:.1f} s more{why}"
+        return f"the budget of {candidate.name} is spent for another {rest:.1f} s{why}"
     why = f": {breaker.why}" if in_detail else ""
     if breaker.state(now) is State.MISCONFIGURED:
         return f"{candidate.name}{why or ' is misconfigured'}"
     rest = breaker.rests_until - now
-    return f"{candidate.name} rests for {rest:.1f} s more{why}"
+    return f"{candidate.name} rests for another {rest:.1f} s{why}"

@@ -1,5 +1,5 @@
 """
-Opens one session at the chosen deployment, by the transport in its settings:
+Opens one session at the chosen deployment, over the transport in its settings:
 WebSocket or WebRTC.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from chime_gateway.agents.chooser.choice import Candidate
-from chime_gateway.agents.line.nobody import NOBODY
+from chime_gateway.agents.line.ignored_events import IGNORED_EVENTS
 from chime_gateway.agents.session import AzureSession
 from chime_gateway.agents.transports.transport import Transport
 from chime_gateway.agents.websocket import SocketUser
@@ -70,8 +70,8 @@ class Opening:
         return self._deployments.dial(url, headers, user)
 
     def leave(self) -> None:
-        """The call has another session."""
-        self._events = NOBODY
+        """Report nothing more: the call has another session."""
+        self._events = IGNORED_EVENTS
         if self._session is not None:
             self._session.forget_call()
 

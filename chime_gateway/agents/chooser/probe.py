@@ -1,8 +1,8 @@
 """
-Probes each deployment before the first caller comes: opens a session, configures it,
-and closes it.  Nothing is said in it, and it costs no tokens.
+Probes each deployment before the first call: opens a session, configures it, and closes
+it.  Nothing is said in the session, and it costs no tokens.
 
-L{chime_gateway.agents.chooser.health} gets the result, as of any session.
+L{chime_gateway.agents.chooser.health} receives the result, as for any session.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 
 from chime_gateway.agents.chooser.choice import Candidate
-from chime_gateway.agents.line.nobody import NOBODY
+from chime_gateway.agents.line.ignored_events import IGNORED_EVENTS
 from chime_gateway.audio import PCMU
 from chime_gateway.errors import AgentUnavailable, ProfileRefused
 from chime_gateway.interfaces import AgentSession
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 class Probe:
     """
-    @ivar is_open: it is not known yet whether any deployment has a session.
+    Probes the deployments of a gateway.
+
+    @ivar is_open: it is not known yet whether any deployment works.
     """
 
     _log = Logger()
@@ -39,17 +41,17 @@ class Probe:
 
     def ask(self, profiles: Iterable[AgentProfile], *, is_first: bool) -> None:
         """
-        Each deployment for the first of these profiles, and whichever answers first for
-        the others as well.
+        Probe each deployment with the first of these profiles, and the one that answers
+        first with the other profiles as well.
 
-        @param is_first: nothing is known yet, so nobody should be sent here.
+        @param is_first: nothing is known yet, so the gateway should get no calls.
         """
         self.is_open = is_first
         done = Deferred.fromCoroutine(self._ask(list(profiles)))
         done.addErrback(lambda failure: self._log.failure("a bug in a probe", failure))
 
     def stop(self) -> None:
-        """Cancel it, without a verdict on the deployments."""
+        """Cancel all probes, without a result."""
         self._is_stopped = True
         for asking in list(self._asking):
             asking.cancel()
@@ -76,14 +78,14 @@ class Probe:
                 await self._try(answered[0], profile)
 
     async def _try(self, candidate: Candidate, profile: AgentProfile) -> bool:
-        """@return: it is there, whatever it thinks of the profile."""
+        """Return whether the deployment works, even if it refuses the profile."""
         deployments = self._deployments
         health = deployments.health
         permit = health.permit(candidate)
         if permit is None:
             return False
         seconds = deployments.limits.agent_connect_seconds
-        attempt = deployments.attempt(candidate, seconds, profile, PCMU, NOBODY)
+        attempt = deployments.attempt(candidate, seconds, profile, PCMU, IGNORED_EVENTS)
         self._asking.add(attempt.ready)
         try:
             session = await attempt.ready

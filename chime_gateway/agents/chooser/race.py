@@ -1,5 +1,5 @@
 """
-Searches a session for one call, with hedging.
+Finds a session for one call, with hedging.
 
 One deployment is tried; if it is slow, the next is tried at the same time, and the
 first session that is ready gets the call.
@@ -20,48 +20,47 @@ from chime_gateway.errors import AgentUnavailable, ProfileRefused
 from chime_gateway.interfaces import AgentSession
 from chime_gateway.net.timer import Timer
 
-#: No look at the clock comes sooner: a time that was reached is not missed by a
-#: rounding, again and again.
+#: The shortest timer, so that a rounding error does not fire it too early in a loop.
 _LEAST_WAIT_SECONDS: Final = 0.001
 
-#: A caller who was talking to an agent waits for no deployment any longer.
+#: The longest time before hedging for a call in progress: its caller is waiting.
 _RUNNING_HEDGE_SECONDS: Final = 0.5
 
 
 class Attempt(Protocol):
     """
-    One try at one deployment.
+    One attempt at one deployment.
 
-    @ivar ready: fires with a session that may talk, fails with L{AgentUnavailable};
+    @ivar ready: fires with a session that is ready, or fails with L{AgentUnavailable};
         cancelling it closes everything.
     """
 
     ready: Deferred[AgentSession]
 
     def leave(self) -> None:
-        """The call has another session and must hear nothing of this one."""
+        """Report nothing more to the call, which has another session."""
 
 
 class Attempts(Protocol):
-    """Makes attempts, and is told how they end."""
+    """Makes attempts, and receives their results."""
 
     def begin(self, candidate: Candidate, seconds: float) -> Attempt:
-        """All of it has to be done within so many seconds."""
+        """Begin an attempt that has to be done within this many seconds."""
 
     def hedged(self, candidate: Candidate) -> None:
-        """A deployment is tried beside another one."""
+        """A deployment is tried while another is slow."""
 
     def opened(self, candidate: Candidate, permit: Permit, seconds: float) -> None:
-        """A session is ready, after so many seconds."""
+        """A session is ready, after this many seconds."""
 
     def failed(
         self, candidate: Candidate, permit: Permit, why: AgentUnavailable
     ) -> None: ...
     def overtaken(self, candidate: Candidate, permit: Permit, attempt: Attempt) -> None:
-        """The call has another session; what it would have told is worth knowing."""
+        """The call has another session; the result of this one is still of interest."""
 
     def dropped(self, candidate: Candidate, permit: Permit, attempt: Attempt) -> None:
-        """The call is over: close it."""
+        """The call is over: close the attempt."""
 
 
 @define(eq=False)
@@ -73,12 +72,14 @@ class _Running:
 
 class Race:
     """
-    @param seconds: the whole search may take.
-    @param hedge_seconds: after so long without a session the next one is tried as
-        well; 0: only when the first has failed, or used up its share of the time.
-    @param is_running: the call goes on: it may have a deployment whose budget is spent
-        if there is no other.
-    @param avoid: the name of one that is tried behind all others.
+    The search for one session.
+
+    @param seconds: how long the whole search may take.
+    @param hedge_seconds: after this long without a session the next deployment is tried
+        as well; 0: only when the first has failed, or used up its share of the time.
+    @param avoid: the name of a deployment that is tried after all others.
+    @param is_running: the call is in progress, so it may use a deployment whose budget
+        is spent if there is no other.
     @ivar result: fires with the session; cancelling it gives the search up.
     """
 
@@ -105,7 +106,7 @@ class Race:
         self._hedge_at = 0.0
         self._timer = Timer(clock)
         self._running: dict[Candidate, _Running] = {}
-        # Who has failed this call before has failed it now.
+        # A deployment that failed this call before counts as tried.
         self._failed = {c for c in choice.candidates if c.name == avoid}
         self._refused: set[Candidate] = set()
         self._why: AgentUnavailable | None = None
@@ -120,8 +121,8 @@ class Race:
     # -- inside ----------------------------------------------------------------
 
     def _look(self) -> None:
-        """Begin what may be begun now, or wait for what may come."""
-        # An attempt may fail at once, and so look again from within.
+        """Begin the next attempt if one may begin now, or wait."""
+        # An attempt may fail at once, and so call this method recursively.
         self._must_look = True
         if self._is_looking:
             return
@@ -134,7 +135,7 @@ class Race:
     def _look_once(self) -> None:
         now = self._clock.seconds()
         if now >= self._deadline:
-            # What still runs has its own deadline, which is not later.
+            # Attempts in progress have their own deadlines, which are not later.
             if not self._running:
                 self._unavailable(now)
             return
@@ -177,15 +178,15 @@ class Race:
 
     def _wait(self, now: float) -> None:
         """
-        Until the next one may be tried beside what runs, or a rest ends.  What runs,
-        and the probes of others, tell by themselves.
+        Wait until hedging is due, or a rest ends.  Attempts in progress, and probes of
+        other calls, report themselves.
         """
         passed = {*self._running, *self._refused}
         rest_end = self._choice.next_rest_end(passed)
         look_at = min(rest_end, self._deadline)
         if self._running:
             look_at = self._hedge_at if now < self._hedge_at else look_at
-        # A profile that one has refused is hardly worth the wait for another.
+        # A profile that one deployment refuses will probably be refused by others.
         elif self._refused or not (
             rest_end < self._deadline or self._choice.is_probed(passed)
         ):
@@ -197,7 +198,7 @@ class Race:
         self, session: AgentSession, candidate: Candidate, permit: Permit
     ) -> AgentSession | None:
         if self._is_over:
-            return session  # it is watched
+            return session  # L{Attempts.overtaken} handles it
         took = self._clock.seconds() - self._running.pop(candidate).began
         self._end()
         self._attempts.opened(candidate, permit, took)
@@ -229,7 +230,7 @@ class Race:
             said = soonest.breaker.why or soonest.budget.why(now)
             why = AgentUnavailable(
                 "every deployment is resting after failures, or its budget is spent"
-                f" ({soonest.name} for {wait:.1f} s more: {said})"
+                f" ({soonest.name} for another {wait:.1f} s: {said})"
             )
         self._end()
         self.result.errback(why)

@@ -1,9 +1,11 @@
 """
-The line of a call to its agent: one session at a time, and the next when that ends.
+The line of a call to its agent: one session at a time, followed by the next when it
+ends.
 
-It remembers what was said, what is owed and what the caller said last, so the next
-session continues where the previous one was.  It tells the call what its sessions
-report, that one has followed another, and when none is available.
+It remembers the conversation, what the agent owes, and what the caller said last, so
+the next session continues where the previous one ended.  It passes the reports of its
+sessions to the call, and also reports that a session has followed another and that none
+is available.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 
 from chime_gateway.agents.line.memory import Memory
-from chime_gateway.agents.line.owed import Making, Owed
+from chime_gateway.agents.line.owed import Owed, PendingResponse
 from chime_gateway.agents.line.reports import Reports
 from chime_gateway.agents.line.succession.caller_audio import CallerAudio
 from chime_gateway.agents.line.succession.resumption import (
@@ -43,19 +45,19 @@ class Line:
     Implements L{AgentLine}.
 
     @param started_at: Unix seconds, now.
-    @param limits: with the profile's own over them.
-    @ivar events: the call.
+    @param limits: the gateway's limits, overridden by the profile's own.
+    @ivar events: receives the line's reports: the call.
     @ivar now: seconds, monotonic.
-    @ivar current: what the session that is there reports to; C{None}: there is none.
-    @ivar memory: of what was said.
-    @ivar owed: by the agent.
-    @ivar heard_by: the caller has heard by then what has come.
-    @ivar byte_seconds: a byte of what comes is heard for so long.
+    @ivar current: receives the current session's reports; C{None}: there is none.
+    @ivar memory: of the conversation.
+    @ivar owed: what the agent owes the caller.
+    @ivar heard_by: when the caller has heard all audio that has arrived.
+    @ivar byte_seconds: the duration of one byte of the agent's audio.
     """
 
     __slots__ = (
         *("_agents", "_caller", "_count", "_is_closed", "_is_lost", "_leg_codec"),
-        *("_profile", "_resumed", "_session", "_successor", "_told_over", "_watch"),
+        *("_profile", "_resumed", "_session", "_successor", "_reported_over", "_watch"),
         *("byte_seconds", "current", "deployment", "events", "heard_by", "memory"),
         *("now", "owed", "traits"),
     )
@@ -83,23 +85,23 @@ class Line:
         self._session: AgentSession | None = None
         self._count = 0
         self._successor = successor = Successor(
-            self._open_session, self._new_reports, self._next_came, clock
+            self._open_session, self._new_reports, self._next_ready, clock
         )
         now = self.heard_by = clock()
         self._watch = Watch(self, successor, limits, profile, now, started_at)
         self._caller = CallerAudio(leg_codec)
         self._is_lost = self._is_closed = False
         self.byte_seconds = 1 / leg_codec.bytes_per_second
-        self._resumed = self._told_over = ""
+        self._resumed = self._reported_over = ""
 
     def open(self) -> Deferred[AgentLine]:
         """Open the first session; see L{chime_gateway.interfaces.AgentLines}."""
         reports = self._new_reports()
 
         def ready(session: AgentSession) -> AgentLine:
-            # What comes of the caller is in the session's codec, not in the leg's.
+            # The caller's audio arrives in the session's codec, not in the leg's.
             self._caller = CallerAudio(session.traits.codec)
-            self._has(reports, session)
+            self._set_session(reports, session)
             return self
 
         return self._open_session(reports, "").addCallback(ready)
@@ -114,7 +116,7 @@ class Line:
             *(self._profile, self._leg_codec, reports, avoid), is_running=is_running
         )
 
-    def _has(self, reports: Reports, session: AgentSession) -> None:
+    def _set_session(self, reports: Reports, session: AgentSession) -> None:
         """Make this the current session."""
         self.current = reports
         self._session = session
@@ -166,12 +168,12 @@ class Line:
         self.memory.tool_result(call_id, output)
         self.owed.tool_result(call_id)
         if self._session is not None and self.current is not None:
-            # Of a session before, it is in what this one was told.
+            # A tool call of an earlier session was recalled in this one.
             own = self.current.own(call_id) or self.memory.call_id(call_id)
             self._session.tool_result(own, output)
 
     def tick(self, now: float) -> None:
-        """Called ten times a second at least."""
+        """Called at least ten times a second."""
         if now >= self._watch.look_at and not self._is_closed:
             self._watch.look(now)
 
@@ -187,7 +189,7 @@ class Line:
         if not is_cut or self._session is None or self.current is None:
             return
         if self.current.own(item_id) is None:
-            # The session was told that all of it would be heard.
+            # The session was told that the whole item would be heard.
             tell_of_cut(self._session, self.memory.heard_text(item_id))
 
     def close(self) -> None:
@@ -201,10 +203,10 @@ class Line:
             if session is not None:
                 session.close()
 
-    # -- of the session that is there ------------------------------------------------
+    # -- reports of the current session ----------------------------------------------
 
     def item_began(self, item_id: str) -> None:
-        """There is audio of it."""
+        """The first audio of an item has arrived."""
         self.memory.agent_began(item_id)
         self._watch.settle()
         self._answer_begun()
@@ -224,10 +226,10 @@ class Line:
         self.owed.response_done(response_id, status, self.now())
         self._answer_begun()
 
-    def _sound_ended(self, making: Making, *, is_whole: bool) -> None:
+    def _sound_ended(self, making: PendingResponse, *, is_whole: bool) -> None:
         """
-        A service says that an item's sound is done also when the response was cut
-        short, and then ends that.
+        Complete the items of a response.  A service reports that an item's audio is
+        done even if the response was cut short, and ends the response afterwards.
         """
         if is_whole:
             for item_id in list(making.spoken):
@@ -236,12 +238,12 @@ class Line:
             return
         item_id, size = next(reversed(making.spoken.items()), making.last)
         if item_id:
-            came_ms = self.traits.codec.duration_ms(size)
-            self.memory.agent_fell_short(item_id, came_ms)
+            received_ms = self.traits.codec.duration_ms(size)
+            self.memory.agent_fell_short(item_id, received_ms)
             self.events.agent_fell_short(item_id)
 
     def _answer_begun(self) -> None:
-        """To what the caller said, perhaps; or there is none to that."""
+        """The agent has answered the caller's last turn, or owes no answer to it."""
         caller = self._caller
         if caller.turn and caller.is_over and not self.owed.is_answer_due:
             caller.settle()
@@ -250,7 +252,7 @@ class Line:
         if cause != SILENCE:
             self.lose(f"{cause}: {reason}", is_bad=True)
         elif self._watch.is_troubled:
-            # So had the session before: the agent has nothing to say.
+            # The previous session was silent as well: the agent has nothing to say.
             self.owed.settle()
             self._answer_begun()
         else:
@@ -263,7 +265,7 @@ class Line:
         self.heard_by = self.now()
         turn, self._resumed = self._resumed, ""
         if turn:
-            # The call knows of it; this session hears its beginning again.
+            # The call knows this turn; the session has heard its beginning again.
             reports.aliases[own_id] = turn
             self._caller.began(turn)
             return
@@ -274,21 +276,21 @@ class Line:
     def speech_stopped(self, item_id: str) -> None:
         self._caller.stopped()
         self.owed.caller_stopped(self.now())
-        self._tell_over(item_id)
+        self._report_turn_over(item_id)
 
-    def _tell_over(self, item_id: str) -> None:
-        if self._told_over != item_id:
-            self._told_over = item_id
+    def _report_turn_over(self, item_id: str) -> None:
+        if self._reported_over != item_id:
+            self._reported_over = item_id
             self.events.speech_stopped(item_id)
 
     def caller_said(self, item_id: str, text: str) -> None:
         self.memory.caller_said(item_id, text)
         if text and self._caller.turn == item_id and self._caller.is_over:
-            # A text is enough for the next session.
+            # The next session gets the text, and need not hear the turn.
             self._caller.settle()
 
     def session_lost(self, reports: Reports, reason: str) -> None:
-        """A session has ended by itself."""
+        """A session has ended unexpectedly."""
         if reports is self.current:
             self._session = None
             is_bad = self._watch.is_troubled or reason.startswith(BROKE_PROTOCOL)
@@ -302,10 +304,11 @@ class Line:
         self, reason: str, *, is_bad: bool, waits_since: float | None = None
     ) -> None:
         """
-        The session is over, whoever has ended it.
+        The current session is over; seek the next one.
 
-        @param is_bad: another deployment had better be next.
-        @param waits_since: the caller does, though nothing is known to be owed.
+        @param is_bad: prefer another deployment for the next session.
+        @param waits_since: since when the caller waits, although nothing seems to be
+            owed; C{None}: the caller does not.
         """
         now = self.now()
         session, self._session = self._session, None
@@ -332,11 +335,11 @@ class Line:
         elif self._is_lost:  # the call may be over by now
             avoid = self.deployment if is_bad else ""
             self._successor.want(avoid, self._watch.pause)
-            self._next_came()
+            self._next_ready()
 
-    def _next_came(self) -> None:
+    def _next_ready(self) -> None:
         if not self._is_lost:
-            return  # it waits for its time
+            return  # it takes over later
         taken = self._successor.take()
         if taken is not None:
             self._is_lost = False
@@ -344,7 +347,7 @@ class Line:
 
     def _take_over(self, reports: Reports, session: AgentSession) -> None:
         """Let the next session take over."""
-        self._has(reports, session)
+        self._set_session(reports, session)
         self._resumed = turn = self._caller.turn
         history = self.memory.history({turn} if turn else ())
         session.recall(history)
@@ -386,7 +389,7 @@ class Line:
             self._caller.stopped()
             self._caller.settle()
             ask_caller_again(self._session)
-            self._tell_over(turn)
+            self._report_turn_over(turn)
 
     def keep(self, seconds: float) -> None:
         self._caller.keep(seconds)

@@ -19,8 +19,8 @@ class Lines:
     """
     Implements L{chime_gateway.interfaces.AgentLines}.
 
-    @param agents: where sessions come from.
-    @ivar limits: of the next line.
+    @param agents: opens the sessions.
+    @ivar limits: for future lines.
     """
 
     def __init__(self, agents: Agents, limits: Limits) -> None:
@@ -43,5 +43,5 @@ class Lines:
         ).open()
 
     def through(self, wrap: Callable[[Agents], Agents]) -> Lines:
-        """The same, with an observer between the lines and their sessions."""
+        """Return the same with an observer between the lines and their sessions."""
         return Lines(wrap(self._agents), self.limits)

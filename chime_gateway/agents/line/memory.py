@@ -1,11 +1,11 @@
 """
 The memory of a call's conversation, which outlives each session of its agent.
 
-It is told of every event in order, and makes a L{History} for the next session: the
-last turns in full, the agent's as far as the caller has heard them, and a summary of
-what came before.  Ids are the line's own, unique within a call.
+It receives every event in order, and makes a L{History} for the next session: the last
+turns in full, the agent's as far as the caller has heard them, and a summary of
+everything earlier.  Ids are those of the line, which are unique within a call.
 
-Nothing of a conversation is ever logged.
+The conversation is never logged.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from chime_gateway.agents.line.turns import (
     AgentTurn,
     CallerTurn,
     Entry,
-    Told,
+    GivenText,
     ToolUse,
     kept,
 )
 from chime_gateway.history import History, HistoryItem, Note
 from chime_gateway.speaking_rate import SpeakingRate
 
-#: Kept as they were; what is older is folded into the summary.  With that it is less
-#: than 10,000 tokens in any script, of the 28,672 that the smallest model takes.
+#: How much is kept in full; older entries are folded into the summary.  Together they
+#: have less than 10,000 tokens in any script; the smallest model accepts 28,672.
 MOST_ENTRIES: Final = 32
 MOST_CHARS: Final = 5000
 
-#: Late texts of so many turns that are not kept any more are recognised.
+#: Number of dropped turns whose late texts are recognised.
 _REMEMBERED: Final = 16
 
-#: Those that an answer may be about: never folded for being long.
+#: Number of newest entries that are never folded for their length: an answer may need
+#: them.
 _NEWEST: Final = 3
 
 _GOES_ON: Final = (
@@ -54,7 +55,7 @@ _UNFINISHED: Final = (
     " of it.]"
 )
 
-#: Of an unfinished sentence, so much tells where it was.
+#: Number of characters of an unfinished sentence that show where it stopped.
 _TAIL_CHARS: Final = 120
 
 _T = TypeVar("_T", CallerTurn, AgentTurn)
@@ -75,14 +76,14 @@ class Memory:
     # -- the caller ----------------------------------------------------------------
 
     def caller_began(self, item_id: str) -> None:
-        """What comes of it has its place here."""
+        """A turn of the caller begins; what it says belongs here in the order."""
         self._turn(item_id, CallerTurn)
 
     def caller_said(self, item_id: str, text: str) -> None:
         """
-        What it was; it may come late.
+        The text of a turn; it may arrive late.
 
-        @param text: empty: it was no speech.
+        @param text: empty: there was no speech.
         """
         turn = self._turns.get(item_id)
         if isinstance(turn, CallerTurn):
@@ -94,19 +95,19 @@ class Memory:
     # -- the agent -----------------------------------------------------------------
 
     def agent_began(self, item_id: str) -> None:
-        """There is audio of it."""
+        """The first audio of an item has arrived."""
         turn = self._turn(item_id, AgentTurn)
         if turn is not None:
             turn.has_sound = True
 
     def agent_audio_done(self, item_id: str) -> None:
-        """All of its sound has come, as long as nothing else is said of it."""
+        """All audio of an item has arrived, unless a later report corrects this."""
         turn = self._turns.get(item_id)
         if isinstance(turn, AgentTurn):
             turn.sound_done()
 
     def agent_fell_short(self, item_id: str, spoken_ms: int) -> None:
-        """Of this item so much came, no more will, and its text may say more."""
+        """Only C{spoken_ms} of an item's audio will arrive; its text may be longer."""
         turn = self._turns.get(item_id)
         if isinstance(turn, AgentTurn):
             turn.fell_short(spoken_ms)
@@ -122,28 +123,28 @@ class Memory:
                 self._fold()
 
     def broke_off(self, item_id: str, spoken_ms: int) -> None:
-        """Its session is over: of this item so much came, and no more will."""
+        """A session ended within an item, after C{spoken_ms} of its audio."""
         turn = self._turn(item_id, AgentTurn)
         if turn is not None and not turn.is_whole:
             turn.fell_short(spoken_ms)
             turn.is_broken_off = True
 
     def heard(self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool) -> None:
-        """It was heard to its end, or cut; also after its session is gone."""
+        """An item was heard to its end, or cut; perhaps after its session has ended."""
         turn = self._turns.get(item_id)
         if isinstance(turn, AgentTurn):
             turn.heard(heard_ms, spoken_ms, is_cut)
 
     def heard_text(self, item_id: str) -> str:
-        """What of it was heard, or will be, as far as that is known."""
+        """Return the part of an item's text that was or will be heard, if known."""
         turn = self._turns.get(item_id)
         return turn.heard_text if isinstance(turn, AgentTurn) else ""
 
-    # -- told, and done ------------------------------------------------------------
+    # -- texts and tools -----------------------------------------------------------
 
     def told(self, text: str, *, is_order: bool) -> None:
         """The agent was given a text."""
-        self._add(Told(self._next(), kept(text), is_order))
+        self._add(GivenText(self._next(), kept(text), is_order))
 
     def tool_called(self, call_id: str, name: str, arguments: str) -> None:
         if call_id not in self._tools:
@@ -158,7 +159,7 @@ class Memory:
             self._fold()
 
     def call_id(self, call_id: str) -> str:
-        """What a tool call is called in sessions that it was recalled in."""
+        """Return the id of a tool call in the sessions that recalled it."""
         use = self._tools.get(call_id)
         return call_id if use is None else use.given_id
 
@@ -166,9 +167,9 @@ class Memory:
 
     def history(self, without: Collection[str] = ()) -> History:
         """
-        All of it, for a session that is to go on.
+        Return the whole conversation, for a session that continues it.
 
-        @param without: items of the caller's that the session is going to hear.
+        @param without: items of the caller that the session is going to hear itself.
         """
         left_out = [turn for item_id in without if (turn := self._turns.get(item_id))]
         items: list[HistoryItem] = []
@@ -185,7 +186,7 @@ class Memory:
         return History(tuple(items), preamble, unfinished)
 
     def _unfinished(self) -> str:
-        """What was heard of the sentence in which the last session went."""
+        """Return what was heard of the sentence in which the last session ended."""
         for entry in reversed(self._entries):
             if isinstance(entry, CallerTurn):
                 return ""
@@ -201,8 +202,8 @@ class Memory:
 
     def _turn(self, item_id: str, kind: type[_T]) -> _T | None:
         """
-        The turn of that id, new or not; C{None}: it is not kept any more, or it is of
-        the other kind.
+        Return the turn with this id, new if necessary; C{None}: it is no longer kept,
+        or is of the other kind.
         """
         turn = self._turns.get(item_id)
         if item_id in self._forgotten:

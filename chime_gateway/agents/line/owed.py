@@ -1,9 +1,9 @@
 """
-Tracks what the agent owes the caller: words that it was asked to say, an answer, the
-rest of one.
+Tracks what the agent owes the caller: words that it was asked to say, an answer, or the
+rest of an answer.
 
-It tells what has to be asked for again when a session ends, and since when what is
-owed is overdue.  Times are arguments, in seconds, monotonic.
+It knows what has to be asked for again when a session ends, and when what is owed
+becomes overdue.  Times are arguments, in seconds, monotonic.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Final
 
 from attrs import Factory, define, field, frozen
 
-#: Between two events of something that is being made there is less, most often.
+#: The events of a response in progress usually follow each other within this time.
 _QUIET_SECONDS: Final = 0.5
 
 
 @frozen(kw_only=True)
 class Patience:
     """
-    How long a session may say nothing while it owes something, in seconds.
+    How long a session may be silent while it owes something, in seconds.
 
     @ivar response: until a response begins.
-    @ivar first_audio: from then until there is audio of it, without any event.
+    @ivar first_audio: from then until its first audio, without any event.
     @ivar audio_gap: until the next audio of an item that is not done.
     """
 
@@ -35,11 +35,11 @@ class Patience:
 @define(eq=False)
 class Words:
     """
-    Something that is to be said once.
+    Something that the agent has to say once.
 
-    @ivar instructions: how the agent was asked for it.
+    @ivar instructions: those that ask the agent to say it.
     @ivar is_last: nothing is said after it.
-    @ivar has_begun: some of it was heard, in a session that is over.
+    @ivar has_begun: part of it was heard, in a session that is over.
     """
 
     instructions: str = field(repr=False)
@@ -48,15 +48,17 @@ class Words:
 
 
 @define(eq=False)
-class Making:
+class PendingResponse:
     """
-    A response that is being made.
+    A response in progress.
 
-    @ivar words: that it says; C{None}: an answer.
-    @ivar knows: of so many answers that were asked for.
-    @ivar spoken: bytes that came of each of its items that has more to come.
-    @ivar last: its last item of which that was said that no more comes, and its bytes.
-    @ivar is_cut: nobody wants to hear the rest.
+    @ivar words: the words that it says; C{None}: it is an answer.
+    @ivar knows: the number of answers that had been asked for when it began.
+    @ivar has_audio: audio of it has arrived.
+    @ivar has_called: it has called a tool.
+    @ivar spoken: unfinished item -> bytes of its audio that have arrived.
+    @ivar last: the item whose audio was completed last, and its bytes.
+    @ivar is_cut: the rest of it must not be heard.
     """
 
     words: Words | None
@@ -70,26 +72,30 @@ class Making:
 
 class Owed:
     """
+    What the agent of one call owes.
+
     @param is_interruptible: the agent is silent while the caller speaks.
-    @ivar making: the responses that are being made.
-    @ivar words: asked for and not said yet, in their order.
+    @ivar making: the responses in progress.
+    @ivar words: the words that were asked for and not said yet, in order.
     @ivar goes_on: an answer was heard in part, and its session is over.
-    @ivar may_go_on: all of what was said of one was heard, its session is over, and
-        nobody knows whether more was to come: the answer itself, or a tool.
-    @ivar is_caller_speaking: then nothing is overdue.
-    @ivar event_at: when the session has said something last.
-    @ivar since: from then on a response is waited for, if something is owed.
-    @ivar vain_since: the caller waits since then for what came to nothing so far.
+    @ivar may_go_on: everything that arrived of an answer was heard and its session is
+        over, but it is unknown whether more was to come: more of the answer, or a tool
+        call.
+    @ivar is_caller_speaking: nothing is overdue while the caller speaks.
+    @ivar event_at: time of the session's last event.
+    @ivar since: the time from which a response is awaited, if something is owed.
+    @ivar failing_since: since when the caller has waited for a response that has failed
+        so far; C{None}: none has failed.
     """
 
     __slots__ = (
         *("event_at", "goes_on", "is_caller_speaking", "making", "may_go_on"),
-        *("since", "vain_since", "words"),
+        *("since", "failing_since", "words"),
         *("_answer", "_asked", "_is_interruptible", "_starting", "_tools"),
     )
 
     def __init__(self, *, is_interruptible: bool) -> None:
-        self.making: dict[str, Making] = {}
+        self.making: dict[str, PendingResponse] = {}
         self.words: list[Words] = []
         self.goes_on = self.may_go_on = False
         self.is_caller_speaking = False
@@ -99,7 +105,7 @@ class Owed:
         self._answer: int | None = None
         self._starting: Words | None = None
         self.since = 0.0
-        self.vain_since: float | None = None
+        self.failing_since: float | None = None
         self.event_at = 0.0
 
     @property
@@ -126,20 +132,20 @@ class Owed:
         self.since = max(self.since, now)
 
     def expect(self, now: float) -> None:
-        """An answer, to all that the agent knows now."""
+        """An answer to everything that the agent knows now is owed."""
         if not self.is_parting:
             self._asked += 1
             self._answer = self._asked
             self.since = max(self.since, now)
 
     def cancel(self) -> None:
-        """An answer is not wanted any more."""
+        """No answer is wanted any more."""
         self._cut()
         self.settle()
 
     def settle(self) -> None:
         """No answer is owed."""
-        self.vain_since = None
+        self.failing_since = None
         self._answer = None
         self.goes_on = self.may_go_on = False
 
@@ -149,12 +155,14 @@ class Owed:
 
     def delayed(self, now: float, until: float) -> None:
         """A failed response is not repeated before that time."""
-        self.vain_since = self.waits_since(now)
+        self.failing_since = self.waits_since(now)
         self.since = max(self.since, until)
 
     def waits_since(self, now: float) -> float:
-        """The caller does, for what is owed."""
-        return min(now, self.since if self.vain_since is None else self.vain_since)
+        """Return since when the caller has waited for what is owed."""
+        return min(
+            now, self.since if self.failing_since is None else self.failing_since
+        )
 
     # -- the caller ----------------------------------------------------------------
 
@@ -171,18 +179,18 @@ class Owed:
     # -- the agent -----------------------------------------------------------------
 
     def active(self, now: float) -> None:
-        """Something has come."""
+        """The session has sent an event."""
         self.event_at = now
 
     def words_start(self, *, is_last: bool) -> None:
-        """The next response says them."""
+        """The next response says words that were asked for."""
         begun = [making.words for making in self.making.values()]
         unsaid = (w for w in self.words if w.is_last is is_last and w not in begun)
         self._starting = next(unsaid, None)
 
     def response_started(self, response_id: str, now: float) -> None:
         words, self._starting = self._starting, None
-        self.making[response_id] = Making(words, self._asked)
+        self.making[response_id] = PendingResponse(words, self._asked)
         self.event_at = now
 
     def audio_came(self, response_id: str, item_id: str, size: int, now: float) -> bool:
@@ -201,8 +209,8 @@ class Owed:
             return False
         spoken[item_id] = size
         making.has_audio = True
-        self.vain_since = None
-        self._was_given(making)
+        self.failing_since = None
+        self._answer_given(making)
         return True
 
     def audio_done(self, item_id: str) -> None:
@@ -216,13 +224,13 @@ class Owed:
         making = self.making.get(response_id)
         if making is not None:
             making.has_called = True
-            self._was_given(making)
+            self._answer_given(making)
 
     def tool_result(self, call_id: str) -> None:
-        """An answer is asked for when all are there."""
+        """A tool has its result; an answer is asked for when all have theirs."""
         self._tools.discard(call_id)
 
-    def _was_given(self, making: Making) -> None:
+    def _answer_given(self, making: PendingResponse) -> None:
         if making.words is None and self._answer == making.knows:
             self.settle()
 
@@ -233,17 +241,17 @@ class Owed:
             return
         if making.words is None:
             if status in ("completed", "silent"):
-                self._was_given(making)
+                self._answer_given(making)
         elif making.has_audio and status != "failed" and making.words in self.words:
             self.words.remove(making.words)
 
     # -- a session is over -----------------------------------------------------------
 
-    def session_over(self) -> dict[str, Making]:
+    def session_over(self) -> dict[str, PendingResponse]:
         """
-        Nothing more comes of what was being made: what is owed is known now.
+        Determine what is owed, as the responses in progress will not continue.
 
-        @return: the responses that were being made.
+        @return: the responses that were in progress.
         """
         lost, self.making = self.making, {}
         self._starting = None
@@ -254,13 +262,13 @@ class Owed:
                 self._answer_lost(making)
         return lost
 
-    def _words_lost(self, making: Making, words: Words) -> None:
+    def _words_lost(self, making: PendingResponse, words: Words) -> None:
         is_over = not making.spoken or (making.is_cut and not words.is_last)
         if making.has_audio and is_over and words in self.words:
             self.words.remove(words)
         words.has_begun |= making.has_audio
 
-    def _answer_lost(self, making: Making) -> None:
+    def _answer_lost(self, making: PendingResponse) -> None:
         if making.has_called or (making.is_cut and self.is_caller_speaking):
             return
         if making.spoken:
@@ -271,7 +279,7 @@ class Owed:
             self._answer = self._asked
 
     def session_began(self, now: float) -> None:
-        """The next one was asked for all that is owed."""
+        """The next session was asked for everything that is owed."""
         self.since = self.event_at = now
         if self.goes_on or self.may_go_on:
             self.goes_on = self.may_go_on = False
@@ -280,14 +288,14 @@ class Owed:
     # -- time ----------------------------------------------------------------------
 
     def is_quiet(self, now: float) -> bool:
-        """Something could have come for a while, and nothing has."""
+        """Return whether something is owed, but nothing has arrived for a while."""
         is_due = bool(self.making) or self.is_anything_due
         return is_due and now - self.event_at >= _QUIET_SECONDS
 
     def deadline(self, patience: Patience) -> tuple[float, str] | None:
         """
-        When nothing is waited for any longer, and why not; C{None}: nothing is waited
-        for.
+        Return when the session is given up if nothing arrives, and the reason then;
+        C{None}: nothing is awaited.
         """
         if self.is_caller_speaking and not self.is_parting:
             return None
@@ -296,7 +304,7 @@ class Owed:
             for making in self.making.values():
                 own = patience.audio_gap if making.spoken else patience.first_audio
                 within = min(within, own)
-            why = f"nothing came of a response for {within:g} s"
+            why = f"a response sent nothing for {within:g} s"
             return self.event_at + within, why
         if not self.is_anything_due:
             return None
@@ -305,15 +313,15 @@ class Owed:
 
     def silence(self, heard_by: float) -> tuple[float, bool] | None:
         """
-        Since when the caller hears nothing of what is owed, and whether that may be as
-        the agent thinks; C{None}: nothing is missed.
+        Return since when the caller has heard nothing of what is owed, and whether the
+        agent may still be thinking; C{None}: nothing is missing.
 
-        @param heard_by: by then all was heard that has come.
+        @param heard_by: when the caller has heard everything that has arrived.
         """
         if not self.making and not self.is_anything_due:
             return None
-        if self.vain_since is not None:
-            return self.vain_since, False
+        if self.failing_since is not None:
+            return self.failing_since, False
         if self.is_caller_speaking and not self.is_parting:
             return None
         is_made = has_audio = False

@@ -1,16 +1,16 @@
 """
-Tells a session what was said before it.
+Gives a session the conversation of the earlier sessions.
 
-Its items are text, because a service does not accept audio as something that its
-agent has said.  The gateway gives them ids of its own.  What a service does not
-accept as an item goes into the instructions.
+The items are text, because a service does not accept audio as the agent's speech.  The
+gateway chooses their ids.  What a service does not accept as an item goes into the
+instructions.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from chime_gateway.agents.commands import Asked, Commands, Kind
+from chime_gateway.agents.commands import Commands, Kind, SentCommand
 from chime_gateway.agents.configuration import Configuration
 from chime_gateway.history import (
     AgentText,
@@ -24,7 +24,7 @@ from chime_gateway.wire.realtime import commands as realtime_commands
 from chime_gateway.wire.realtime.commands import Command
 from chime_gateway.wire.realtime.dialects import Dialect
 
-#: The first one's predecessor, as the service calls it.
+#: The service's name for the predecessor of the first item.
 _ROOT: Final = "root"
 
 
@@ -46,7 +46,7 @@ def _command(dialect: Dialect, item: HistoryItem) -> Command:
 
 
 def recall(configuration: Configuration, commands: Commands, history: History) -> None:
-    """A session that has no conversation yet goes on with this one."""
+    """Let a new session continue this conversation."""
     if history.preamble:
         configuration.add_rules(history.preamble)
     for number, item in enumerate(history.items, start=1):
@@ -57,38 +57,38 @@ def recall(configuration: Configuration, commands: Commands, history: History) -
 
 
 def was_added(commands: Commands, item_id: str) -> bool:
-    """Whether this item is one of those."""
+    """Return whether this item is a recalled one."""
     return item_id.startswith("past_") and (
         commands.answer(Kind.RECALLED, item_id) is not None
     )
 
 
-def say_instead(commands: Commands, asked: Asked) -> bool:
+def say_instead(commands: Commands, sent: SentCommand) -> bool:
     """
-    An item was refused: the agent is told in words what was in it, at its place.
+    An item was refused: give the agent its content as text, in the same place.
 
-    @return: whether that was possible; it is not asked for twice.
+    @return: whether that was possible; an item that was text already is not repeated.
     """
-    words = _words(asked.command.get("item", {}))
+    words = _words(sent.command.get("item", {}))
     if not words:
         return False
     command = realtime_commands.create_text(words, "system")
-    if asked.kind is not Kind.RECALLED:
+    if sent.kind is not Kind.RECALLED:
         commands.ask(Kind.ITEM, command)
         return True
-    previous = _name(int(asked.about.removeprefix("past_")) - 1)
-    command = realtime_commands.placed(command, asked.about, previous)
-    commands.ask(Kind.RECALLED, command, asked.about)
+    previous = _name(int(sent.about.removeprefix("past_")) - 1)
+    command = realtime_commands.placed(command, sent.about, previous)
+    commands.ask(Kind.RECALLED, command, sent.about)
     return True
 
 
 def _words(item: Command) -> str:
-    """Empty: it is in words already."""
+    """Return the content of an item as text; empty: it is text already."""
     kind = item.get("type")
     if kind == "function_call":
         return f"[You used {item['name']} with {item['arguments']}.]"
     if kind == "function_call_output":
-        return f"[What you used has answered: {item['output']}]"
+        return f"[The tool that you used has answered: {item['output']}]"
     if item.get("role") == "assistant":
         return f"[You said to the caller: {item['content'][0]['text']}]"
     return ""

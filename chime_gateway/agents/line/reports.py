@@ -1,9 +1,9 @@
 """
 Passes the reports of one session of a line to the call.
 
-Ids are unique within a session: those of the first session pass unchanged, those of
-later ones get a suffix, so that no two sessions share one.  Reports of a session that
-the line has left are dropped.
+A session's ids are unique only within the session.  Those of the first session pass
+unchanged; those of later sessions get a suffix, so that no two sessions share an id.
+Reports of a session that the line no longer uses are dropped.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Reports:
     """
     Implements L{chime_gateway.interfaces.AgentEvents}.
 
-    @param number: of the session; the first is 1.
-    @ivar aliases: turns of the caller's that the call knows by another id, as the
-        session before has heard their beginning.
+    @param number: of the session, from 1.
+    @ivar aliases: turns of the caller that the call knows by another id, because the
+        previous session heard them begin.
     """
 
     __slots__ = ("_line", "_suffix", "aliases", "number")
@@ -34,8 +34,9 @@ class Reports:
 
     def own(self, known: str) -> str | None:
         """
-        @param known: an id as the call knows it.
-        @return: as the session does; C{None}: it is another one's.
+        Convert an id of the call to the session's own id.
+
+        @return: C{None}: it belongs to another session.
         """
         if not self._suffix:
             return known
@@ -44,7 +45,7 @@ class Reports:
         return known[: -len(self._suffix)]
 
     def _known(self, own: str) -> str:
-        # A service may leave an id out.
+        # A service may omit an id.
         return own + self._suffix if own else own
 
     def _turn(self, item_id: str) -> str:
@@ -153,7 +154,7 @@ class Reports:
     # -- all else ----------------------------------------------------------------------
 
     def tokens_used(self, tokens: Mapping[str, int]) -> None:
-        # They are billed, whoever listens.
+        # Tokens are billed even if the line no longer uses the session.
         self._line.events.tokens_used(tokens)
 
     def agent_active(self) -> None:

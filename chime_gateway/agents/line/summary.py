@@ -1,5 +1,5 @@
 """
-Summarizes a long conversation beyond its last turns: one line for each turn.
+Summarizes the older turns of a long conversation: one line for each turn.
 
 No model is available to write it.  What the caller gave (numbers, dates, digits) and
 instructions are kept longest; what the agent said is dropped first.
@@ -13,25 +13,25 @@ from chime_gateway.agents.line.turns import (
     AgentTurn,
     CallerTurn,
     Entry,
-    Told,
+    GivenText,
     ToolUse,
 )
 
-#: As a part of the instructions: these and the tools may have 16,384 tokens, of which
-#: one is a character at most, in scripts without spaces.
+#: The summary is part of the instructions, which may have 16,384 tokens together with
+#: the tools.  In scripts without spaces one character may take a token.
 MOST_CHARS: Final = 3000
 MOST_LINES: Final = 60
 
 
 def _short(text: str, most: int) -> str:
-    """One line, in quotes: it was said, and is no order."""
+    """Return a text in one line, in quotes: it was said, and is not an instruction."""
     text = " ".join(text.split()).replace('"', "'")
     return f'"{text}"' if len(text) <= most else f'"{text[:most]} …"'
 
 
 def _line(entry: Entry) -> tuple[int, str]:
     """
-    @return: how much is lost without it, and the line; empty: there is none.
+    Return the worth of an entry, and its line; empty: there is none.
     """
     if isinstance(entry, AgentTurn):
         text = entry.heard_text
@@ -46,14 +46,16 @@ def _line(entry: Entry) -> tuple[int, str]:
             _short(entry.output or "", 160),
         )
         return 2, f"You used {entry.name} with {arguments}: {output}"
-    if isinstance(entry, Told) and entry.is_order:
+    if isinstance(entry, GivenText) and entry.is_order:
         return 4, f"You were told: {_short(entry.text, 300)}"
     return 3, f"Caller: {_short(entry.text, 200)}"
 
 
 class Summary:
     """
-    @ivar left_out: how many lines were too many.
+    The summary of one call.
+
+    @ivar left_out: number of lines that were dropped for lack of space.
     """
 
     def __init__(self) -> None:

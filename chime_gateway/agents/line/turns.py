@@ -1,5 +1,5 @@
 """
-The entries of a memory: one for each thing that was said, told or done.
+The entries of a memory: turns of both sides, texts given to the agent, and tool calls.
 
 L{chime_gateway.speaking_rate} estimates how much of a text was heard.
 """
@@ -21,23 +21,25 @@ from chime_gateway.history import (
 )
 from chime_gateway.speaking_rate import SpeakingRate
 
-#: Characters of one turn that are kept; four minutes of speech have as many.
+#: Number of characters that are kept of one turn: about four minutes of speech.
 MOST_TURN_CHARS: Final = 4000
 
-#: Arguments are some words.
+#: Arguments are usually a few words.
 _MOST_ARGUMENT_CHARS: Final = 1000
 
-NOT_WRITTEN_DOWN: Final = "[The caller said something here that was not written down.]"
+NOT_TRANSCRIBED: Final = "[The caller said something here that was not written down.]"
 
 
 def kept(text: str, most: int = MOST_TURN_CHARS) -> str:
-    """A text that is not too long, or its beginning."""
+    """Return a text, or its beginning if it is too long."""
     return text if len(text) <= most else f"{text[:most]} …"
 
 
 @define(eq=False)
 class CallerTurn:
     """
+    A turn of the caller.
+
     @ivar text: C{None}: it is not known yet, or never will be.
     """
 
@@ -51,19 +53,21 @@ class CallerTurn:
         return len(self.text or "")
 
     def items(self) -> tuple[HistoryItem, ...]:
-        return (CallerText(NOT_WRITTEN_DOWN if self.text is None else self.text),)
+        return (CallerText(NOT_TRANSCRIBED if self.text is None else self.text),)
 
 
 @define(eq=False)
 class AgentTurn:
     """
-    @ivar rate: of the agent.
-    @ivar is_kept_whole: its text is not longer than what is kept of one.
-    @ivar is_whole: all of its sound came, and nothing of it was cut before that.
-    @ivar came_ms: so much came of one that is not whole, and no more will.
-    @ivar is_broken_off: as its session was over.
-    @ivar heard_ms: of C{spoken_ms}, as far as that was told.
-    @ivar is_cut: the caller, or somebody else, cut it short.
+    A turn of the agent.
+
+    @ivar rate: the agent's speaking rate.
+    @ivar is_kept_whole: whether its text fits into what is kept of a turn.
+    @ivar is_whole: all of its audio arrived before any of it was cut.
+    @ivar received_ms: the audio that arrived of an incomplete turn; no more will.
+    @ivar is_broken_off: it is incomplete because its session ended.
+    @ivar heard_ms: how much of C{spoken_ms} was heard, as far as reported.
+    @ivar is_cut: the caller or the gateway cut it short.
     """
 
     number: int
@@ -73,7 +77,7 @@ class AgentTurn:
     has_all_text: bool = False
     has_sound: bool = False
     is_whole: bool = False
-    came_ms: int = 0
+    received_ms: int = 0
     is_broken_off: bool = False
     heard_ms: int = 0
     spoken_ms: int = 0
@@ -92,7 +96,7 @@ class AgentTurn:
                 self._keep(self.text + text)
             return
         self.has_all_text = True
-        if text:  # a service forgets the text of what was truncated
+        if text:  # a service drops the text of a truncated item
             self._keep(text)
         self._learn()
 
@@ -101,15 +105,15 @@ class AgentTurn:
         self.text = text[:MOST_TURN_CHARS]
 
     def sound_done(self) -> None:
-        """No more of it comes."""
-        if not self.is_cut and not self.came_ms:
+        """No more audio of it will arrive."""
+        if not self.is_cut and not self.received_ms:
             self.is_whole = True
 
-    def fell_short(self, came_ms: int) -> None:
-        """No more of it comes, and there should have been more."""
+    def fell_short(self, received_ms: int) -> None:
+        """No more audio of it will arrive, although it is incomplete."""
         self.is_whole = False
-        self.came_ms = came_ms
-        self.has_sound |= came_ms > 0
+        self.received_ms = received_ms
+        self.has_sound |= received_ms > 0
 
     def heard(self, heard_ms: int, spoken_ms: int, is_cut: bool) -> None:
         self.has_sound = True
@@ -127,13 +131,13 @@ class AgentTurn:
 
     @property
     def heard_text(self) -> str:
-        """As far as the caller has heard it, or will."""
+        """The part of the text that the caller has heard, or will hear."""
         if not self.has_sound:
             return ""
         if self.is_whole and not self.is_cut:
             return self._all()
-        sound = max(self.came_ms, self.spoken_ms)
-        # What was not told of yet will be heard, unless it was cut.
+        sound = max(self.received_ms, self.spoken_ms)
+        # What was not reported yet will be heard, unless it was cut.
         heard = self.heard_ms if self.is_cut else sound
         if self.is_whole and heard >= sound:
             return self._all()
@@ -142,13 +146,13 @@ class AgentTurn:
 
     def _all(self) -> str:
         if not self.has_all_text:
-            # The next piece may begin within a word.
+            # The last word may continue in the next piece.
             return whole_words(self.text, len(self.text) - 1)
         return self.text if self.is_kept_whole else f"{self.text} …"
 
     @property
     def is_unfinished(self) -> bool:
-        """The caller has heard a part of it, and did not interrupt."""
+        """Whether the caller heard only a part of it, without interrupting."""
         return self.is_broken_off and not self.is_cut
 
     def items(self) -> tuple[HistoryItem, ...]:
@@ -157,8 +161,8 @@ class AgentTurn:
 
 
 @define(eq=False)
-class Told:
-    """A text that the agent was given."""
+class GivenText:
+    """A text that was given to the agent."""
 
     number: int
     text: str = field(repr=False)
@@ -177,7 +181,9 @@ class Told:
 @define(eq=False)
 class ToolUse:
     """
-    @ivar given_id: what it is called in every session but the one that called it.
+    A tool call.
+
+    @ivar given_id: its id in every session but the one that made it.
     @ivar output: C{None}: it is awaited.
     """
 
@@ -192,7 +198,7 @@ class ToolUse:
 
     @property
     def is_foldable(self) -> bool:
-        """A result has to find its call."""
+        """Whether it may be folded: a call that awaits its result must be kept."""
         return self.output is not None
 
     @property
@@ -200,7 +206,7 @@ class ToolUse:
         return len(self.arguments) + len(self.output or "")
 
     def items(self) -> tuple[HistoryItem, ...]:
-        # A part of a JSON text is none.
+        # A truncated JSON text would be invalid.
         is_short = len(self.arguments) <= _MOST_ARGUMENT_CHARS
         arguments = self.arguments if is_short else "{}"
         call = ToolCall(self.given_id, self.name, arguments)
@@ -209,4 +215,4 @@ class ToolUse:
         return (call, ToolOutput(self.given_id, self.output))
 
 
-Entry: TypeAlias = CallerTurn | AgentTurn | Told | ToolUse
+Entry: TypeAlias = CallerTurn | AgentTurn | GivenText | ToolUse

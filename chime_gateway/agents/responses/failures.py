@@ -1,5 +1,5 @@
 """
-Failed responses of one session: they wait to be repeated, or are reported.
+Handles the failed responses of one session: repeats or reports them.
 
 L{chime_gateway.agents.responses.retries} decides how often and when.
 """
@@ -10,24 +10,26 @@ from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
+from chime_gateway.agents.responses.request_queue import RequestQueue, ResponseRequest
 from chime_gateway.agents.responses.retries import Fault, Retries
-from chime_gateway.agents.responses.wanted import Wanted, WantedQueue
 from chime_gateway.interfaces import SILENCE, AgentEvents
 
-#: Characters of what a service says of a failure.
+#: Maximum length of a service's text about a failure.
 _MOST_REASON: Final = 300
 
 
 class Failures:
     """
-    @param queue: where it waits.
-    @ivar is_closed: nobody wants to know any more.
+    The failed responses of one session.
+
+    @param queue: where requests wait to be repeated.
+    @ivar is_closed: nothing is reported any more.
     """
 
     __slots__ = ("_clock", "_events", "_queue", "_retries", "is_closed")
 
     def __init__(
-        self, events: AgentEvents, queue: WantedQueue, clock: IReactorTime
+        self, events: AgentEvents, queue: RequestQueue, clock: IReactorTime
     ) -> None:
         self.is_closed = False
         self._events = events
@@ -35,35 +37,35 @@ class Failures:
         self._clock = clock
         self._retries = Retries()
 
-    def went_well(self) -> None:
-        """Something was said or done."""
-        self._retries.went_well()
+    def succeeded(self) -> None:
+        """A response has succeeded: it spoke or called a tool."""
+        self._retries.succeeded()
 
-    def came_to_nothing(self, wanted: Wanted, fault: Fault) -> Fault | None:
+    def failed(self, request: ResponseRequest, fault: Fault) -> Fault | None:
         """
-        It is asked for again, if that is of any use.
+        A response has failed: repeat the request, if that is of any use.
 
-        @return: what is to be reported.
+        @return: the fault to report, if any.
         """
         self._events.oddity_seen(f"came_to_nothing.{fault.cause}")
-        pause = self._retries.failed(wanted, fault)
-        if wanted.is_moot:
+        pause = self._retries.failed(request, fault)
+        if request.is_moot:
             return None
         if pause is None:
-            return self.gave_up(wanted, fault)
-        self._events.oddity_seen(f"asked_again.{wanted.sort.name.lower()}")
-        self._queue.put_back(wanted, self._clock.seconds() + pause)
+            return self.give_up(request, fault)
+        self._events.oddity_seen(f"asked_again.{request.sort.name.lower()}")
+        self._queue.put_back(request, self._clock.seconds() + pause)
         self._events.answer_delayed(pause)
         return None
 
-    def gave_up(self, wanted: Wanted, fault: Fault) -> Fault:
-        """Give it up: it is not asked for again."""
+    def give_up(self, request: ResponseRequest, fault: Fault) -> Fault:
+        """Give a request up: it is not repeated."""
         if fault.cause != SILENCE:
-            self._events.oddity_seen(f"unspoken.{wanted.sort.name.lower()}")
+            self._events.oddity_seen(f"unspoken.{request.sort.name.lower()}")
         return fault
 
     def report(self, fault: Fault | None) -> None:
-        """Last, as whoever is told may go to another session at once."""
+        """Report a fault.  Called last, as the line may change to another session."""
         if fault is None or self.is_closed:
             return
         cause = self._retries.given_up(fault.cause)

@@ -1,8 +1,8 @@
 """
 Decides when a failed request is repeated, and when it is given up.
 
-The caller waits meanwhile, so there are few attempts: one after a moment and one more
-after a longer pause.
+The caller is waiting, so there are few attempts: one after a moment and one more after
+a longer pause.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from typing import Final
 
 from attrs import frozen
 
-from chime_gateway.agents.responses.wanted import MOST_FAILURES, Wanted
+from chime_gateway.agents.responses.request_queue import MOST_FAILURES, ResponseRequest
 from chime_gateway.interfaces import SILENCE
 from chime_gateway.wire.realtime.error_codes import RATE_LIMIT, SERVER_ERROR
 
-#: Before it is asked for again, and once more, if the service does not say when.
+#: The pauses before the first and the second retry, if the service does not say when.
 PAUSE_SECONDS: Final = (0.5, 2.0)
 
-#: The same where the service has too much to do.
+#: The same if the service throttles.
 RATE_LIMIT_PAUSE_SECONDS: Final = (1.5, 4.0)
 
-#: A service may want to be asked at once, every time.
+#: The shortest pauses, as a service may always ask for an immediate retry.
 _LEAST_PAUSE_SECONDS: Final = (0.05, 1.0)
 
-#: Who wants to be left alone for longer is: a caller is waiting, and somebody else may
-#: have the answer by then.
+#: The longest pause that a service may ask for.  Beyond it the request is given up: a
+#: caller is waiting, and another deployment may answer sooner.
 LONGEST_PAUSE_SECONDS: Final = 8.0
 
-#: A session that has done so twice in a row as a rule answers all that follows so.
+#: A session with this many server errors in a row usually continues to fail.
 _MOST_SERVER_ERRORS: Final = 2
 
 
@@ -37,9 +37,9 @@ class Fault:
     """
     Why a response failed.
 
-    @ivar cause: in a word of ours.
-    @ivar reason: as the service words it.
-    @ivar retry_seconds: when it wants to be asked again, if it says so.
+    @ivar cause: one word of the gateway's.
+    @ivar reason: the service's text.
+    @ivar retry_seconds: the pause that the service asks for, if any.
     """
 
     cause: str
@@ -53,20 +53,20 @@ class Retries:
     __slots__ = ("_failures", "_server_errors", "_silences")
 
     def __init__(self) -> None:
-        # Since something was said.
+        # Counted since the last success.
         self._failures = 0
         self._silences = 0
         self._server_errors = 0
 
-    def went_well(self) -> None:
-        """Something was said or done."""
+    def succeeded(self) -> None:
+        """A response has succeeded: it spoke or called a tool."""
         self._failures = self._silences = self._server_errors = 0
 
-    def failed(self, wanted: Wanted, fault: Fault) -> float | None:
+    def failed(self, request: ResponseRequest, fault: Fault) -> float | None:
         """
         A response failed.
 
-        @return: after how many seconds it is asked for again; C{None}: not in this
+        @return: the pause before it is requested again; C{None}: it is not, in this
             session.
         """
         is_silence = fault.cause == SILENCE
@@ -74,18 +74,18 @@ class Retries:
         self._failures += 1
         self._silences += is_silence
         self._server_errors = self._server_errors + 1 if is_server_error else 0
-        wanted.failed(is_silence=is_silence)
-        pause = self._pause(wanted, fault)
+        request.failed(is_silence=is_silence)
+        pause = self._pause(request, fault)
         is_lost = (
-            wanted.failures >= MOST_FAILURES
+            request.failures >= MOST_FAILURES
             or self._failures >= MOST_FAILURES
             or self._server_errors >= _MOST_SERVER_ERRORS
             or pause > LONGEST_PAUSE_SECONDS
         )
         return None if is_lost else pause
 
-    def _pause(self, wanted: Wanted, fault: Fault) -> float:
-        step = min(wanted.failures, len(PAUSE_SECONDS)) - 1
+    def _pause(self, request: ResponseRequest, fault: Fault) -> float:
+        step = min(request.failures, len(PAUSE_SECONDS)) - 1
         if fault.retry_seconds is not None:
             return max(fault.retry_seconds, _LEAST_PAUSE_SECONDS[step])
         pauses = (
@@ -95,10 +95,10 @@ class Retries:
 
     def given_up(self, cause: str) -> str:
         """
-        Whoever could help is told, and may leave the session as it is.
+        Start counting again, as the failure is reported and the session may be kept.
 
-        @return: why, in a word: L{SILENCE} only if nothing else was the matter.
+        @return: the cause to report: L{SILENCE} only if all failures were silence.
         """
         is_silence = self._silences == self._failures
-        self.went_well()
+        self.succeeded()
         return "empty" if cause == SILENCE and not is_silence else cause

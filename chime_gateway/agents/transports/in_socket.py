@@ -1,4 +1,4 @@
-"""Audio in the WebSocket of the events, one message for each piece."""
+"""Carries audio in the WebSocket of the events, one message for each piece."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from chime_gateway.wire.realtime.events import Event
 
 class InSocket:
     """
-    A L{chime_gateway.agents.transports.transport.Transport}: what comes is ahead of
-    what is heard, and the service is told of cuts.
+    A L{chime_gateway.agents.transports.transport.Transport}.  The service's audio is
+    ahead of what the caller hears, and the service has to be told of truncations.
     """
 
     __slots__ = ("_send", "_user", "traits")
@@ -38,7 +38,7 @@ class InSocket:
             self._user.handle(event)
 
     def opened(self, socket: Socket) -> None:
-        # Of every frame: nothing of the socket stands in between.
+        # Called for every frame, so bound directly to the socket.
         self._send = socket.send_message
 
     def send_audio(self, audio: bytes) -> None:
@@ -49,13 +49,13 @@ class InSocket:
             self._user.audio_dropped("agent_slow", len(audio))
 
     def is_made(self, response_id: str) -> bool:
-        return False  # then it is over
+        return False  # a response is over when it was generated
 
     def probe(self, ask: Callable[[], None]) -> None:
         ask()
 
     def cancelled(self, response_id: str) -> None:
-        """It has sent all that it has: there is nothing to be taken back."""
+        """Do nothing: no audio is left at the service."""
 
     def close(self) -> None:
         self._send = self._user = None

@@ -1,6 +1,6 @@
 """
 The interface of a session's audio transport: in the WebSocket of its events, or
-beside it.
+separate from it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from chime_gateway.interfaces import AgentTraits
 from chime_gateway.wire.realtime.commands import Command
 from chime_gateway.wire.realtime.events import AudioDelta, Event, Usage
 
-#: The longest session by the documents; what one says itself (C{expires_at}) counts.
+#: The longest session by Azure's documents; a session's own C{expires_at} overrides it.
 MOST_SECONDS: Final = 3600.0
 
 
@@ -25,17 +25,17 @@ class Socket(Protocol):
 
 
 class TransportUser(Protocol):
-    """The session, as its transport needs it."""
+    """The interface of a session towards its transport."""
 
     def handle(self, event: Event) -> None:
-        """Anything but audio, in its turn."""
+        """An event other than audio, in its order."""
 
     def audio_came(self, audio: AudioDelta) -> None:
-        """Audio came beside the events."""
+        """Audio has arrived outside the events."""
 
     def audio_dropped(self, reason: str, byte_count: int) -> None: ...
     def audio_ready(self) -> None:
-        """L{Transport.is_ready} from now on."""
+        """L{Transport.is_ready} has become true."""
 
     def audio_lost(self, why: AgentUnavailable) -> None:
         """The path of the audio is lost, or none was found."""
@@ -49,36 +49,36 @@ class TransportUser(Protocol):
 
 class Transport(Protocol):
     """
-    @ivar traits: of the session that has it.
-    @ivar is_ready: audio may flow.
+    @ivar traits: of the session that uses the transport.
+    @ivar is_ready: whether audio may flow.
     """
 
     traits: AgentTraits
     is_ready: bool
 
     def send_audio(self, audio: bytes) -> None:
-        """What the caller says, in any length."""
+        """Send audio of the caller, in any length."""
 
     def join(self, user: TransportUser) -> None:
-        """Before anything else."""
+        """Set the user.  Called before anything else."""
 
     def event_came(self, event: Event) -> None:
-        """Any but audio; the user is given it when it is its turn."""
+        """An event other than audio; pass it to the user in its order."""
 
     def opened(self, socket: Socket) -> None:
         """The socket of the events is open."""
 
     def is_made(self, response_id: str) -> bool:
-        """All of this response was made, and some of it is not heard yet."""
+        """Return whether a response is generated, but not all of it was heard yet."""
 
     def probe(self, ask: Callable[[], None]) -> None:
         """
-        Find out whether the service hears us: by C{ask}, if audio goes where that goes,
-        and otherwise if there is still a way for it.
+        Check whether audio still reaches the service: by C{ask} if audio uses the same
+        connection, and otherwise by checking its own path.
         """
 
     def cancelled(self, response_id: str) -> None:
-        """This response was cancelled, and the service was told."""
+        """This response was cancelled, and the service was notified."""
 
     def close(self) -> None:
-        """Audio flows no more.  Reports nothing, and may be done again."""
+        """Stop the audio.  Reports nothing; may be called again."""

@@ -1,1 +1,1 @@
-"""Sessions whose audio travels by WebRTC, and their events beside it."""
+"""Sessions whose audio travels over WebRTC, separate from their events."""

@@ -1,7 +1,8 @@
 """
-The audio of a session over WebRTC: a peer with ICE and DTLS, and RTP both ways.
+The audio of a session over WebRTC: a peer with ICE and DTLS, and RTP in both
+directions.
 
-It makes the offer and takes the answer; its owner carries both.
+It makes the offer and processes the answer; its owner transports both.
 """
 
 from __future__ import annotations
@@ -46,36 +47,36 @@ from chime_gateway.wire.sdp.data_channel import RemoteChannel
 from chime_gateway.wire.sdp.transport import Setup
 from chime_gateway.wire.sdp.webrtc import LocalSide, format_offer, parse_answer
 
-#: A network that lets packets through has let one through within this time.
+#: The longest time until ICE finds a path, if the network lets packets through.
 PATH_SECONDS: Final = 1.5
 
-#: Keys are agreed on within this time: a datagram of DTLS that is lost is sent again
-#: after a second.
+#: The longest time until DTLS has agreed on keys; a lost datagram is repeated after a
+#: second.
 CONNECT_SECONDS: Final = 5.0
 
 _PAYLOAD_TYPE: Final = 0
 
-#: A check is answered within this time.
+#: The longest time until a connectivity check is answered.
 _PROBE_SECONDS: Final = 1.5
 
-#: How it is where a network lets nothing through; all else is somebody's fault.
+#: The failures of a network that blocks packets; all others are the fault of a peer.
 _BLOCKED: Final = (PeerFailure.NO_PATH, PeerFailure.CONSENT_LOST)
 
 _is_loud: Final[Callable[[bytes], bool]] = partial(is_loud, PCMU)
 
 
 class NoPath(AgentUnavailable):
-    """There is no path to the other side, or it was lost."""
+    """There is no path to the service's media, or it was lost."""
 
 
 @frozen(kw_only=True, eq=False)
 class AudioContext:
     """
-    What the audio of all calls shares.
+    What the audio of all sessions shares.
 
     @ivar wall_time: Unix seconds, for RTCP.
-    @ivar random32: for SSRC and the first counters.
-    @ivar traffic: adds up what is counted.
+    @ivar random32: random numbers for the SSRC and the initial counters.
+    @ivar traffic: adds up the statistics.
     """
 
     clock: IReactorTime
@@ -86,18 +87,18 @@ class AudioContext:
 
 
 def _ignore() -> None:
-    """Does nothing."""
+    """Do nothing."""
 
 
 class RtpAudio:
     """
     A L{chime_gateway.agents.transports.transport.Transport}.
 
-    @param is_interruptible: the service stops by itself when the caller speaks.
-    @param has_channel: its events go by a data channel (L{carry}).
-    @ivar path_lost: called when there was a path, and is none any more.
+    @param is_interruptible: the service itself stops speaking when the caller speaks.
+    @param has_channel: the events use a data channel (L{carry}).
+    @ivar path_lost: called when a path that had been found is lost.
     @ivar closing: called once, when it closes.
-    @ivar call_id: how the service names its call; empty: it did not say.
+    @ivar call_id: the service's id of its call; empty: unknown.
     """
 
     _log = Logger()
@@ -130,7 +131,7 @@ class RtpAudio:
         self._stream = RtpStream(
             PCMU,
             self,
-            is_allowed=lambda _: True,  # whoever has the keys
+            is_allowed=lambda _: True,  # the keys authenticate the peer
             clock=context.clock.seconds,
             wall_time=context.wall_time,
             random32=context.random32,
@@ -138,7 +139,7 @@ class RtpAudio:
             gap_filled=self._gap_filled,
             look=self._count_lost,
         )
-        # Called for every packet: nothing stands in between.
+        # Called for every packet, so bound directly to the stream.
         self.send_frame: Callable[[bytes | None], None] = self._stream.send
         self._events: EventsChannel | None = None
         self._remote_channel: RemoteChannel | None = None
@@ -162,15 +163,15 @@ class RtpAudio:
     # -- the call ----------------------------------------------------------------
 
     def carry(self, session: SocketUser) -> None:
-        """The events are this one's; where there is a data channel."""
+        """Carry the events of this session in the data channel."""
         assert self._events is not None
         self._events.session = session
 
     def offer(self) -> bytes:
         """
-        Listen, and say where.
+        Open sockets, and return the offer.
 
-        @raise AgentUnavailable: there is no socket for it.
+        @raise AgentUnavailable: no socket can be opened.
         """
         try:
             self._peer.start()
@@ -194,9 +195,9 @@ class RtpAudio:
 
     def answered(self, answer: bytes) -> None:
         """
-        Find the way there.
+        Process the service's answer, and look for a path.
 
-        @raise AgentUnavailable: the answer makes no sense.
+        @raise AgentUnavailable: the answer is invalid.
         """
         try:
             has_channel = self._events is not None
@@ -207,8 +208,8 @@ class RtpAudio:
                 raise AgentUnavailable("the agent's service does not speak PCMU")
             self._payload_type = codecs[PCMU]
             self._timer.start(PATH_SECONDS, self._look_for_path)
-            # It is lite, though it does not say so: it sends no checks, and some of it
-            # answers none that does not nominate.
+            # The service behaves as ICE-lite without saying so: it sends no checks, and
+            # some of its servers answer only checks that nominate.
             self._peer.set_remote(evolve(description.transport, is_lite=True))
         except RemoteProtocolError as exc:
             raise AgentUnavailable(f"the agent's answer cannot be used: {exc}") from exc
@@ -220,8 +221,8 @@ class RtpAudio:
 
     def part(self) -> None:
         """
-        Nobody knows what became of the call at the service: it is closed by DTLS, as
-        soon as that is there, and nobody is told.
+        Close, but connect first: without an id the call at the service can only be
+        ended by DTLS.  Nothing is reported any more.
         """
         self._user = self._playback = None
         self._is_parting = True
@@ -289,7 +290,7 @@ class RtpAudio:
             self._playback.event_came(event, self._seconds())
 
     def opened(self, socket: Socket) -> None:
-        """Audio has its own way."""
+        """Do nothing: audio has its own connection."""
 
     def send_audio(self, audio: bytes) -> None:
         """Called for every frame."""
@@ -300,13 +301,16 @@ class RtpAudio:
         return self._playback is not None and self._playback.is_made(response_id)
 
     def probe(self, ask: Callable[[], None]) -> None:
-        """The events may have a way where packets have none any more, or only back."""
+        """
+        Check the path first: events may still get through where packets no longer do,
+        or do only in one direction.
+        """
         self._peer.ask_consent()
         self._timer.start(_PROBE_SECONDS, self._probed, ask)
 
     def _probed(self, ask: Callable[[], None]) -> None:
         if self._peer.unanswered:
-            self._lose(NoPath("the agent's audio has no path any more"))
+            self._lose(NoPath("the path of the agent's audio is lost"))
         else:
             ask()
 
@@ -346,15 +350,15 @@ class RtpAudio:
     def pass_over(self, frames: int) -> None:
         self._stream.pass_over(frames)
 
-    # -- of the stream -----------------------------------------------------------
+    # -- reports of the stream ---------------------------------------------------
 
     def caller_audio(self, audio: bytes) -> None:
-        """What the agent says: called for every packet."""
+        """Audio of the agent; called for every packet."""
         if self._playback is not None:
             self._playback.audio_came(audio, self._seconds())
 
     def digit_pressed(self, digit: str) -> None:
-        """No telephone-event was offered, so there is none."""
+        """Never called, as no telephone-event was offered."""
 
     def _gap_filled(self, audio: bytes) -> None:
         if self._playback is not None:

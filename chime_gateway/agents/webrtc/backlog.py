@@ -2,9 +2,9 @@
 Holds the caller's audio that was not sent to the service yet, and shortens it.
 
 The caller speaks in real time and audio is sent in real time, so a backlog does not
-shrink by sending alone.  Pauses are left out; where there are none, the backlog is
-played at double speed.  Of audio that waits because this process stood still, only as
-much is kept as can be caught up within two seconds.
+shrink by sending alone.  Pauses are left out; if there are none, the backlog is played
+at double speed.  After this process stood still, only as much audio is kept as can be
+caught up within two seconds.
 
 Time is counted in beats of 20 ms.
 """
@@ -18,30 +18,33 @@ from typing import Final
 from chime_gateway.audio import Codec
 from chime_gateway.codec.splice import join, shorten
 
-#: What waits of a caller who was not heard for a while: 12 seconds of it.
+#: Maximum number of waiting frames: 12 seconds.
 _MOST_WAITING: Final = 600
 
-#: Fewer are nothing; with so many waiting, a pause is cut down to so many frames.
+#: With at least this many frames waiting, a pause is cut down to the second number.
 _LONG_QUEUE: Final = 4
 _KEPT_PAUSE: Final = 12
 
-#: To so many, while what stands is made good.
+#: The length of a pause, in frames, while an excess is being reduced.
 _SHORT_PAUSE: Final = 3
 
-#: What waited all the time for so many beats, on so many of which something came,
-#: nobody needs: a caller of whom more comes at once, and seldom, is looked at longer.
+#: Frames that were waiting during all of these beats are excess.  Audio has to have
+#: arrived on at least the second number of them; audio that comes seldom, and in larger
+#: pieces, is observed for longer.
 _WINDOW_BEATS: Final = 20
 _WINDOW_HEARD: Final = 4
 
-#: So many are made good by playing faster, one on each beat; what a stop of ours has
-#: put on top of that is dropped.
+#: Maximum excess that is reduced by playing faster, one frame on each beat; beyond it,
+#: frames that wait because this process stood still are dropped.
 _CAUGHT_UP_FRAMES: Final = 60
 
 
 class Backlog:
     """
-    @param is_loud: whether somebody speaks in a frame.
-    @param dropped: told of audio that is not sent.
+    The backlog of one session.
+
+    @param is_loud: returns whether there is speech in a frame.
+    @param dropped: called with the reason and the size of audio that is not sent.
     """
 
     __slots__ = (
@@ -76,18 +79,18 @@ class Backlog:
             self._dropped("agent_slow", len(self.frames.popleft()))
 
     def came(self) -> None:
-        """Something of the caller's, whether it waits or not."""
+        """Audio of the caller has arrived, whether it has to wait or not."""
         self._has_come = True
 
     def stood_still(self, frames: int) -> None:
-        """So many were due, and we did nothing: as many may wait because of that."""
+        """This process stood still for so many frames, so as many may wait."""
         self._stood = min(_MOST_WAITING, self._stood + frames)
-        self._excess = 0  # it is looked at anew
+        self._excess = 0  # measured again
         self._begin()
 
     def take(self) -> bytes | None:
         """
-        What is sent next, as long as there are L{frames}.
+        Remove and return the next frame to send.  There must be L{frames}.
 
         @return: C{None}: the frame is left out.
         """
@@ -104,7 +107,7 @@ class Backlog:
         return shorten(self._codec, frame + frames.popleft(), self._size)
 
     def _is_left_out(self, frame: bytes) -> bool:
-        """It waits behind others, in the middle of a pause."""
+        """Return whether the frame can be left out, as part of a long pause."""
         if self._is_loud(frame):
             self._pause = 0
             return False
@@ -117,7 +120,7 @@ class Backlog:
         return True
 
     def beat(self) -> None:
-        """Behind what was taken on it: what waits now was not needed."""
+        """Measure the excess: called on each beat, after its frames were taken."""
         waiting = len(self.frames)
         if self._excess:
             if waiting < _LONG_QUEUE:
@@ -138,7 +141,7 @@ class Backlog:
         self._begin()
 
     def _drop(self, count: int) -> None:
-        """At once, and without a click."""
+        """Drop frames at once, without a click."""
         if count <= 0:
             return
         frames = self.frames

@@ -1,5 +1,6 @@
 """
-Remembers where no packets got through, so that WebRTC is not tried there for a while.
+Remembers deployments that no packets reached, so that WebRTC is not tried there for a
+while.
 """
 
 from __future__ import annotations
@@ -7,19 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Final
 
-#: Where nothing got through, nobody waits for that again for so long.
+#: How long WebRTC is not tried where no path was found.
 BLOCKED_SECONDS: Final = 600.0
 
-#: A session that has lost its path is one of many: whoever had it has the next one by
-#: then, and others are not concerned.
+#: The same after one session has lost its path: long enough for its call to get the
+#: next session, and short, as other calls may not be affected.
 LOST_SECONDS: Final = 10.0
 
-#: Two that lose it within this time are no chance.
+#: Two sessions that lose their paths within this time block the place for long.
 TOGETHER_SECONDS: Final = 60.0
 
 
 class BlockedPlaces:
-    """@param seconds: monotonic."""
+    """
+    The blocked places; a place identifies a deployment.
+
+    @param seconds: monotonic clock.
+    """
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -31,14 +36,14 @@ class BlockedPlaces:
 
     def none_found(self, place: Hashable) -> float:
         """
-        There was no path to it.
+        No path to a place was found.
 
         @return: for how many seconds it is blocked, as in L{lost}.
         """
         return self._block(place, BLOCKED_SECONDS)
 
     def lost(self, place: Hashable) -> float:
-        """A session had a path, and has none any more."""
+        """A session has lost its path."""
         now = self._seconds()
         before = self._lost_at.get(place)
         self._lost_at[place] = now

@@ -1,5 +1,5 @@
 """
-The HTTP requests for a service's calls over WebRTC: make one with an offer, hang one
+The HTTP requests for a service's calls over WebRTC: make a call with an offer, hang it
 up by its id, and mint the secrets that calls are made with.
 """
 
@@ -31,21 +31,23 @@ from chime_gateway.net.http_body import (
 from chime_gateway.net.http_client import Answer, HttpClient
 from chime_gateway.net.http_failures import UNANSWERED, was_cancelled, why
 
-#: An answer has a secret and a session, or a description: some kilobytes.
+#: Maximum size of an answer: a secret and a session, or an SDP, have some kilobytes.
 _MOST_BYTES: Final = 65_536
 
-#: Nobody waits longer for one.
+#: The longest time to wait for an answer.
 REQUEST_SECONDS: Final = 10.0
 
-#: It goes into URLs of ours.
+#: Restricted, because the id is put into URLs.
 _CALL_ID: Final = re.compile(r"[A-Za-z0-9_.~-]{1,200}")
 
 
 @frozen
 class Made:
     """
-    @ivar answer: a description.
-    @ivar call_id: empty: the service has not said which call it is.
+    A call that was made.
+
+    @ivar answer: the service's SDP.
+    @ivar call_id: empty: the service did not send one.
     """
 
     answer: bytes
@@ -54,10 +56,10 @@ class Made:
 
 def call_id_of(location: str) -> str:
     """
-    The last segment of a path, or C{call_id} of a query; the path may be relative, and
-    without Azure's prefix.
+    Return the call's id from a Location header: the last segment of the path, or
+    C{call_id} of the query.  The path may be relative, and without Azure's prefix.
 
-    @return: the id; empty: there is none that can be used.
+    @return: the id; empty: there is no valid one.
     """
     try:
         parts = urlsplit(location[:2048])
@@ -69,7 +71,11 @@ def call_id_of(location: str) -> str:
 
 
 class Calls:
-    """@param http: keeps its connections for the next request."""
+    """
+    Makes these requests.
+
+    @param http: keeps its connections for the next request.
+    """
 
     _log = Logger()
 
@@ -82,9 +88,9 @@ class Calls:
         self, url: str, headers: Mapping[str, str], asked: Mapping[str, Any]
     ) -> Deferred[bytes]:
         """
-        A secret for calls that begin with a session.
+        Request a secret for calls that begin with a session.
 
-        @param asked: that session, as the URL wants it.
+        @param asked: the session, in the form that the URL requires.
         @return: the body of the answer.
         """
         body = msgspec.json.encode(asked)
@@ -100,9 +106,10 @@ class Calls:
         unwanted: Callable[[Made], None] = lambda _: None,
     ) -> Deferred[Made]:
         """
-        The Deferred fails with L{AgentUnavailable}.  Who cancels it waits no more.
+        Make a call.  The Deferred fails with L{AgentUnavailable}, and may be cancelled.
 
-        @param unwanted: told of a call that comes of it all the same.
+        @param unwanted: called with the call if it is made although the Deferred was
+            cancelled.
         """
         headers = {
             "authorization": f"Bearer {secret}",
@@ -132,7 +139,7 @@ class Calls:
 
     def hang_up(self, base: str, headers: Mapping[str, str], call_id: str) -> None:
         """
-        Nobody waits for it; what fails is told in a line.
+        Hang up a call, in the background; a failure is only logged.
 
         @param base: C{https://HOST/openai/v1/realtime}.
         """
@@ -142,7 +149,7 @@ class Calls:
         def over(result: Any) -> None:
             self._ending.discard(ending)
             if isinstance(result, Failure):
-                # Its media has ended: the service finds out.
+                # The service also notices that the media has ended.
                 self._log.debug(
                     "a call was not hung up at the agent's service: {reason}",
                     reason=result.getErrorMessage()[:200],
@@ -151,11 +158,11 @@ class Calls:
         ending.addBoth(over)
 
     async def close(self, seconds: float) -> None:
-        """Let what is being hung up be so, and keep no connection."""
+        """Wait for requests in progress, and close all connections."""
         until = self._clock.seconds() + seconds
-        # What comes of one may have to be hung up.
+        # A request that makes a call may be followed by one that hangs it up.
         while self._ending and (left := until - self._clock.seconds()) > 0:
-            # Cancelled, they are over as well.
+            # A timeout cancels the requests, which ends them as well.
             over: Deferred[Any] = DeferredList(list(self._ending))
             await over.addTimeout(left, self._clock, lambda *_: None)
         await self._http.close()
@@ -202,7 +209,7 @@ class Calls:
 
 
 def _what(url: str) -> str:
-    """The resource that is asked, without its id."""
+    """Return the name of the requested resource, without its id."""
     path = urlsplit(url).path
     return path.rpartition("/realtime/")[2].partition("/")[0] or path.rpartition("/")[2]
 
@@ -216,7 +223,7 @@ class _Refusal(msgspec.Struct):
 
 
 def _is_of_profile(body: bytes) -> bool:
-    """What is refused is a setting of the session, and none of the deployment's."""
+    """Return whether a setting of the session is refused, not one of the deployment."""
     try:
         param = msgspec.json.decode(body, type=_Refusal).error.param or ""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

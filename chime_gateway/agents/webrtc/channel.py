@@ -1,5 +1,5 @@
 """
-The events of a call over WebRTC in a data channel, where there is no sideband: for
+Carries the events of a call over WebRTC in a data channel, instead of a sideband: for
 the preview, and for services that require a data channel in the offer.
 """
 
@@ -15,16 +15,16 @@ from chime_gateway.webrtc.data_channel import DataChannel
 from chime_gateway.wire.realtime.reader import MAX_EVENT_BYTES
 from chime_gateway.wire.sdp.data_channel import RemoteChannel
 
-#: As the service's own examples call it.
+#: The label that the service's own examples use.
 LABEL: Final = "oai-events"
 
 
 class EventsChannel:
     """
-    A socket of events.
+    Implements L{chime_gateway.agents.websocket.EventSocket}.
 
-    @param send: a packet for the other side; it never raises.
-    @ivar session: who has the socket; C{None}: nobody yet, or nobody any more.
+    @param send: sends a packet to the service; never raises.
+    @ivar session: the user of the socket; C{None}: none yet, or none any more.
     """
 
     def __init__(self, clock: IReactorTime, send: Callable[[bytes], None]) -> None:
@@ -41,7 +41,7 @@ class EventsChannel:
         self.received = self._channel.received
 
     def start(self, remote: RemoteChannel, *, is_dtls_client: bool) -> None:
-        """Open the channel, as DTLS is done."""
+        """Open the channel, once DTLS has connected."""
         self._most_bytes = remote.most_message_bytes
         self._channel.start(remote, is_dtls_client=is_dtls_client)
 
@@ -77,7 +77,7 @@ class EventsChannel:
         self._lose(f"the agent's data channel: {reason}")
 
     def _lose(self, reason: str) -> None:
-        """Told in a turn of its own, as of a socket, and whoever is told lets go."""
+        """Release the session; report this in a later reactor turn, like a socket."""
         self._channel.close()
         session, self.session = self.session, None
         if session is not None:

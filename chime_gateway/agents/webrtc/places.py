@@ -1,7 +1,7 @@
 """
 Makes the calls of one deployment, with its URLs and secrets.
 
-GA uses a secret that is minted ahead, the preview a new one for each call.
+GA uses a secret that is minted in advance, the preview a new one for each call.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from chime_gateway.wire.realtime.dialects import (
 def first_session(
     settings: DeploymentSettings, profile: AgentProfile
 ) -> dict[str, Any]:
-    """What calls of GA begin with: only what cannot be changed later."""
+    """Return the first settings of a GA call: only what cannot be changed later."""
     return {
         "type": "realtime",
         "model": settings.deployment,
@@ -38,12 +38,16 @@ def first_session(
 
 
 class Place(Protocol):
-    """@ivar credential: with which its secrets are made."""
+    """
+    Where the calls of one deployment are made.
+
+    @ivar credential: used to mint secrets.
+    """
 
     credential: Credential
 
     def want(self, settings: DeploymentSettings, profile: AgentProfile) -> None:
-        """Calls of this profile will come."""
+        """Prepare for calls with this profile."""
 
     async def make(
         self,
@@ -53,13 +57,15 @@ class Place(Protocol):
         headers: Mapping[str, str],
     ) -> Made:
         """
-        @param headers: of the real key, for what has to be hung up.
-        @raise AgentUnavailable: there is no call.
+        Make a call.
+
+        @param headers: of the real key, in case the call has to be hung up.
+        @raise AgentUnavailable: the call cannot be made.
         """
 
     def hang_up(self, headers: Mapping[str, str], call_id: str) -> None: ...
     def stop(self) -> None:
-        """Stop making secrets ahead."""
+        """Stop minting secrets in advance."""
 
 
 def new_place(
@@ -74,7 +80,11 @@ def new_place(
 
 
 class GaPlace:
-    """@param base: of its requests."""
+    """
+    The place of a deployment with the GA protocol.
+
+    @param base: the URL that its requests begin with.
+    """
 
     def __init__(
         self, base: str, credential: Credential, calls: Calls, clock: IReactorTime
@@ -114,7 +124,7 @@ class GaPlace:
         except HandshakeRefused as exc:
             if exc.status != 401:
                 raise
-            # For whatever reason: it is not used again.
+            # Whatever the reason, this secret is not used again.
             self._secrets.refused(secret)
         return await make(await self._secrets.get(session))
 
@@ -126,14 +136,14 @@ class GaPlace:
 
 
 class PreviewPlace:
-    """Its secrets live for a minute, so nothing is made ahead."""
+    """The place of a deployment with the preview protocol.  A secret lasts a minute."""
 
     def __init__(self, credential: Credential, calls: Calls) -> None:
         self.credential = credential
         self._calls = calls
 
     def want(self, settings: DeploymentSettings, profile: AgentProfile) -> None:
-        """Does nothing, as secrets are made when they are needed."""
+        """Do nothing: secrets are minted when they are needed."""
 
     async def make(
         self,
@@ -150,10 +160,10 @@ class PreviewPlace:
         return await self._calls.make(url, secret.value, offer)
 
     def hang_up(self, headers: Mapping[str, str], call_id: str) -> None:
-        """It has no request for that: DTLS says that a call is over."""
+        """Do nothing: the preview has no such request, and DTLS ends the call."""
 
     def stop(self) -> None:
-        """There is nothing."""
+        """Do nothing: no secret is minted in advance."""
 
 
 async def _mint(

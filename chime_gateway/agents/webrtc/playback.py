@@ -1,11 +1,11 @@
 """
-Tells which response the caller hears, where audio comes by RTP and names none.
+Determines which response the caller hears, as audio over RTP does not name one.
 
-Events run ahead: a response is generated faster than it is spoken, and
-C{response.done} comes long before its last word.  For the rest of the gateway that
-event means that no more audio comes, so it is held back until that is true.
-C{output_audio_buffer} events and the order of responses tell what is heard; for a
-service without these events, silence tells that a response is over.
+Events are ahead of audio: a response is generated faster than it is spoken, and
+C{response.done} arrives long before its last word.  For the rest of the gateway that
+event means that no more audio will arrive, so it is held back until that is true.
+C{output_audio_buffer} events and the order of responses show what is heard; if a
+service does not send these events, silence shows that a response is over.
 
 Time is an argument, in seconds, monotonic.
 """
@@ -32,41 +32,42 @@ from chime_gateway.wire.realtime.events import (
     Usage,
 )
 
-#: The last packets of an answer may come behind the word that they were sent.
+#: The last packets of a response may arrive this much later than the event that reports
+#: its end.
 TAIL_SECONDS: Final = 0.25
 
-#: The first frames go on together: those behind them may come as much later, and no
-#: listener runs dry.
+#: The first frames are passed on together.  Later ones may then be late by as much
+#: without an underrun.
 _CUSHION_FRAMES: Final = 3
 
-#: What comes before its response is known is kept, in frames.
+#: Number of frames that are kept until their response is known.
 _EARLY_FRAMES: Final = 15
 
-#: What is on its way as a service throws the rest away has come by then.
+#: Packets that were in transit when a service dropped the rest arrive within this time.
 _STALE_SECONDS: Final = 0.3
 
-#: An answer is over that is complete and silent for so long: of a service that has
-#: said when it began, and of one that says nothing of its buffer.
+#: A complete response is over after this much silence: from a service that reported its
+#: beginning, and from one that reports nothing about its buffer.
 _SILENT_SECONDS: Final = 5.0
-_SILENT_UNTOLD_SECONDS: Final = 1.0
+_SILENT_UNREPORTED_SECONDS: Final = 1.0
 
-#: A complete one of which nothing is heard for so long never was.
+#: A complete response that is not heard within this time never will be.
 _UNHEARD_SECONDS: Final = 3.0
 
-#: Nothing comes in the middle of an answer: so long silence stands for it.  Then it is
-#: for others to say that there is nobody.  A service may send silence also when it has
-#: forgotten the answer: of one that is not complete no more of that counts either.
+#: How long silence replaces missing audio within a response; after that, others detect
+#: the silence.  A service may also send silence after it has forgotten a response, so
+#: silence in an incomplete response is dropped after the same time.
 _GAP_SECONDS: Final = 1.5
 
-#: Responses whose end has not come yet, at most.
+#: Maximum number of responses that have not ended yet.
 _MOST: Final = 16
 
-#: Parts of one response, and what is kept back of it: it has one as a rule.
+#: Maximum number of parts of one response, and of its held back events; one is usual.
 _MOST_PARTS: Final = 16
 
 
 class PlaybackUser(Protocol):
-    """The receiver of what is heard."""
+    """Receives what is heard."""
 
     def handle(self, event: Event) -> None: ...
     def audio_came(self, audio: AudioDelta) -> None: ...
@@ -77,16 +78,18 @@ class PlaybackUser(Protocol):
 @define(eq=False)
 class _Response:
     """
-    One that is being made or heard.
+    A response that is being generated or heard.
 
     @ivar parts: (item id, content index) of its audio, in order.
-    @ivar has_begun: it is its turn; C{has_come}: some of it came.
-    @ivar cushion: its first frames, until there are enough.
-    @ivar tail: silence that came when all of it was sent: nobody's, unless more
-        follows.
-    @ivar is_over: no more of it comes; C{is_cut}: it was thrown away.
-    @ivar ends: what is kept back until then.
-    @ivar done_at: when its end came; C{None}: it has not.
+    @ivar has_begun: it has its turn to be heard.
+    @ivar has_come: some of its audio has arrived.
+    @ivar cushion: its first frames, until there are enough; C{None}: there were.
+    @ivar tail: silence that arrived after all of it was sent; it belongs to the
+        response only if more follows.
+    @ivar is_over: no more of it will be heard.
+    @ivar is_cut: the rest of it was dropped.
+    @ivar ends: the events that are held back until it is over.
+    @ivar done_at: when its C{response.done} arrived; C{None}: it has not.
     """
 
     id: str
@@ -103,8 +106,10 @@ class _Response:
 
 class Playback:
     """
-    @param is_loud: whether somebody speaks in a frame.
-    @param is_interruptible: the service stops by itself when the caller speaks.
+    The playback of one session.
+
+    @param is_loud: returns whether there is speech in a frame.
+    @param is_interruptible: the service itself stops speaking when the caller speaks.
     """
 
     __slots__ = (
@@ -134,7 +139,7 @@ class Playback:
     # -- events ----------------------------------------------------------------------
 
     def event_came(self, event: Event, now: float) -> None:
-        """In its turn, or when it is true, the user is told of it."""
+        """Pass an event to the user, at once or when it has become true."""
         kind = type(event)
         if kind is ResponseDone:
             self._response_done(event, now)  # type: ignore[arg-type]
@@ -143,7 +148,7 @@ class Playback:
             self._audio_done(event)  # type: ignore[arg-type]
             return
         if kind is AudioDelta:
-            return  # it is heard already
+            return  # its audio arrives over RTP
         if isinstance(event, ResponseStarted):
             if not event.transcript_of:
                 self._begin_making(event.response_id)
@@ -159,7 +164,7 @@ class Playback:
         elif isinstance(event, PlaybackStopped):
             self._stopped(event, now)
         elif isinstance(event, SpeechStarted) and self._is_interruptible:
-            # The service stops by itself.
+            # The service stops its responses itself.
             for response in list(self._responses.values()):
                 if not response.is_over:
                     self._cut(response, now)
@@ -168,7 +173,7 @@ class Playback:
         if response_id and response_id not in self._responses:
             self._responses[response_id] = _Response(response_id)
             while len(self._responses) > _MOST:
-                # Of a service that ends nothing: what is kept of the oldest is told.
+                # The service does not end its responses: end the oldest one here.
                 self._end(self._responses.pop(next(iter(self._responses))))
 
     def _has_part(self, response_id: str, item_id: str, content_index: int) -> None:
@@ -209,14 +214,14 @@ class Playback:
     def _response_done(self, event: ResponseDone, now: float) -> None:
         response = self._responses.get(event.response_id)
         if response is None or not response.parts:
-            # Nothing is said in it.
+            # It has no audio.
             self._responses.pop(event.response_id, None)
             self._user.handle(event)
         elif response.is_over:
             del self._responses[response.id]
             self._tell(response, event)
         elif response.done_at is None:
-            # There is one (L{ResponseDone}); of a service that repeats it the first.
+            # Later repetitions of the event by the service are ignored.
             self._user.tokens_came(event.usage)
             response.ends.append(evolve(event, usage=Usage()))
             response.done_at = now
@@ -248,7 +253,7 @@ class Playback:
         self._early_came(audio, now)
 
     def gap_filled(self, audio: bytes, now: float) -> None:
-        """Audio in place of packets that did not come, of a response that has begun."""
+        """Audio replaces missing packets; used within a response that has begun."""
         response = self._current
         if response is None or not response.has_come:
             return
@@ -270,13 +275,13 @@ class Playback:
         self._user.audio_came(AudioDelta(response.id, item_id, content_index, audio))
 
     def _let_go(self, response: _Response) -> None:
-        """No more is waited for at its beginning."""
+        """Pass on the frames of the cushion, without waiting for more."""
         cushion, response.cushion = response.cushion, None
         if cushion:
             self._pass_on(response, b"".join(cushion))
 
     def _early_came(self, audio: bytes, now: float) -> None:
-        """Nothing is being heard: it is the noise of a pause, or the beginning."""
+        """Audio outside a response: noise in a pause, or the beginning of the next."""
         early = self._early
         early.append(audio)
         is_loud = self._is_loud(audio)
@@ -288,7 +293,7 @@ class Playback:
                 self._user.audio_dropped("no_item", len(lost))
 
     def _expected(self) -> _Response | None:
-        """The first response of which nothing was heard yet."""
+        """Return the first response of which nothing was heard yet."""
         for response in self._responses.values():
             if response.parts and not response.is_over and not response.has_begun:
                 return response
@@ -315,21 +320,21 @@ class Playback:
     # -- ends ------------------------------------------------------------------------
 
     def is_made(self, response_id: str) -> bool:
-        """Whether the end of a response has come, and is held back."""
+        """Return whether the end of a response has arrived, and is held back."""
         response = self._responses.get(response_id)
         return response is not None and response.done_at is not None
 
     def cancelled(self, response_id: str, now: float) -> None:
         """
-        We have told the service that nobody wants to hear this response.  What is kept
-        back of it is told with the next beat.
+        The gateway has cancelled this response at the service.  Its held back events
+        are passed on with the next beat.
         """
         response = self._responses.get(response_id)
         if response is not None and not response.is_over:
             self._silence(response, now)
 
     def _cut(self, response: _Response, now: float) -> None:
-        """The service drops what it has not sent of it."""
+        """The service drops what it has not sent of this response."""
         self._silence(response, now)
         self._end(response)
 
@@ -341,11 +346,11 @@ class Playback:
         if response is self._current:
             self._current = None
             self._ends_at = None
-        # Its sound has no end of its own.
+        # The end of its audio is not reported.
         response.ends = [e for e in response.ends if isinstance(e, ResponseDone)]
 
     def _end(self, response: _Response) -> None:
-        """No more of it comes."""
+        """The response is over: pass on the events that were held back."""
         if not response.is_over:
             self._let_go(response)
         response.is_over = True
@@ -360,7 +365,7 @@ class Playback:
 
     def _tell(self, response: _Response, event: AudioDone | ResponseDone) -> None:
         if isinstance(event, ResponseDone) and response.is_cut:
-            # It was made to the end, but not heard to the end.
+            # It was generated to the end, but not heard to the end.
             event = evolve(event, status="cancelled")
         self._user.handle(event)
 
@@ -373,12 +378,12 @@ class Playback:
             if now >= self._ends_at:
                 self._end(response)
         elif response.done_at is not None:
-            told = self._has_events
-            most = _SILENT_SECONDS if told else _SILENT_UNTOLD_SECONDS
+            is_reported = self._has_events
+            most = _SILENT_SECONDS if is_reported else _SILENT_UNREPORTED_SECONDS
             if now - max(self._loud_at, response.done_at) >= most:
                 self._end(response)
         elif response.ends and now - self._loud_at >= _GAP_SECONDS:
-            # Its sound is complete, and nobody says that it is.
+            # Its audio is complete, but the service does not report its end.
             self._let_go(response)
             ends, response.ends = response.ends, []
             for event in ends:

@@ -2,8 +2,8 @@
 Client secrets: ephemeral keys for calls over WebRTC, minted with the real key.
 
 A secret is valid for some minutes and for any number of calls, so it is minted before
-it is needed, and replaced in time.  A secret's session holds only what cannot be
-changed later (model and voice); each call sends its other settings itself, so calls
+it is needed, and replaced in time.  A secret's session contains only what cannot be
+changed later (model and voice).  Each call sends its other settings itself, so calls
 can share a secret.
 """
 
@@ -22,22 +22,24 @@ from twisted.python.failure import Failure
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.net.timer import Timer
 
-#: By the documents, where the answer says nothing else.
+#: The lifetime of a secret by Azure's documents, if the answer does not state one.
 LIFE_SECONDS: Final = 600.0
 
-#: The next one is made so long before the end, or in the middle of a shorter life.
+#: The next secret is minted this long before the old one expires, or halfway through a
+#: shorter lifetime.
 AHEAD_SECONDS: Final = 120.0
 
-#: The last moments of one are not used: a call takes its time.
+#: A secret is not used in the last moments before it expires: a call takes time.
 SPARE_SECONDS: Final = 10.0
 
-#: A request that has failed is not repeated sooner, while the old one is good.
+#: The shortest time between a failed request and the next one, while the old secret is
+#: valid.
 PAUSE_SECONDS: Final = 15.0
 
-#: One that nobody has used for so long is followed by no other.
+#: A secret that was not used for this long is not replaced.
 IDLE_SECONDS: Final = 3600.0
 
-#: Deployments and voices are few; whoever has more waits for each.
+#: Maximum number of secrets that are kept; deployments and voices are few.
 _MOST: Final = 64
 
 
@@ -53,7 +55,9 @@ class _PreviewAnswer(msgspec.Struct):
 @frozen
 class Secret:
     """
-    @ivar good_until: seconds, monotonic.
+    A client secret.
+
+    @ivar good_until: when it expires; seconds, monotonic.
     """
 
     value: str = field(repr=False)
@@ -61,11 +65,13 @@ class Secret:
 
 
 class Mint(Protocol):
-    """Makes one, over HTTP."""
+    """Mints a secret, over HTTP."""
 
     def __call__(self, session: Mapping[str, Any]) -> Deferred[bytes]:
         """
-        @param session: that calls with it begin with.
+        Mint a secret.
+
+        @param session: the session that calls with this secret begin with.
         @return: the body of the answer.  It fails with L{AgentUnavailable}.
         """
 
@@ -74,8 +80,10 @@ def read_secret(
     body: bytes, now: float, wall_now: float, *, is_preview: bool = False
 ) -> Secret:
     """
+    Read a secret from the body of an answer.
+
     @param wall_now: Unix seconds.
-    @raise AgentUnavailable: it holds no usable secret.
+    @raise AgentUnavailable: it contains no usable secret.
     """
     try:
         if is_preview:
@@ -86,13 +94,13 @@ def read_secret(
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise AgentUnavailable("the agent's service gave no client secret") from exc
     value = answer.value
-    # It goes into a header.
+    # It is put into a header.
     if not (0 < len(value) <= 4096 and value.isascii() and value.isprintable()):
         raise AgentUnavailable("the agent's service gave no usable client secret")
     life = LIFE_SECONDS
     if type(expires_at) in (int, float) and abs(expires_at) < 1e12:
         said = float(expires_at) - wall_now
-        # Clocks differ: what cannot be is not believed.
+        # Clocks differ: ignore an impossible time.
         life = said if 0.0 < said < LIFE_SECONDS else LIFE_SECONDS
     return Secret(value, now + life)
 
@@ -100,12 +108,12 @@ def read_secret(
 @define(eq=False)
 class _CachedSecret:
     """
-    Secrets of one session, one after the other.
+    The current secret for one session.
 
-    @ivar is_asking: the next one is being made.
-    @ivar waiting: who wants it, in their order.
-    @ivar used_at: when one was last wanted; C{ask_at}: when the next one is to be
-        made.  Seconds, monotonic.
+    @ivar is_asking: the next one is being minted.
+    @ivar waiting: those who wait for it, in order.
+    @ivar used_at: when one was last wanted; seconds, monotonic.
+    @ivar ask_at: when to mint the next one; seconds, monotonic.
     """
 
     session: Mapping[str, Any]
@@ -118,7 +126,7 @@ class _CachedSecret:
 
 class ClientSecrets:
     """
-    Those of one deployment.
+    The secrets of one deployment.
 
     @param wall_time: Unix seconds.
     """
@@ -137,9 +145,8 @@ class ClientSecrets:
 
     def get(self, session: Mapping[str, Any]) -> Deferred[Secret]:
         """
-        One that is good now; whoever cancels waits no more.
-
-        The Deferred fails with L{AgentUnavailable}.
+        Return a valid secret.  The Deferred fails with L{AgentUnavailable}, and may be
+        cancelled.
         """
         now = self._clock.seconds()
         kept = self._find(session)
@@ -158,7 +165,7 @@ class ClientSecrets:
         return waiting
 
     def want(self, session: Mapping[str, Any]) -> None:
-        """Have one ready: calls with it will come."""
+        """Mint a secret in advance, for future calls."""
         kept = self._find(session)
         kept.used_at = self._clock.seconds()
         if kept.secret is None:
@@ -222,16 +229,16 @@ class ClientSecrets:
             failure = Failure(AgentUnavailable("no client secret: an internal error"))
         elif not waiting:
             self._log.warn(
-                "no client secret ahead of need: {reason}",
+                "no client secret could be minted in advance: {reason}",
                 reason=failure.getErrorMessage()[:300],
             )
         self._look_ahead()
         for told in waiting:
-            # One failure each, as whoever handles it may change it.
+            # A separate failure for each, as handlers may change it.
             told.errback(Failure(failure.value))
 
     def _look_ahead(self) -> None:
-        """Ask for what is due, and come back for the next."""
+        """Mint the secrets that are due, and set the timer for the next."""
         now = self._clock.seconds()
         next_at = None
         for kept in list(self._kept.values()):

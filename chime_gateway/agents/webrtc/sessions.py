@@ -1,9 +1,9 @@
 """
-Opens sessions over WebRTC: a call is made with a secret and an offer, ICE finds a
-path for its audio, and a sideband carries its events.
+Opens sessions over WebRTC: a call is made with a secret and an offer, ICE finds a path
+for its audio, and a sideband carries its events.
 
-Where no packet gets through, the session is opened over the WebSocket instead, and
-for a while so are the next ones of that deployment.
+If no packet gets through, the session is opened over the WebSocket instead, and so are
+the next sessions of that deployment for a while.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ from chime_gateway.webrtc.tcp import ActiveTcp
 from chime_gateway.webrtc.udp import Batch, OwnPort
 from chime_gateway.wire.realtime.dialects import sideband_url
 
-#: So long UDP has to find a path before TCP is tried as well.
+#: How long UDP may take to find a path before TCP is tried as well.
 TCP_AFTER_SECONDS: Final = 0.6
 
-#: Connections to one deployment that are kept for the next request.
+#: Number of idle connections to a deployment that are kept for the next request.
 _IDLE_CONNECTIONS: Final = 8
 
 #: How long a stopping gateway waits for calls that are being hung up.
 _STOP_SECONDS: Final = 2.0
 
-#: Somewhere outside: the way there begins at the address that others know us by.  No
-#: packet is sent (RFC 5737).
+#: An external address (RFC 5737): the route to it shows this machine's own address.  No
+#: packet is sent.
 _OUTSIDE: Final = ("192.0.2.1", 9)
 
 
 def own_address(endpoint: str) -> str:
     """
-    The address of this machine that a deployment's media comes to, as far as is known.
-    Behind NAT it is a private one; the other side answers to where it is asked from.
+    Return the address of this machine for a deployment's media, as far as is known.
+    Behind NAT it is a private one; the service replies to the address that it sees.
     """
     host = urlsplit(endpoint).hostname or ""
     try:
@@ -79,11 +79,11 @@ def own_address(endpoint: str) -> str:
 
 
 class Opening(Protocol):
-    """What one attempt is made with."""
+    """The means of one attempt."""
 
     def new_session(self, transport: Transport | None) -> AzureSession: ...
     def by_socket(self) -> Awaitable[AgentSession]:
-        """The same session over the WebSocket."""
+        """Open the same session over the WebSocket."""
 
     def dial(
         self, url: str, headers: Mapping[str, str], user: SocketUser
@@ -91,7 +91,7 @@ class Opening(Protocol):
 
 
 class Fallbacks(Protocol):
-    """Counts sessions that were opened another way, by deployment and reason."""
+    """Counts sessions that were not opened over UDP, by deployment and reason."""
 
     fallbacks: Counter[tuple[str, str]]
 
@@ -104,14 +104,16 @@ def _key(settings: DeploymentSettings) -> _Key:
 
 
 def _has_channel(settings: DeploymentSettings) -> bool:
-    """The preview has its events nowhere else."""
+    """Return whether the events use a data channel, as the preview's always do."""
     return bool(settings.api_version) or settings.events == CHANNEL
 
 
 class RtcSessions:
     """
-    @param counts: is told of each fall-back.
-    @ivar traffic: of their audio.
+    All sessions over WebRTC.
+
+    @param counts: counts each fallback.
+    @ivar traffic: the network statistics of their audio.
     """
 
     _log = Logger()
@@ -141,7 +143,7 @@ class RtcSessions:
         self._places: dict[_Key, Place] = {}
         self._blocked = BlockedPlaces(clock.seconds)
 
-    # -- ahead of need -------------------------------------------------------------
+    # -- in advance ----------------------------------------------------------------
 
     def want(
         self,
@@ -149,7 +151,7 @@ class RtcSessions:
         credential: Credential,
         profile: AgentProfile,
     ) -> None:
-        """Calls of this profile will come."""
+        """Prepare for calls with this profile."""
         self._place(settings, credential).want(settings, profile)
 
     def _place(self, settings: DeploymentSettings, credential: Credential) -> Place:
@@ -172,6 +174,8 @@ class RtcSessions:
         opening: Opening,
     ) -> AgentSession:
         """
+        Open a session.
+
         @raise AgentUnavailable: no session can be opened.
         """
         key = _key(settings)
@@ -198,8 +202,8 @@ class RtcSessions:
             raise
 
     def _lost(self, key: _Key, name: str) -> None:
-        """In mid-call: its next session does not look for a path first."""
-        reason = "the audio of a session has no path any more"
+        """A path was lost during a call: block it, so the next session skips ICE."""
+        reason = "the path of a session's audio is lost"
         self._tell(name, reason, self._blocked.lost(key))
 
     def _tell(self, name: str, reason: str, seconds: float) -> None:
@@ -234,14 +238,14 @@ class RtcSessions:
         session: AzureSession,
         opening: Opening,
     ) -> AgentSession:
-        # Behind the call nothing is waited for: whoever gives up then hangs up.
+        # No await between making the call and setting C{closing}, which hangs it up.
         headers = await place.credential.headers()
         made = await place.make(settings, profile, audio.offer(), headers)
         audio.call_id = made.call_id
         if not _has_channel(settings):
             self._join_sideband(place, settings, audio, made, headers, session, opening)
         else:
-            # Its events come when its audio has a way.
+            # Its events arrive once its audio has a path.
             if made.call_id:
                 audio.closing = lambda: place.hang_up(headers, made.call_id)
             audio.answered(made.answer)
@@ -268,7 +272,7 @@ class RtcSessions:
         if not made.call_id:
             audio.answered(made.answer)
             audio.part()
-            raise AgentUnavailable("the agent's service does not say which call it is")
+            raise AgentUnavailable("the agent's service sent no id of the call")
         url = sideband_url(settings, made.call_id)
         sideband = Sideband(
             session, lambda user: opening.dial(url, headers, user), self._clock
@@ -283,7 +287,7 @@ class RtcSessions:
         sideband.open()
 
     def stop(self) -> Deferred[None]:
-        """Wait for calls that are being hung up; make nothing ahead any more."""
+        """Stop minting secrets, and wait for calls that are being hung up."""
         for place in self._places.values():
             place.stop()
         return Deferred.fromCoroutine(self._calls.close(_STOP_SECONDS))

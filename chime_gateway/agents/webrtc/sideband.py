@@ -1,9 +1,9 @@
 """
-The sideband of a call over WebRTC: a WebSocket for its events, opened by the call's
+The sideband of a call over WebRTC: a WebSocket for its events, opened with the call's
 id.
 
-Just after the answer a service may not have registered the call yet, so opening the
-sideband is repeated for some seconds.
+Right after its answer a service may not have registered the call yet, so opening the
+sideband is retried for some seconds.
 """
 
 from __future__ import annotations
@@ -22,25 +22,28 @@ from chime_gateway.errors import AgentUnavailable
 from chime_gateway.net.lean_websocket import CLOSE_NORMAL
 from chime_gateway.net.timer import Timer
 
-#: It is tried again for so long, in pauses that grow.
+#: How long to retry, with growing pauses.
 RETRY_SECONDS: Final = 5.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 1.0
 
-#: Whoever answers so has not overlooked the call.
+#: Answers that do not mean that the call is not registered yet.
 _FINAL_STATUS: Final = frozenset({401, 403})
 
 
 class Dial(Protocol):
-    """Begins to open a socket; what it returns gives that up."""
+    """Starts opening a socket; returns a function that cancels this."""
 
     def __call__(self, user: SocketUser) -> Callable[[], None]: ...
 
 
 class Sideband:
     """
-    @param session: has the socket when one is open, and hears if none ever is.
-    @param dial: may be asked again.
+    The sideband of one session.
+
+    @param session: gets the socket when it is open, or a report that none could be
+        opened.
+    @param dial: called again for each retry.
     """
 
     def __init__(self, session: SocketUser, dial: Dial, clock: IReactorTime) -> None:
@@ -58,7 +61,7 @@ class Sideband:
         self._try()
 
     def close(self) -> None:
-        """Try no more; a socket that is open is the session's to close."""
+        """Stop trying.  The session closes a socket that is open."""
         self._timer.stop()
         self._session = self._attempt = None
         give_up, self._give_up = self._give_up, None
@@ -76,7 +79,7 @@ class Sideband:
         """
         The socket of this attempt is open.
 
-        @return: who has it; C{None}: nobody any more.
+        @return: the session that gets it; C{None}: it is not wanted any more.
         """
         if attempt is not self._attempt:
             return None
@@ -100,7 +103,7 @@ class Sideband:
 
 
 class _Attempt:
-    """The owner of one socket, until it is the session's."""
+    """The owner of one socket until the session takes it."""
 
     def __init__(self, sideband: Sideband) -> None:
         self._sideband: Sideband | None = sideband

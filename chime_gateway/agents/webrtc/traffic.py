@@ -18,7 +18,7 @@ class Traffic:
         self._live: set[RtpStream] = set()
 
     def network_stats(self) -> NetworkStats:
-        """Of all sessions, those that are over included."""
+        """Return the statistics of all sessions, including those that are over."""
         total = NetworkStats()
         total.add(self._finished)
         total.jitter_seconds, total.round_trip_seconds = 0.0, None
@@ -31,9 +31,9 @@ class Traffic:
 
     def ends(self, stream: RtpStream, agent_call_id: str) -> None:
         """
-        It is added to what is over, once; one that never began is not.
+        Add a stream to the finished ones, once; a stream that never began is ignored.
 
-        @param agent_call_id: its call, as the service names it.
+        @param agent_call_id: the service's id of the call.
         """
         if stream not in self._live:
             return

@@ -1,9 +1,9 @@
 """
 Sends the caller's audio to a service that hears it in real time.
 
-A frame goes out at once as long as it is not further ahead of the clock than the
-service's buffer allows; after that, frames wait for their time.  Gaps are filled with
-silence, because the service's VAD counts what it hears.  A backlog that stays is
+A frame is sent at once, unless that would be further ahead of the clock than the
+service's buffer allows; then it waits for its time.  Gaps are filled with silence,
+because the service's VAD measures time by the audio it receives.  A lasting backlog is
 shortened (L{chime_gateway.agents.webrtc.backlog}).
 
 Time is an argument, in seconds, monotonic.
@@ -19,32 +19,35 @@ from chime_gateway.audio import PTIME_MS, Codec
 
 _FRAME_SECONDS: Final = PTIME_MS / 1000
 
-#: Frames that may be sent before their time, and so many that are late are not missed
-#: yet: those of carriers come unevenly.
+#: Number of frames that may be sent ahead of time, and that may be late before silence
+#: replaces them: frames from carriers arrive unevenly.
 _MOST_AHEAD: Final = 3
 _MOST_BEHIND: Final = 3
 
-#: After a longer stop of ours nobody waits for what was due.
+#: Maximum number of missing frames that are replaced; after a longer stall of this
+#: process they are skipped.
 _MOST_MADE_UP: Final = 8
 
-#: After a beat that comes so late, what came meanwhile is not read yet.
+#: After a beat this late, audio that arrived meanwhile has not been read yet.
 _LATE_SECONDS: Final = 2.5 * _FRAME_SECONDS
 
 
 class Packets(Protocol):
-    """Where frames go, one packet each."""
+    """Sends frames, one packet each."""
 
     def send_frame(self, frame: bytes | None) -> None:
-        """@param frame: C{None}: silence."""
+        """Send a frame; C{None}: silence."""
 
     def pass_over(self, frames: int) -> None:
-        """The time of so many is over."""
+        """Skip the time of this many frames."""
 
 
 class Uplink:
     """
-    @param is_loud: whether somebody speaks in a frame.
-    @param dropped: told of audio that is not sent.
+    The uplink of one session.
+
+    @param is_loud: returns whether there is speech in a frame.
+    @param dropped: called with the reason and the size of audio that is not sent.
     """
 
     __slots__ = (
@@ -68,10 +71,10 @@ class Uplink:
         self._backlog = Backlog(codec, is_loud, dropped)
         self._waiting = self._backlog.frames
         self._partial = b""
-        # Sent at that time, the frames so far would have been in time.
+        # The time from which the frames sent so far would be in real time.
         self._ahead_from = now
         self._sent = 0
-        # Nothing comes, and silences are sent in its place.
+        # No audio arrives, and silence is sent instead.
         self._is_idle = True
         self._made_up = 0
         self._beat_at = now
@@ -80,7 +83,7 @@ class Uplink:
         """Add audio of any length."""
         size = self._frame_bytes
         if len(audio) == size and not self._partial:
-            # The usual.
+            # The usual case.
             self._add(audio, now)
             return
         audio = self._partial + audio
@@ -92,7 +95,7 @@ class Uplink:
     def _add(self, frame: bytes, now: float) -> None:
         if frame == self._silence:
             if self._made_up:
-                # It stands for a time for which we have sent silence ourselves.
+                # Silence was sent already for the time of this frame.
                 self._made_up -= 1
                 return
         else:
@@ -110,7 +113,7 @@ class Uplink:
         """Called every 20 ms."""
         backlog = self._backlog
         is_late, self._beat_at = now - self._beat_at > _LATE_SECONDS, now
-        # So many frames more were sent than have been due.
+        # How many more frames were sent than were due.
         ahead = self._sent - (now - self._ahead_from) / _FRAME_SECONDS
         if ahead < -_MOST_MADE_UP - _MOST_BEHIND:
             over = int(-ahead)

@@ -15,7 +15,7 @@ from chime_gateway.agents.chooser.breaker import (
     State,
 )
 
-#: What a service may ask for.
+#: Rests that a service may ask for.
 ASKED = st.one_of(st.none(), st.floats(), st.sampled_from([0.0, 1e9, inf, nan, -1.0]))
 
 
@@ -24,11 +24,11 @@ class BreakerTests(SynchronousTestCase):
         self.breaker = Breaker()
 
     def fail_at(self, now: float, asked: float | None = None) -> float:
-        """Of one round; the rest that follows."""
+        """Fail one round; return the rest that follows."""
         self.breaker.take(now).failed(now, 1.0, "503", retry_after_seconds=asked)
         return self.breaker.rests_until - now
 
-    def test_each_round_rests_longer_and_none_for_ever(self) -> None:
+    def test_each_round_rests_longer_up_to_a_limit(self) -> None:
         rests = []
         now = 0.0
         for _ in range(8):
@@ -44,7 +44,7 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual(self.breaker.state(now), State.HALF_OPEN)
 
     @given(st.integers(1, 60), st.floats(0.0, 0.1), st.randoms(use_true_random=False))
-    def test_however_many_meet_the_same_failure_it_is_one_round(
+    def test_any_number_of_attempts_that_meet_one_failure_are_one_round(
         self, calls: int, blip: float, random: Random
     ) -> None:
         breaker = Breaker()
@@ -54,7 +54,7 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual(breaker.failures, 1)
         self.assertLessEqual(breaker.rests_until, 0.5 + blip)
 
-    def test_one_probe_finds_out_for_all(self) -> None:
+    def test_one_probe_decides_for_all(self) -> None:
         self.fail_at(0.0)
         self.assertFalse(self.breaker.may_be_tried(0.49))
         self.assertTrue(self.breaker.may_be_tried(0.5))
@@ -66,12 +66,12 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual(self.breaker.state(0.6), State.CLOSED)
         self.assertFalse(self.breaker.take(0.6).is_probe)
 
-    def test_a_probe_that_is_given_up_leaves_its_place_to_the_next(self) -> None:
+    def test_after_a_cancelled_probe_another_may_follow(self) -> None:
         self.fail_at(0.0)
         self.breaker.take(0.5).dropped()
         self.assertTrue(self.breaker.take(0.5).is_probe)
 
-    def test_what_was_begun_before_the_change_tells_nothing_new(self) -> None:
+    def test_attempts_of_earlier_rounds_are_ignored(self) -> None:
         early, late = self.breaker.take(0.0), self.breaker.take(0.0)
         self.fail_at(0.1)
         self.assertFalse(early.succeeded())
@@ -80,21 +80,21 @@ class BreakerTests(SynchronousTestCase):
         self.assertFalse(late.failed(7.0, 1.0, "timed out"))
         self.assertEqual(self.breaker.state(7.0), State.CLOSED)
 
-    def test_the_longest_rest_that_a_round_was_asked_for_stands(self) -> None:
+    def test_the_longest_rest_requested_in_a_round_counts(self) -> None:
         second = self.breaker.take(0.0)
         self.fail_at(0.0)
         second.failed(0.1, 0.0, "429", retry_after_seconds=20.0)
         self.assertEqual(self.breaker.rests_until, 20.1)
         self.assertEqual(self.breaker.failures, 1)
 
-    def test_a_service_is_not_asked_sooner_than_it_says_nor_much_later(self) -> None:
+    def test_a_requested_rest_is_kept_and_not_much_exceeded(self) -> None:
         for jitter in (0.0, 0.5, 1.0):
             breaker = Breaker()
             permit = breaker.take(0.0)
             permit.failed(0.0, jitter, "429", retry_after_seconds=60.0)
             self.assertTrue(60.0 <= breaker.rests_until <= 66.0)
 
-    def test_what_an_operator_must_mend_is_tried_again_after_a_while(self) -> None:
+    def test_a_misconfiguration_is_checked_again_after_a_while(self) -> None:
         permit = self.breaker.take(0.0)
         permit.failed(0.0, 0.0, "HTTP 401", misconfigured=True)
         self.assertEqual(self.breaker.state(1.0), State.MISCONFIGURED)
@@ -118,7 +118,7 @@ class BreakerTests(SynchronousTestCase):
             max_size=60,
         )
     )
-    def test_whatever_happens_no_rest_is_longer_than_the_longest(
+    def test_no_rest_is_ever_longer_than_the_longest(
         self, steps: list[tuple[str, float, float | None]]
     ) -> None:
         breaker, now = Breaker(), 0.0
@@ -149,7 +149,7 @@ class BreakerTests(SynchronousTestCase):
             if breaker.state(now) is State.HALF_OPEN:
                 self.assertEqual(breaker.may_be_tried(now), not breaker.is_probed)
 
-    def test_our_own_fault_is_a_moment_and_no_longer_rest(self) -> None:
+    def test_a_fault_of_this_machine_is_a_short_rest_that_does_not_grow(self) -> None:
         now = 0.0
         for _ in range(2000):
             permit = self.breaker.take(now)

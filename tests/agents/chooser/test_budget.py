@@ -13,7 +13,7 @@ from chime_gateway.agents.chooser.health import Health
 from chime_gateway.settings.values import DeploymentSettings
 from tests.support.fakes import RecordingMeasures
 
-#: Pauses between what happens: within a grain, a window, and beyond.
+#: Pauses between events: within a grain, within a window, and beyond.
 PAUSES = st.sampled_from([0.0, 0.01, 0.099, 0.1, 0.5, 7.0, 29.9, 59.9, 60.0, 61.0])
 
 
@@ -37,7 +37,7 @@ class BudgetTests(SynchronousTestCase):
         st.integers(1, 50),
         st.lists(st.tuples(PAUSES, st.integers(0, 40), st.booleans()), max_size=40),
     )
-    def test_no_minute_has_more_and_nobody_is_kept_away_longer(
+    def test_no_minute_exceeds_the_limit_and_no_session_waits_longer_than_needed(
         self, requests: int, tokens: int, steps: list[tuple[float, int, bool]]
     ) -> None:
         now = 1000.0
@@ -56,7 +56,7 @@ class BudgetTests(SynchronousTestCase):
             free_at = budget.free_at(now)
             if free_at > now:
                 self.assertNotEqual(budget.why(now), "")
-                # A grain before that, it was spent in truth.
+                # One grain earlier it really was spent.
                 begin = free_at - WINDOW_SECONDS - 0.2
                 had = sum(at > begin for at in opened)
                 took = sum(count for at, count in spent if at > begin)
@@ -66,7 +66,7 @@ class BudgetTests(SynchronousTestCase):
                 self.assertLess(took, tokens)
                 self.assertEqual(budget.why(now), "")
 
-    def test_what_is_kept_does_not_grow(self) -> None:
+    def test_the_history_does_not_grow(self) -> None:
         budget = Budget()
         for number in range(100_000):
             budget.requested(number / 1000)
@@ -76,7 +76,7 @@ class BudgetTests(SynchronousTestCase):
         self.assertFalse(budget.is_spent(100.0))
         self.assertEqual(budget.counts(1000.0), {"requests": (0, 0), "tokens": (0, 0)})
 
-    def test_other_limits_count_what_was_used(self) -> None:
+    def test_changed_limits_still_count_what_was_used(self) -> None:
         budget = Budget()
         for _ in range(5):
             budget.requested(0.0)
@@ -102,14 +102,16 @@ class ChoiceWithBudgetsTests(SynchronousTestCase):
                 taken[1].succeeded()
         return found
 
-    def test_the_next_one_has_what_is_too_much_for_the_first(self) -> None:
+    def test_the_next_deployment_takes_what_exceeds_the_first_one_s_budget(
+        self,
+    ) -> None:
         choice = self.choice(candidate("a", 1, 3, 0), candidate("b", 2, 2, 0))
         self.assertEqual(self.names(choice, 6), "aaabb-")
         self.assertAlmostEqual(choice.next_rest_end(()), 60.1)
         self.clock.advance(60.1)
         self.assertEqual(self.names(choice, 2), "aa")
 
-    def test_tokens_keep_new_calls_away_until_they_are_a_minute_old(self) -> None:
+    def test_used_tokens_block_new_calls_for_a_minute(self) -> None:
         a, b = candidate("a", 1, 0, 100), candidate("b", 2, 0, 0)
         choice = self.choice(a, b)
         a.budget.used(99, 0.0)
@@ -119,12 +121,14 @@ class ChoiceWithBudgetsTests(SynchronousTestCase):
         self.clock.advance(60.2)
         self.assertEqual(self.names(choice, 1), "a")
 
-    def test_a_call_that_goes_on_has_what_is_left_and_then_what_is_not(self) -> None:
+    def test_a_call_in_progress_uses_free_budgets_first_and_then_spent_ones(
+        self,
+    ) -> None:
         choice = self.choice(candidate("a", 1, 1, 0), candidate("b", 2, 1, 0))
         self.assertEqual(self.names(choice, 4, is_running=True), "abaa")
         self.assertEqual(self.names(choice, 1), "-")
 
-    def test_health_says_so_but_for_a_moment(self) -> None:
+    def test_a_spent_budget_is_a_fault_unless_it_is_free_again_soon(self) -> None:
         choice = self.choice(candidate("a", 1, 1, 0))
         health = Health(choice, self.clock, Random(1).random, RecordingMeasures())
         self.assertIsNone(health.fault(()))

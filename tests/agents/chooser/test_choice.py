@@ -37,11 +37,11 @@ class ChoiceTests(SynchronousTestCase):
         taken[1].dropped()
         return taken[0].name
 
-    def test_the_lowest_priority_number_is_taken_whatever_the_weights(self) -> None:
+    def test_the_lowest_priority_number_is_taken_regardless_of_weights(self) -> None:
         choice = self.choice(candidate("b", 2, 1000.0), candidate("a", 1, 0.001))
         self.assertEqual({self.first(choice) for _ in range(100)}, {"a"})
 
-    def test_of_equals_weights_decide(self) -> None:
+    def test_weights_decide_among_equal_priorities(self) -> None:
         choice = self.choice(
             *(candidate("a", weight=1), candidate("b", weight=2)),
             *(candidate("c", weight=5), candidate("d", 2)),
@@ -51,7 +51,7 @@ class ChoiceTests(SynchronousTestCase):
         for name, share in (("a", 1000), ("b", 2000), ("c", 5000)):
             self.assertTrue(0.85 * share < found[name] < 1.15 * share, found)
 
-    def test_chance_at_its_ends_chooses_somebody(self) -> None:
+    def test_extreme_random_numbers_choose_a_candidate(self) -> None:
         for chance in (0.0, 1.0 - 2**-53):
             choice = Choice(
                 [candidate("a", weight=1e-9), candidate("b", weight=1e6)],
@@ -60,7 +60,7 @@ class ChoiceTests(SynchronousTestCase):
             )
             self.assertIsNotNone(choice.take(()))
 
-    def test_who_rests_or_is_probed_or_is_passed_over_is_not_taken(self) -> None:
+    def test_a_resting_probed_or_excluded_candidate_is_not_taken(self) -> None:
         a, b = candidate("a"), candidate("b", 2)
         choice = self.choice(a, b)
         a.breaker.take(0.0).failed(0.0, 1.0, "503")
@@ -74,7 +74,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertTrue(choice.is_probed(()))
         self.assertEqual(self.first(choice), "b")
 
-    def test_who_lets_sessions_wait_comes_after_all_others_but_is_one(self) -> None:
+    def test_a_throttling_candidate_comes_last_but_is_still_used(self) -> None:
         for _ in range(50):
             self.now = 0.0
             found = [candidate(n, self.random.randint(1, 3)) for n in "abcd"]
@@ -97,10 +97,10 @@ class ChoiceTests(SynchronousTestCase):
     @given(
         st.lists(st.tuples(st.sampled_from("ab"), st.floats(0.0, 25.0)), max_size=12)
     )
-    def test_whose_sessions_fail_in_calls_again_and_again_comes_behind_the_others(
+    def test_a_candidate_whose_sessions_keep_failing_comes_last(
         self, failures: list[tuple[str, float]]
     ) -> None:
-        """One failure is an accident; whoever is the only one is had all the same."""
+        """A single failure does not matter, and an only candidate is still used."""
         self.now = 0.0
         a, b = candidate("a"), candidate("b", 2)
         choice = self.choice(a, b)
@@ -116,7 +116,7 @@ class ChoiceTests(SynchronousTestCase):
             self.assertEqual(self.first(choice), "b" if busy["a"] > busy["b"] else "a")
             self.assertEqual(self.first(choice, b), "a")
 
-    def test_who_waits_is_called_in_the_order_of_coming(self) -> None:
+    def test_waiting_searches_are_called_in_the_order_of_arrival(self) -> None:
         choice = self.choice(candidate("a"))
         seen: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Sessions of one call may speak different codecs: over WebRTC always PCMU."""
+"""Sessions of one call may use different codecs: over WebRTC always PCMU."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SESSIONS = (PCMU, PCMA, L16_24000)
 
 
 def heard(codec: Codec, audio: bytes) -> Samples:
-    """At one rate, whatever it was said at."""
+    """Decode audio of any codec at one sample rate."""
     change = transcoder(codec, PCMU)
     return decode(PCMU, audio if change is None else change(audio))
 
 
 class _Call:
-    """Joins what follows, and hears nothing."""
+    """Accepts new sessions, and ignores all reports."""
 
     pump: MediaPump
     line: Any
@@ -50,7 +50,7 @@ class CodecTests(SynchronousTestCase):
     @example(L16_16000, [PCMU, L16_24000, PCMU])
     @example(L16_16000, [L16_24000, L16_24000])
     @given(st.sampled_from(LEGS), st.lists(st.sampled_from(SESSIONS), min_size=2))
-    def test_what_nobody_heard_the_next_session_hears_in_its_own(
+    def test_unheard_audio_reaches_the_next_session_in_its_own_codec(
         self, leg_codec: Codec, codecs: list[Codec]
     ) -> None:
         clock, call = Clock(), _Call()
@@ -91,7 +91,7 @@ class CodecTests(SynchronousTestCase):
             expected = heard(leg_codec, said)[400:-400]
             score, _ = correlation(expected, heard(codec, agent.audio))
             self.assertGreater(score, 0.95)
-            # And from now on what is said, at once.
+            # From now on it gets what is said, at once.
             agent.audio = b""
             speak()
             score, _ = correlation(expected, heard(codec, agent.audio))

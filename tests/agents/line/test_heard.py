@@ -1,4 +1,4 @@
-"""What a line makes of a response that ends, or does not, within its audio."""
+"""Responses that end, or do not, within their audio."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class HeardTests(SynchronousTestCase):
         end=st.sampled_from(["failed", "incomplete", "cancelled", "lost", "completed"]),
         is_cut=st.booleans(),
     )
-    def test_only_a_completed_response_has_said_all_of_its_text(
+    def test_only_a_completed_response_has_spoken_its_whole_text(
         self, count: int, is_done: bool, is_text_final: bool, end: str, is_cut: bool
     ) -> None:
-        """Its service may have said before that its audio is done."""
+        """The service may have reported before that its audio is done."""
         if end == "lost":
             is_done = False
         call: Any = _Call()

@@ -1,4 +1,4 @@
-"""Somebody who speaks to a session that does not work any more is heard by the next."""
+"""A caller who speaks to a session that no longer works is heard by the next one."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from tests.support.fakes import RecordingAgent, RecordingSessions
 FRAME = 0.02
 LOUD, QUIET = b"\x00" * 160, b"\xff" * 160
 
-#: It may be asked for a sign of life, has to give it within the limit, and then another
-#: is there; the caller has to be heard for a while first, or not to be any more.
+#: The longest time until a dead session is replaced: the caller has to be heard, or to
+#: be silent, for a while; then the session has to answer a probe; then the next opens.
 NOTICED_SECONDS = 1.5 + 3.0 + 0.5
 
 
 @define
 class Session(RecordingAgent):
     """
-    Answers a probe after a while, or never.
+    A session that answers a probe after a while, or never.
 
-    @ivar is_dead: nothing at all is reported any more.
-    @ivar took: audio, loud or not.
+    @ivar is_dead: it reports nothing any more.
+    @ivar took: the audio that it received.
     """
 
     clock: Clock
@@ -81,7 +81,7 @@ class _Call:
     """
     Does nothing.
 
-    @ivar told: of what, by name.
+    @ivar told: the names of the reports.
     """
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class LineTestCase(SynchronousTestCase):
         self.line = self.successResultOf(opening)
 
     def answer(self) -> None:
-        """Sessions that are asked for are there."""
+        """Open the sessions that were requested."""
         while len(self.sessions) < len(self.agents.opening):
             number = len(self.sessions)
             events = self.agents.events[number]
@@ -135,10 +135,10 @@ class LineTests(LineTestCase):
         ),
         is_told=st.booleans(),
     )
-    def test_who_speaks_to_a_dead_session_is_heard_by_the_next(
+    def test_a_caller_who_speaks_to_a_dead_session_is_heard_by_the_next(
         self, quiet: float, pieces: list[tuple[float, float]], is_told: bool
     ) -> None:
-        """C{is_told}: it has said that he speaks before it died."""
+        """C{is_told}: it reported that the caller speaks before it died."""
         self.start()
         self.hear(QUIET, quiet)
         first = self.sessions[0]
@@ -168,10 +168,10 @@ class LineTests(LineTestCase):
         delay=st.floats(0.0, 2.8),
         is_told=st.booleans(),
     )
-    def test_a_session_that_gives_signs_of_life_may_report_nothing(
+    def test_an_active_session_may_report_no_speech(
         self, pieces: list[tuple[bytes, float]], delay: float, is_told: bool
     ) -> None:
-        """It takes what it hears for noise; or for a turn without an end."""
+        """It takes what it hears for noise, or for an endless turn."""
         self.start(delay)
         if is_told:
             self.sessions[0].report("speech_started", "turn")
@@ -179,13 +179,13 @@ class LineTests(LineTestCase):
             self.hear(audio, seconds)
         session, *others = self.sessions
         self.assertTrue(session.is_open)
-        # Of those that were prepared, one may be there still.
+        # One of the prepared sessions may still be open.
         self.assertLessEqual(sum(other.is_open for other in others), 1)
         self.assertNotIn("agent_changed", self.call.told)
         seconds = sum(seconds for _, seconds in pieces)
         self.assertLessEqual(session.probes, 5 + seconds / 24)
 
-    def test_a_session_that_takes_turns_is_not_asked(self) -> None:
+    def test_a_session_that_reports_turns_is_not_probed(self) -> None:
         self.start()
         for turn in range(10):
             self.hear(LOUD, 0.3)
@@ -207,10 +207,10 @@ class LineTests(LineTestCase):
         dies_in=st.floats(0.0, 1.5),
     )
     @example(3.0, 0.8, [0.7], 1.0)
-    def test_the_first_word_of_a_turn_is_heard_however_late_it_is_noticed(
+    def test_the_first_word_of_a_turn_is_heard_even_if_noticed_late(
         self, quiet: float, noticed_in: float, chatter: list[float], dies_in: float
     ) -> None:
-        """The session may have other things to tell meanwhile, and die."""
+        """The session may report other things meanwhile, and die."""
         self.start()
         self.hear(QUIET, quiet)
         first = self.sessions[0]
@@ -232,10 +232,10 @@ class LineTests(LineTestCase):
         dies_in=st.floats(0.5, 9.0),
     )
     @example(3.0, [n / 10 for n in range(60)], 8.0)
-    def test_what_a_session_may_have_had_no_time_to_notice_is_heard_by_the_next(
+    def test_speech_that_a_lost_session_had_no_time_to_report_is_heard_by_the_next(
         self, quiet: float, chatter: list[float], dies_in: float
     ) -> None:
-        """It says nothing of who is loud, and gives other signs of life."""
+        """It does not report the loud caller, but sends other events."""
         self.start(delay=99.0)
         self.hear(QUIET, quiet)
         first, began = self.sessions[0], self.clock.seconds()
@@ -251,7 +251,7 @@ class LineTests(LineTestCase):
         heard = took.count(LOUD[0]) / len(LOUD) * FRAME
         self.assertGreaterEqual(heard, min(least, MOST_SECONDS) - 2 * FRAME)
 
-    def test_a_caller_of_whom_nothing_is_said_takes_little_memory(self) -> None:
+    def test_a_caller_without_turns_takes_little_memory(self) -> None:
         self.start()
         line: Any = self.line
         most = 0
@@ -262,7 +262,7 @@ class LineTests(LineTestCase):
                 most = max(most, len(line._caller.audio))
         self.assertLessEqual(most, (LOUD_SECONDS + 0.2) * PCMU.bytes_per_second)
 
-    def test_audio_that_does_not_come_is_not_loud(self) -> None:
+    def test_missing_audio_is_not_loud(self) -> None:
         self.start()
         self.hear(LOUD, 0.2)
         for _ in range(1000):
@@ -270,8 +270,8 @@ class LineTests(LineTestCase):
             self.line.tick(self.clock.seconds())
         self.assertEqual(self.sessions[0].probes, 0)
 
-    def test_a_gateway_that_stood_still_hears_its_session_first(self) -> None:
-        """What the session has said meanwhile is read after the beat that is late."""
+    def test_a_gateway_that_stood_still_reads_events_before_judging(self) -> None:
+        """The session's events are read after the late beat."""
         self.start()
         session = self.sessions[0]
         for seconds in (3.5, 60.0):
@@ -296,7 +296,7 @@ class LineTests(LineTestCase):
         opens_in=st.floats(0.0, 3.0),
         is_agent=st.booleans(),
     )
-    def test_one_that_expires_without_a_pause_is_followed_by_the_next(
+    def test_a_session_that_expires_without_a_pause_is_followed_by_the_next(
         self,
         seconds: float,
         lead: float,
@@ -304,7 +304,7 @@ class LineTests(LineTestCase):
         opens_in: float,
         is_agent: bool,
     ) -> None:
-        """One of them speaks all the time; nobody says goodbye for that."""
+        """One side speaks all the time; that is no reason for a goodbye."""
         self.most_seconds = seconds
         self.start(agent_rollover_seconds=lead, goodbye_seconds=goodbye)
         first = self.sessions[0]
@@ -330,7 +330,7 @@ class LineTests(LineTestCase):
 
 
 class HopelessTests(LineTestCase):
-    """Sessions are lost one after another; the agent speaks in each."""
+    """Sessions are lost one after another, although the agent speaks in each."""
 
     def lose(self, lasted: float, why: str) -> None:
         session = self.sessions[-1]
@@ -342,7 +342,7 @@ class HopelessTests(LineTestCase):
         self.hear(QUIET, lasted / 2)
         session.is_open = False
         events.agent_lost(why)
-        # The next one may have to wait for its time.
+        # The next session may be opened after a pause.
         self.hear(QUIET, 5.0)
 
     @settings(max_examples=40, deadline=None)
@@ -360,7 +360,7 @@ class HopelessTests(LineTestCase):
     @example([(1.0, f"{BROKE_PROTOCOL}: too many frames")] * 9)
     @example([(20.0, "it closed")] * 9)
     @example([(20.0, f"{BROKE_PROTOCOL}: too many frames")] * 9)
-    def test_it_is_given_up_when_none_lasts_and_never_while_they_do(
+    def test_a_line_is_given_up_when_no_session_lasts_and_only_then(
         self, losses: list[tuple[float, str]]
     ) -> None:
         self.start()

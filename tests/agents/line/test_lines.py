@@ -13,14 +13,14 @@ from tests.support.fakes import RecordingAgent, RecordingSessions
 
 
 class _Call:
-    """Is told everything and does nothing."""
+    """Ignores all reports."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None
 
 
 class LinesTests(SynchronousTestCase):
-    def test_a_session_after_the_first_is_one_of_a_call_that_runs(self) -> None:
+    def test_sessions_after_the_first_are_opened_for_a_call_in_progress(self) -> None:
         clock, sessions = Clock(), RecordingSessions([])
         events: Any = _Call()
         opening = Lines(sessions, Limits()).open(

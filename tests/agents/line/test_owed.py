@@ -1,4 +1,4 @@
-"""What the agent owes a caller is owed until it was given, in whichever session."""
+"""What the agent owes a caller is owed until it is given, in any session."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from chime_gateway.agents.line.owed import Owed, Patience
 
 PATIENCE = Patience(response=3.0, first_audio=5.0, audio_gap=2.0)
 
-#: What becomes of a response: (how far it comes, its end).
+#: Courses of a response: (how far it gets, its end).
 ENDS = (
     *("created:failed", "created:cancelled", "created:lost", "created:completed"),
     *("audio:completed", "audio:lost", "said:completed", "said:lost"),
     *("tool:completed", "tool:lost"),
 )
 
-#: Those behind which an answer is due for certain, and for certain not: all of a sound
-#: may not be all of an answer, as long as nobody says that it is.
+#: The courses after which an answer is certainly due, and those after which it is
+#: certainly not: complete audio need not be a complete answer before that is reported.
 DUE = ("created:lost", "audio:lost", "said:lost")
 NOT_DUE = ("tool:lost", *(end for end in ENDS if end.endswith(":completed")))
 
@@ -33,7 +33,7 @@ class OwedTests(SynchronousTestCase):
         return deadline is not None and now >= deadline[0]
 
     def make(self, end: str, *, asked_within: bool = False) -> None:
-        """A response from its beginning to its end."""
+        """Run a response from its beginning to its end."""
         owed = self.owed
         self.count += 1
         name = f"r{self.count}"
@@ -56,7 +56,7 @@ class OwedTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(ENDS), st.booleans()), max_size=8))
-    def test_an_answer_is_due_until_one_that_knows_of_the_question(
+    def test_an_answer_is_due_until_a_response_that_knows_the_question(
         self, ends: list[tuple[str, bool]]
     ) -> None:
         self.setUp()
@@ -66,7 +66,7 @@ class OwedTests(SynchronousTestCase):
             was_due = self.owed.is_answer_due
             self.make(end, asked_within=asked_within)
             if asked_within:
-                # It was asked before the question, whatever came of it.
+                # It was requested before the question, so its course does not matter.
                 self.assertTrue(self.owed.is_answer_due, end)
             else:
                 is_due = end in DUE or (was_due and end not in NOT_DUE)
@@ -74,7 +74,7 @@ class OwedTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.sampled_from(ENDS), max_size=6))
-    def test_words_are_asked_for_until_they_were_said(self, ends: list[str]) -> None:
+    def test_words_are_owed_until_they_were_said(self, ends: list[str]) -> None:
         self.setUp()
         self.owed.say("the greeting", 0.0, is_last=False)
         is_said = has_begun = False
@@ -96,7 +96,7 @@ class OwedTests(SynchronousTestCase):
         st.booleans(),
     )
     @example("within", 0.0, 2.0, False)
-    def test_each_stage_has_its_patience_and_a_speaking_caller_has_all(
+    def test_each_stage_has_its_deadline_and_none_while_the_caller_speaks(
         self, stage: str, began: float, waited: float, is_speaking: bool
     ) -> None:
         self.setUp()
@@ -125,7 +125,7 @@ class OwedTests(SynchronousTestCase):
         st.floats(0.0, 50.0),
         st.floats(0.0, 10.0),
     )
-    def test_silence_is_what_the_caller_hears_of_what_is_owed(
+    def test_silence_begins_when_nothing_owed_is_heard(
         self, stage: str, began: float, queued: float
     ) -> None:
         self.setUp()
@@ -149,7 +149,7 @@ class OwedTests(SynchronousTestCase):
         if found is not None:
             self.assertEqual(found[1], stage == "created")
 
-    def test_what_is_put_off_on_purpose_has_not_stalled(self) -> None:
+    def test_a_delayed_retry_has_not_stalled(self) -> None:
         owed = self.owed
         owed.expect(1.0)
         owed.delayed(2.0, 10.0)
@@ -170,7 +170,7 @@ class OwedTests(SynchronousTestCase):
             owed.session_over()
             self.assertEqual(owed.goes_on, not is_cut)
 
-    def test_nothing_is_owed_behind_the_last_words(self) -> None:
+    def test_nothing_is_owed_after_the_last_words(self) -> None:
         owed = self.owed
         owed.expect(0.0)
         owed.say("goodbye", 0.0, is_last=True)
@@ -179,14 +179,14 @@ class OwedTests(SynchronousTestCase):
         self.assertFalse(owed.is_answer_due)
         self.assertTrue(owed.is_parting)
 
-    def test_a_tool_that_runs_is_waited_for(self) -> None:
-        """Its result asks for the answer, in the next session as in this one."""
+    def test_a_running_tool_is_waited_for(self) -> None:
+        """Its result requests the answer, in the next session as in this one."""
         owed = self.owed
         owed.expect(0.0)
         owed.response_started("r", 0.0)
         owed.tool_called("r", "c")
         owed.response_done("r", "completed", 0.0)
-        # Nothing is known of what this one was to be.
+        # It is unknown what this response was for.
         owed.response_started("s", 0.0)
         owed.session_over()
         self.assertFalse(owed.is_anything_due)

@@ -1,4 +1,4 @@
-"""A session is told what was said before it."""
+"""A session receives the conversation of earlier sessions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ITEMS: Final = st.lists(
 
 @frozen
 class Pairs:
-    """Some of the calls in a history have a result."""
+    """Histories in which some tool calls have a result."""
 
     items: tuple[HistoryItem, ...]
 
@@ -61,10 +61,10 @@ class Pairs:
 
 class Service(SessionTestCase):
     """
-    A service that knows only what it was given in this session, and is strict.
+    A strict service that knows only what it received in this session.
 
-    @ivar refuses: numbers of the items that it does not take as they are; of those it
-        takes nothing but texts.
+    @ivar refuses: numbers of the items that it refuses; in their place it accepts only
+        texts.
     """
 
     profile = AgentProfile(instructions="Never name prices.")
@@ -78,7 +78,7 @@ class Service(SessionTestCase):
         self.read = 0
 
     def serve(self) -> None:
-        """Answer all that was sent, in its order."""
+        """Answer everything that was sent, in order."""
         while self.read < len(self.socket.ids):
             sent = [entry[1] for entry in self.log if entry[0] == "send"]
             command, command_id = sent[self.read], self.socket.ids[self.read]
@@ -122,7 +122,7 @@ class Service(SessionTestCase):
         self.receive("conversation.item.added", item=item)
 
     def told(self) -> list[str]:
-        """What a model reads of it."""
+        """Return what a model reads of the history."""
         lines = []
         for item in self.items.values():
             if item["type"] == "message":
@@ -135,7 +135,7 @@ class Service(SessionTestCase):
 
 
 class RecallTests(Service):
-    def test_all_of_it_is_told_in_its_order(self) -> None:
+    def test_the_whole_history_is_sent_in_order(self) -> None:
         self.session.recall(History(EACH, "Do not greet again."))
         self.serve()
         self.assertEqual(
@@ -153,7 +153,7 @@ class RecallTests(Service):
         instructions = "Never name prices.\n\nDo not greet again."
         self.assertEqual(update["session"]["instructions"], instructions)
 
-    def test_a_tool_that_is_still_asked_finds_its_call(self) -> None:
+    def test_a_result_that_arrives_later_finds_its_tool_call(self) -> None:
         self.session.recall(History(EACH))
         self.session.tool_result("call_past_2", "43")
         self.serve()
@@ -167,15 +167,15 @@ class RecallTests(Service):
             event = kind.model_validate(command)
             self.assertEqual(unknown_members(event), [])
 
-    def test_preview_has_another_name_for_texts_and_no_type_of_session(self) -> None:
+    def test_the_preview_has_another_type_for_texts_and_no_session_type(self) -> None:
         self.patch(self.session._configuration, "dialect", dialects.PREVIEW)
         self.session.recall(History((AgentText("Hello."),), "Go on."))
         (_, update), (_, create) = self.log
         self.assertEqual(set(update["session"]), {"instructions"})
         self.assertEqual(create["item"]["content"][0]["type"], "text")
 
-    def test_words_of_its_own_do_not_hide_the_rules_from_a_response(self) -> None:
-        """Nor what it knows of the call so far."""
+    def test_a_response_with_instructions_keeps_those_of_the_session(self) -> None:
+        """The response also keeps what the session knows of the call."""
         for recalled in (False, True):
             with self.subTest(recalled=recalled):
                 self.setUp()
@@ -201,7 +201,7 @@ class RecallTests(Service):
 
     @given(ITEMS, st.sets(st.integers(0, 12)), st.sets(st.integers(1, 26)))
     @settings(max_examples=60, deadline=None)
-    def test_what_is_not_taken_as_an_item_is_put_into_words_in_its_place(
+    def test_a_refused_item_is_replaced_by_a_text_in_its_place(
         self, items: list[HistoryItem], done: set[int], refused: set[int]
     ) -> None:
         self.setUp()
@@ -226,7 +226,7 @@ class RecallTests(Service):
 class PendingToolTests(Service):
     refuses = frozenset({1})
 
-    def test_a_result_whose_call_was_not_taken_is_told_in_words(self) -> None:
+    def test_a_result_whose_tool_call_was_refused_is_sent_as_a_text(self) -> None:
         memory = Memory()
         memory.tool_called("call_old", "look_up", "{}")
         self.session.recall(memory.history())

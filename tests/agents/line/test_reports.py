@@ -1,4 +1,4 @@
-"""What a session reports has ids of its own, and is heard only while it is there."""
+"""Reports have unique ids, and are passed on only while their session is current."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway.agents.line.reports import Reports
 from chime_gateway.interfaces import AgentEvents
 
-#: Reports of a session that is over, which somebody hears all the same: what was
-#: billed, and that it is over.
+#: Reports that are passed on even after the session is over: tokens that were billed,
+#: and its end.
 STILL_HEARD = {"tokens_used", "agent_lost"}
 
-#: Parameters that are ids.
+#: The parameters that are ids.
 IDS = {"response_id", "item_id", "call_id"}
 
 REPORTS = sorted(
@@ -26,9 +26,9 @@ REPORTS = sorted(
 )
 
 
-class _Anybody:
+class _Anything:
     """
-    Takes whatever is said to it, and to its parts.
+    Accepts every call of itself and of its attributes.
 
     @ivar told: (name, its arguments), in order.
     """
@@ -48,10 +48,10 @@ class _Anybody:
 class ReportsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.told: list[tuple[str, tuple[Any, ...]]] = []
-        self.line: Any = _Anybody(self.told)
+        self.line: Any = _Anything(self.told)
 
     def report(self, reports: Reports, name: str, identity: str = "id") -> None:
-        """With plausible arguments."""
+        """Make a report with plausible arguments."""
         values: dict[str, Any] = {
             "tokens": {},
             "audio": b"\xff",
@@ -63,7 +63,7 @@ class ReportsTests(SynchronousTestCase):
             *(identity if p in IDS else values.get(p, p) for p in parameters)
         )
 
-    def test_of_a_session_that_is_over_nothing_is_heard_but_its_bill(self) -> None:
+    def test_only_token_counts_of_a_past_session_are_passed_on(self) -> None:
         past = Reports(self.line, 1)
         self.line.current = Reports(self.line, 2)
         for name in REPORTS:
@@ -71,7 +71,7 @@ class ReportsTests(SynchronousTestCase):
             self.report(past, name)
             self.assertEqual(bool(self.told), name in STILL_HEARD, name)
 
-    def test_of_the_one_that_is_there_everything_is_heard(self) -> None:
+    def test_everything_from_the_current_session_is_passed_on(self) -> None:
         for number in (1, 2):
             reports = self.line.current = Reports(self.line, number)
             for name in REPORTS:
@@ -80,7 +80,7 @@ class ReportsTests(SynchronousTestCase):
                 self.assertTrue(self.told, name)
 
     @given(st.text(min_size=1, max_size=20), st.integers(2, 200), st.integers(1, 200))
-    def test_no_two_sessions_share_an_id_and_each_knows_its_own(
+    def test_no_two_sessions_share_an_id_and_ids_convert_back(
         self, identity: str, number: int, other: int
     ) -> None:
         reports = self.line.current = Reports(self.line, number)
@@ -97,7 +97,7 @@ class ReportsTests(SynchronousTestCase):
                 if other != number and other > 1:
                     self.assertIsNone(Reports(self.line, other).own(known))
 
-    def test_an_id_that_a_service_leaves_out_stays_empty(self) -> None:
+    def test_an_omitted_id_stays_empty(self) -> None:
         reports = self.line.current = Reports(self.line, 2)
         reports.agent_audio("", "", 0, b"\xff")
         self.assertIn(("agent_audio", ("", "", 0, b"\xff")), self.told)

@@ -1,4 +1,4 @@
-"""What is to be spoken is spoken once, whoever else asks for responses meanwhile."""
+"""Each request is spoken once, even if the VAD requests responses as well."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.support.responding_session import RespondingTestCase
 
 
 class ResponsesTests(RespondingTestCase):
-    """One case each of what the models draw, and of what they do not."""
+    """Single cases, some of which the property tests do not generate."""
 
-    def test_words_that_begin_are_told_of_and_no_answers(self) -> None:
+    def test_the_start_of_words_is_reported_and_that_of_answers_is_not(self) -> None:
         self.open()
         self.session.say("Hello")
         self.started("words")
@@ -22,7 +22,7 @@ class ResponsesTests(RespondingTestCase):
         told = [entry for entry in self.log if entry[0] == "words_start"]
         self.assertEqual(told, [("words_start", "words")])
 
-    def test_what_was_heard_or_calls_a_tool_is_not_asked_for_again(self) -> None:
+    def test_a_response_that_was_heard_or_called_a_tool_is_not_repeated(self) -> None:
         self.open()
         self.started("cut short")
         self.audio("cut short", "i")
@@ -42,7 +42,7 @@ class ResponsesTests(RespondingTestCase):
         self.clock.pump([1.0] * 30)
         self.assertEqual(self.creates(), [])
 
-    def test_what_was_written_and_not_said_the_agent_does_not_think_it_has_said(
+    def test_text_that_was_not_spoken_is_deleted_from_the_conversation(
         self,
     ) -> None:
         self.open()
@@ -67,10 +67,10 @@ class ResponsesTests(RespondingTestCase):
     )
     @example("server_error", 0.0, None, False)
     @example("server_error", 0.0, 0.3, False)
-    def test_an_error_in_the_place_of_the_answer_to_a_turn_is_one_that_failed(
+    def test_an_error_instead_of_the_vad_s_answer_is_a_failed_answer(
         self, code: str, after: float, answers_in: float | None, is_speaking: bool
     ) -> None:
-        """It says of no command what it is about, and the VAD gives none."""
+        """The error names no command, as the VAD's requests have none."""
         self.setUp()
         self.open()
         self.receive("input_audio_buffer.speech_started", item_id="t")
@@ -80,7 +80,7 @@ class ResponsesTests(RespondingTestCase):
             self.receive("input_audio_buffer.speech_started", item_id="u")
         self.error(code)
         if answers_in is not None:
-            # It was about something else.
+            # The error was about something else.
             self.clock.advance(answers_in)
             self.started("answer")
             self.audio("answer", "i")
@@ -95,7 +95,7 @@ class ResponsesTests(RespondingTestCase):
             is_stuck = code == "server_error"
             self.assertEqual(len(self.failures()), int(is_stuck))
 
-    def test_words_that_failed_half_way_are_said_again(self) -> None:
+    def test_words_that_failed_half_way_are_repeated(self) -> None:
         self.open()
         self.session.say("This call is recorded.")
         self.started("r")
@@ -122,7 +122,7 @@ class ResponsesTests(RespondingTestCase):
         self.done("to the turn", "completed")
         self.assertEqual(self.creates(), ["Hello", "Hello"])
 
-    def test_a_result_is_not_spoken_to_twice_if_the_turn_s_answer_knows(self) -> None:
+    def test_a_result_known_to_the_turn_s_answer_gets_no_second_answer(self) -> None:
         self.open()
         self.receive("input_audio_buffer.speech_started", item_id="u")
         self.session.tool_result("c", "{}")
@@ -136,7 +136,7 @@ class ResponsesTests(RespondingTestCase):
         self.clock.pump([1.0] * 5)
         self.assertEqual(self.creates(), [])
 
-    def test_a_result_that_the_turn_s_answer_does_not_know_is_spoken_to(self) -> None:
+    def test_a_result_unknown_to_the_turn_s_answer_gets_its_own_answer(self) -> None:
         self.open()
         self.receive("input_audio_buffer.speech_started", item_id="u")
         self.session.tool_result("c", "{}")
@@ -147,7 +147,7 @@ class ResponsesTests(RespondingTestCase):
         self.done("to the turn", "completed")
         self.assertEqual(self.creates(), [""])
 
-    def test_who_is_second_for_ever_is_given_up_in_the_end(self) -> None:
+    def test_a_request_that_is_always_blocked_is_given_up_eventually(self) -> None:
         for ask, most in (("say", 11), ("respond", 2)):
             with self.subTest(ask):
                 self.setUp()
@@ -165,7 +165,7 @@ class ResponsesTests(RespondingTestCase):
                 causes = [("busy", 0.0)] if ask == "say" else []
                 self.assertEqual(self.failures(), causes)
 
-    def test_a_service_that_wants_no_names_is_given_none(self) -> None:
+    def test_a_service_that_refuses_names_gets_none(self) -> None:
         self.open()
         self.session.respond()
         message = "Unknown parameter: 'response.metadata'."
@@ -174,7 +174,7 @@ class ResponsesTests(RespondingTestCase):
         self.clock.advance(1.6)
         self.assertEqual(self.socket.names[-2:], ["wanted_1", ""])
 
-    def test_a_filler_that_is_not_said_now_is_not_said(self) -> None:
+    def test_a_filler_that_cannot_be_said_now_is_dropped(self) -> None:
         self.open()
         self.started("r")
         self.session.interject("One moment")
@@ -185,7 +185,7 @@ class ResponsesTests(RespondingTestCase):
         self.clock.pump([1.0] * 5)
         self.assertEqual(len(self.creates()), 1)
 
-    def test_nothing_is_asked_for_in_a_session_that_is_over(self) -> None:
+    def test_a_closed_session_sends_no_requests(self) -> None:
         self.open()
         self.started("r")
         self.done("r", "failed")
@@ -196,7 +196,7 @@ class ResponsesTests(RespondingTestCase):
 class UninterruptibleResponsesTests(SessionTestCase):
     profile = AgentProfile(instructions="", interruptible=False)
 
-    def test_who_cannot_interrupt_is_talked_over_and_answered_afterwards(self) -> None:
+    def test_a_caller_who_cannot_interrupt_is_answered_afterwards(self) -> None:
         self.open()
         self.session.say("Hello")
         self.receive("input_audio_buffer.speech_started", item_id="u")

@@ -1,4 +1,4 @@
-"""What comes to nothing is asked for again, a little, and then it is told."""
+"""A failed response is requested again a few times, and then reported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.support.responding_session import RespondingTestCase
 
 
 class RetriesTests(RespondingTestCase):
-    def test_what_comes_to_nothing_is_asked_for_twice_more_and_then_told(self) -> None:
+    def test_a_failed_response_is_requested_twice_more_and_then_reported(self) -> None:
         for status, cause in (
             ("failed", "failed"),
             ("incomplete", "incomplete"),
@@ -33,7 +33,7 @@ class RetriesTests(RespondingTestCase):
                 last = [f"came_to_nothing.{cause}", "unspoken.words"]
                 self.assertEqual(self.notes(), again * 2 + last)
 
-    def test_whoever_chooses_for_others_is_told_when_a_service_has_too_much_to_do(
+    def test_throttling_is_reported_for_the_choice_of_deployments(
         self,
     ) -> None:
         waits: list[float] = []
@@ -57,7 +57,7 @@ class RetriesTests(RespondingTestCase):
             self.assertEqual(waits, seconds * 2)
             waits.clear()
 
-    def test_the_service_says_when_but_not_for_ever(self) -> None:
+    def test_the_service_s_retry_time_is_used_up_to_a_limit(self) -> None:
         for hint, seconds in (("0.3s", 0.3), ("4s", 4.0)):
             with self.subTest(hint):
                 self.setUp()
@@ -73,17 +73,17 @@ class RetriesTests(RespondingTestCase):
         self.assertEqual(self.failures(), [("rate_limit", 60.0)])
 
     def refuse(self, code: str, message: str) -> None:
-        """The service answers so to the first C{response.create}."""
+        """The service answers the first C{response.create} in this way."""
         self.open()
         self.session.respond()
         error = {"code": code, "event_id": self.socket.ids[-1], "message": message}
         self.receive("error", error=error)
 
-    def test_who_is_throttled_waits_longer(self) -> None:
+    def test_throttled_requests_wait_longer(self) -> None:
         self.refuse("rate_limit_exceeded", "Too many.")
         self.assertIn(("answer_delayed", 1.5), self.log)
 
-    def test_a_session_that_is_broken_twice_in_a_row_is_stuck(self) -> None:
+    def test_two_server_errors_in_a_row_mean_that_the_session_is_stuck(self) -> None:
         self.open()
         for response_id in ("to one turn", "to the next"):
             self.started(response_id)
@@ -101,7 +101,7 @@ class RetriesTests(RespondingTestCase):
             self.receive("input_audio_buffer.speech_stopped", item_id="u")
         self.assertEqual(self.failures(), [("server_error", 0.0)])
 
-    def test_one_that_speaks_in_between_is_not(self) -> None:
+    def test_a_session_that_speaks_between_server_errors_is_not_stuck(self) -> None:
         self.open()
         for number in range(4):
             self.started(f"r{number}")
@@ -111,7 +111,7 @@ class RetriesTests(RespondingTestCase):
             self.done(f"r{number}", status, "server_error")
         self.assertEqual(self.failures(), [])
 
-    def test_what_a_filter_has_cut_is_asked_for_again_and_the_record_says_why(
+    def test_a_response_cut_by_a_filter_is_repeated_and_noted_in_the_record(
         self,
     ) -> None:
         for has_sound in (False, True):
@@ -130,7 +130,7 @@ class RetriesTests(RespondingTestCase):
                 self.assertEqual(self.creates(), [""])
                 self.assertIn("came_to_nothing.content_filter", self.notes())
 
-    def test_an_agent_that_has_nothing_to_say_is_told_of_as_such(self) -> None:
+    def test_an_agent_that_has_nothing_to_say_is_reported_as_silent(self) -> None:
         self.open()
         for number in range(3):
             self.started(f"r{number}")
@@ -141,7 +141,7 @@ class RetriesTests(RespondingTestCase):
         self.assertEqual(done, ["empty", "empty", "silent"])
         self.assertNotIn("unspoken.answer", self.notes())
 
-    def test_nothing_is_asked_for_again_while_the_caller_speaks(self) -> None:
+    def test_no_request_is_repeated_while_the_caller_speaks(self) -> None:
         self.open()
         self.started("r")
         self.done("r", "failed")
@@ -154,7 +154,7 @@ class RetriesTests(RespondingTestCase):
         self.clock.pump([1.0] * 5)
         self.assertEqual(self.creates(), [])
 
-    def test_a_request_that_nobody_answers_is_told(self) -> None:
+    def test_an_unanswered_request_is_reported(self) -> None:
         self.open()
         self.session.respond()
         self.clock.pump([1.0] * 20)

@@ -47,7 +47,7 @@ _NOTHING = Manners(outcomes=["spoken", "calls", "empty", "empty"])
 _FAILS_THEN_NOTHING = Manners(outcomes=["spoken", "fails", "empty"])
 _BREAKS = Manners(outcomes=["spoken", "breaks", "breaks"])
 _FAILS_FOR_EVER = Manners(outcomes=["spoken", *["fails"] * 20])
-#: What was silence to one turn is asked for again for the next one, too.
+#: An answer that was silence for one turn is requested again for the next turn.
 _NOTHING_TO_ANOTHER = Manners(
     tells_command=True,
     interrupts=False,
@@ -58,7 +58,7 @@ _NOTHING_TO_ANOTHER = Manners(
     refusals=["server_error Sorry. Please try again in 3s."],
 )
 
-#: What fails as it is stopped has failed.
+#: A response that fails while it is stopped has failed.
 _FAILS_AS_IT_IS_STOPPED = Manners(
     interrupts=False,
     up=[0.01],
@@ -66,7 +66,7 @@ _FAILS_AS_IT_IS_STOPPED = Manners(
     outcomes=["spoken", "fails", "fails", "fails", "spoken", "spoken", "fails"],
 )
 
-#: The VAD's answer is second, as are the last words, and no error says which.
+#: The VAD's answer and the last words are both blocked, and no error says which.
 _SECOND = Manners(interrupts=False, tells_command=False, up=[0.01], down=[0.01])
 
 _SCHEDULE = st.lists(
@@ -80,10 +80,10 @@ _SCHEDULE = st.lists(
 
 
 class SpokenOnceTests(SynchronousTestCase):
-    """A service at the end of a slow line, a caller, an operator and tools."""
+    """A service with a slow connection, a caller, an operator and tools."""
 
     def start(self, manners: Manners, *, leaves: bool = False) -> None:
-        """@param leaves: whoever is told that something fails closes the session."""
+        """@param leaves: the session is closed when a failure is reported."""
         self.clock = Clock()
         self.call = Hearing(self.clock.seconds)
         profile = AgentProfile(instructions="", interruptible=manners.interrupts)
@@ -104,7 +104,7 @@ class SpokenOnceTests(SynchronousTestCase):
         self.given_at = {"greeting": 0.0}
         session.say("greeting")
         self.run_for(5.0)
-        # Once it has repeated a name, it is known that it does.
+        # After it has repeated a name, the gateway knows that it does so.
         self.is_sure = manners.names and bool(self.call.heard)
         self.results: list[str] = []
         self.is_caller_speaking = False
@@ -152,7 +152,7 @@ class SpokenOnceTests(SynchronousTestCase):
         return [made for made in self.service.made if made.id in self.call.heard]
 
     @settings(max_examples=200, deadline=None)
-    @example(_NOTHING, [(0.0, "say"), (0.0, "result")], False)  # its choice
+    @example(_NOTHING, [(0.0, "say"), (0.0, "result")], False)  # the model's choice
     @example(_FAILS_THEN_NOTHING, [(0.0, "result")], False)
     @example(_BREAKS, [(0.0, "result"), (2.0, "caller"), (0.2, "caller")], False)
     @example(_FAILS_FOR_EVER, [(0.0, "result")], True)
@@ -161,7 +161,7 @@ class SpokenOnceTests(SynchronousTestCase):
     )
     @example(_NOTHING_TO_ANOTHER, [(0.9, "caller"), (0.4, "caller")] * 2, False)
     @given(_MANNERS, _SCHEDULE, st.booleans())
-    def test_each_thing_is_spoken_once_or_it_is_told_that_it_is_not(
+    def test_each_request_is_spoken_once_or_reported_as_failed(
         self, manners: Manners, schedule: Sequence[tuple[float, str]], leaves: bool
     ) -> None:
         note(f"{manners} {schedule} {leaves}")
@@ -175,12 +175,12 @@ class SpokenOnceTests(SynchronousTestCase):
         missing += [item for item in self.results if item not in known]
         missing += {f"turn {n + 1}" for n in range(self.service.turns)} - known
         told = self.call.failed_at
-        # Of a service that does not repeat names some is guessed.
+        # If the service does not repeat names, some are guessed.
         if self.is_sure and not (leaves and told):
             for item in missing:
                 self.assertGreater(max(told, default=-1.0), self.given_at[item], item)
         if self.is_sure:
-            del self.service.in_vain[""]  # of the VAD's answers
+            del self.service.in_vain[""]  # among the VAD's answers
             self.assertLessEqual(max(self.service.in_vain.values(), default=0), 3)
         if leaves and told:
             self.assertEqual(len(told), 1)
@@ -203,7 +203,7 @@ class SpokenOnceTests(SynchronousTestCase):
     @settings(max_examples=40, deadline=None)
     @example(_SECOND, [(0.0, "caller"), (0.0, "caller")])
     @given(_MANNERS, _SCHEDULE)
-    def test_the_last_words_are_the_last_that_is_heard(
+    def test_nothing_is_heard_after_the_last_words(
         self, manners: Manners, schedule: Sequence[tuple[float, str]]
     ) -> None:
         note(f"{manners} {schedule}")

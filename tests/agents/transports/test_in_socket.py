@@ -16,14 +16,14 @@ class InSocketTests(SessionTestCase):
         transport.send_audio(b"abc")
         self.assertEqual(self.log, [])
 
-    def test_it_is_ahead_and_has_to_be_told_of_cuts(self) -> None:
+    def test_it_is_ahead_and_needs_truncations(self) -> None:
         traits = InSocket(PCMU).traits
         self.assertTrue(traits.is_ahead)
         self.assertFalse(traits.cuts_itself)
 
 
 class SeparateAudio(InSocket):
-    """As one whose audio has not found its way yet."""
+    """A transport whose audio has no path yet."""
 
     is_ready = False
 
@@ -48,27 +48,27 @@ class ReadinessTests(SessionTestCase):
         self.session.audio_ready()
         self.assertIs(self.successResultOf(self.session.ready), self.session)
 
-    def test_audio_that_is_first_waits_for_the_settings(self) -> None:
+    def test_audio_that_is_ready_first_waits_for_the_settings(self) -> None:
         self.session.opened(self.socket)
         self.session.audio_ready()
         self.assertNoResult(self.session.ready)
 
-    def test_audio_without_a_way_is_no_session(self) -> None:
+    def test_without_a_path_for_audio_the_session_fails(self) -> None:
         self.open_halfway()
         self.session.audio_lost(AgentUnavailable("no way"))
         why = self.failureResultOf(self.session.ready, AgentUnavailable)
         self.assertEqual(str(why.value), "no way")
-        # It was never the call's.
+        # The call never had this session.
         self.assertNotIn("agent_lost", [entry[0] for entry in self.log])
 
-    def test_audio_that_is_lost_later_is_the_end_of_the_session(self) -> None:
+    def test_audio_that_is_lost_later_ends_the_session(self) -> None:
         self.open()
         self.session.audio_lost(AgentUnavailable("gone"))
         self.assertEqual(self.log, [("close", 1000), ("agent_lost", "gone")])
 
 
 class UnsentTests(SessionTestCase):
-    def test_what_is_parsed_of_playback_means_nothing_in_a_socket(self) -> None:
+    def test_playback_events_have_no_effect_in_a_socket(self) -> None:
         self.open()
         for kind in ("started", "stopped", "cleared"):
             self.receive(f"output_audio_buffer.{kind}", response_id="r")

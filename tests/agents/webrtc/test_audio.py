@@ -19,10 +19,10 @@ class PartingTests(SynchronousTestCase):
     @example(False, 0.0)
     @example(True, 0.0)
     @given(st.booleans(), st.floats(0.0, 0.3))
-    def test_a_call_that_nobody_knows_the_id_of_is_closed_by_dtls(
+    def test_a_call_without_a_known_id_is_closed_by_dtls(
         self, is_blocked: bool, closed_after: float
     ) -> None:
-        """Whenever its session is closed, and also where nothing gets through."""
+        """At whatever point its session is closed, and even if nothing gets through."""
         clock = Clock()
         agents = RtcAgents(clock, Parrot(), Behaviour(), False, Network(clock, 1))
         audio = agents.new_audio()
@@ -36,7 +36,7 @@ class PartingTests(SynchronousTestCase):
         clock.callLater(closed_after, audio.close)
         for _ in range(round((CONNECT_SECONDS + 1.0) / 0.01)):
             clock.advance(0.01)
-        # What it never hears of the service ends by itself.
+        # Without any packet from the service it ends by its time limit.
         self.assertEqual(call.ended, "" if is_blocked else "close_notify")
         self.assertEqual(told, [])
         call.end("the test is over")

@@ -20,7 +20,7 @@ class BacklogTests(SynchronousTestCase):
         self.dropped += byte_count // 160
 
     def beat(self) -> int:
-        """One frame comes, one goes."""
+        """One frame is added, and one is taken."""
         self.backlog.came()
         self.backlog.add(FRAME)
         before = self.dropped
@@ -32,7 +32,7 @@ class BacklogTests(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(st.integers(0, 500), st.integers(0, 300))
-    def test_what_stands_goes_and_at_once_only_what_a_stop_has_put_there(
+    def test_an_excess_is_reduced_and_dropped_at_once_only_after_a_stall(
         self, waiting: int, stood: int
     ) -> None:
         self.start()

@@ -14,7 +14,7 @@ from chime_gateway.agents.webrtc.blocked import (
     BlockedPlaces,
 )
 
-#: Seconds, and what happens then to which place.
+#: (seconds, event, place)
 _STEPS = st.lists(
     st.tuples(
         st.sampled_from((0.0, 5.0, 30.0, 61.0, 400.0)),
@@ -28,7 +28,7 @@ _STEPS = st.lists(
 class BlockedTests(SynchronousTestCase):
     @example([(1.0, "lost", "a"), (30.0, "lost", "a")])
     @given(_STEPS)
-    def test_one_loss_is_its_own_calls_and_two_are_everybodys(
+    def test_one_loss_blocks_for_a_moment_and_two_block_for_long(
         self, steps: list[tuple[float, str, str]]
     ) -> None:
         clock = Clock()
@@ -44,7 +44,7 @@ class BlockedTests(SynchronousTestCase):
                 self.assertEqual(places.is_blocked(one), self.is_blocked(found, now))
 
     def is_blocked(self, found: list[tuple[float, str]], now: float) -> bool:
-        """By the words of the decision."""
+        """Compute the expected result from the rules."""
         lost = [at for at, what in found if what == "lost"]
         pairs = pairwise(lost)
         heavy = [at for at, what in found if what == "none found"]

@@ -21,7 +21,7 @@ CALLS = f"{BASE}/calls"
 
 
 class CallIdTests(SynchronousTestCase):
-    def test_it_is_the_last_segment_or_said_in_the_query(self) -> None:
+    def test_the_id_is_the_last_segment_or_in_the_query(self) -> None:
         for location, call_id in (
             ("/v1/realtime/calls/rtc_abc", "rtc_abc"),
             ("https://h/openai/v1/realtime/calls/rtc_abc/", "rtc_abc"),
@@ -37,7 +37,7 @@ class CallIdTests(SynchronousTestCase):
             self.assertEqual(call_id_of(location), call_id, location)
 
     @given(st.text())
-    def test_whatever_is_said_it_fits_into_a_url(self, location: str) -> None:
+    def test_any_id_is_safe_in_a_url(self, location: str) -> None:
         self.assertRegex(call_id_of(location), r"\A[A-Za-z0-9_.~-]{0,200}\Z")
 
 
@@ -81,7 +81,7 @@ class CallsTests(SynchronousTestCase):
         self.http = Http()
         self.calls = Calls(self.http, self.clock)  # type: ignore[arg-type]
 
-    def test_a_secret_is_asked_for_with_the_real_key(self) -> None:
+    def test_a_secret_is_requested_with_the_real_key(self) -> None:
         self.http.answer(200, b"{}")
         minting = self.calls.mint(
             f"{BASE}/client_secrets", {"api-key": "k"}, {"model": "m"}
@@ -103,7 +103,7 @@ class CallsTests(SynchronousTestCase):
         self.assertEqual(headers["content-type"], "application/sdp")
         self.assertEqual(body, b"offer")
 
-    def test_the_preview_is_asked_elsewhere(self) -> None:
+    def test_the_preview_has_another_url(self) -> None:
         self.http.answer(200, b"{}")
         url = "https://r.openai.azure.com/openai/realtimeapi/sessions?api-version=v"
         minting = self.calls.mint(url, {"api-key": "k"}, {"model": "m"})
@@ -134,7 +134,7 @@ class CallsTests(SynchronousTestCase):
             self.assertEqual(why.misconfigured, is_misconfigured)
             self.assertIn(f"calls with HTTP {code}", str(why))
 
-    def test_no_answer_is_not_waited_for_for_ever(self) -> None:
+    def test_the_wait_for_an_answer_is_limited(self) -> None:
         making = self.calls.make(CALLS, "ek_1", b"offer")
         self.clock.advance(60.0)
         self.failureResultOf(making, AgentUnavailable)
@@ -146,7 +146,7 @@ class CallsTests(SynchronousTestCase):
         st.booleans(),
         st.lists(st.sampled_from(("answer", "cancel", "wait")), max_size=4),
     )
-    def test_who_gives_up_leaves_no_call(
+    def test_a_cancelled_request_leaves_no_call(
         self, code: int, is_slow: bool, acts: list[str]
     ) -> None:
         self.setUp()
@@ -166,7 +166,7 @@ class CallsTests(SynchronousTestCase):
             else:
                 self.clock.advance(12.0 if is_slow else 1.0)
         wanted = [one for one in results if isinstance(one, Made)]
-        # Who cancels, or waits for too long, is told of it here instead.
+        # After a cancellation or a timeout, the call is reported here.
         self.assertLessEqual(len(wanted) + len(unwanted), 1)
         self.assertLessEqual(len(results), 1)
         before = acts[: acts.index("answer")] if "answer" in acts else None
@@ -181,7 +181,7 @@ class CallsTests(SynchronousTestCase):
         self.successResultOf(Deferred.fromCoroutine(self.calls.close(2.0)))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_what_is_being_hung_up_is_let_be_so_for_a_while(self) -> None:
+    def test_close_waits_a_while_for_calls_being_hung_up(self) -> None:
         self.calls.hang_up(BASE, {"api-key": "k"}, "rtc_1")
         ((method, url, _, _),) = self.http.asked
         self.assertEqual((method, url), ("POST", f"{BASE}/calls/rtc_1/hangup"))
@@ -191,7 +191,7 @@ class CallsTests(SynchronousTestCase):
         self.successResultOf(closing)
         self.assertTrue(self.http.is_closed)
 
-    def test_a_hang_up_that_fails_harms_nobody(self) -> None:
+    def test_a_failed_hang_up_has_no_consequences(self) -> None:
         for code in (200, 404, 500):
             self.http.answer(code, b"")
             self.calls.hang_up(BASE, {}, "rtc_1")

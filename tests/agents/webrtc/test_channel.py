@@ -1,4 +1,4 @@
-"""Events in a data channel: a socket like the other, to whoever has it."""
+"""Events in a data channel, which its user sees as a socket."""
 
 from __future__ import annotations
 
@@ -46,24 +46,24 @@ class EventsChannelTests(SynchronousTestCase):
     def log(self) -> list[Any]:
         return [entry[0] for entry in self.session.log]
 
-    def test_it_is_opened_under_the_services_name(self) -> None:
+    def test_it_is_opened_with_the_service_s_label(self) -> None:
         self.assertEqual(self.session.log, [("opened", self.socket)])
         self.assertEqual(self.taker.labels, {1: LABEL.encode()})
 
-    def test_messages_go_both_ways_whatever_their_length(self) -> None:
+    def test_messages_of_any_length_go_both_ways(self) -> None:
         self.assertTrue(self.socket.send_message(b"{}" * 20_000))
         self.say(b"[]" * 30_000)
         self.assertEqual(self.taker.texts, [b"{}" * 20_000])
         self.assertEqual(self.session.log[1:], [("message", b"[]" * 30_000)])
 
-    def test_too_long_a_command_ends_the_session_in_a_turn_of_its_own(self) -> None:
+    def test_a_command_that_is_too_long_ends_the_session_in_a_later_turn(self) -> None:
         self.assertFalse(self.socket.send_message(bytes(50_001)))
         self.assertEqual(self.log(), ["opened"])
         self.clock.advance(0.1)
         self.assertEqual(self.log(), ["opened", "closed"])
         self.assertIn("more than the 50000 bytes", self.session.log[1][1])
 
-    def test_a_service_that_stops_reading_is_told_of(self) -> None:
+    def test_a_service_that_stops_reading_is_reported(self) -> None:
         self.passes = False
         while self.socket.send_message(bytes(50_000)):
             self.assertLess(len(self.session.log), 2)
@@ -73,7 +73,7 @@ class EventsChannelTests(SynchronousTestCase):
         self.assertEqual(self.log(), ["opened", "stalled", "closed"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_its_end_is_told_once_whoever_ends_it(self) -> None:
+    def test_its_end_is_reported_once_whichever_side_ends_it(self) -> None:
         self.taker.association.close()
         self.carry()
         self.clock.pump([0.01] * 10)
@@ -82,7 +82,7 @@ class EventsChannelTests(SynchronousTestCase):
         self.assertEqual(self.log(), ["opened", "closed"])
         self.assertIn("ABORT", self.session.log[1][1])
 
-    def test_ours_is_heard_by_the_service(self) -> None:
+    def test_the_service_notices_when_the_gateway_closes_it(self) -> None:
         self.socket.close(1000, "")
         self.socket.close(1000, "")
         self.clock.pump([0.01] * 10)

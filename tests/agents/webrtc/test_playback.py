@@ -25,7 +25,7 @@ QUIET = b"\xff" * 160
 
 
 def loud(number: int) -> bytes:
-    """A frame that is like no other."""
+    """Return a frame that differs from all others."""
     return bytes((number % 100, number // 100)) * 80
 
 
@@ -79,7 +79,7 @@ class PlaybackTestCase(SynchronousTestCase):
         self.playback.event_came(event, self.now)
 
     def made(self, response_id: str, status: str = "completed") -> None:
-        """As the service makes it: long before it is heard."""
+        """Generate a response like the service, long before it is heard."""
         self.came(ResponseStarted(response_id))
         self.came(PartAdded(response_id, f"item {response_id}", 0, True))
         self.came(AudioDone(f"item {response_id}"))
@@ -106,7 +106,7 @@ class PlaybackTests(PlaybackTestCase):
         self.came(PlaybackStarted("r"))
         self.hear(50)
         self.assertIsNone(self.user.done("r"))
-        # It has been paid for, whatever becomes of the call.
+        # Its tokens are billed, whatever happens to the call.
         self.assertEqual(self.user.tokens, 7)
         self.came(PlaybackStopped("r", is_cut=False))
         self.hear(3)
@@ -117,10 +117,10 @@ class PlaybackTests(PlaybackTestCase):
         self.assertEqual(self.user.audio, [("r", frame) for frame in self.sent])
 
     @given(st.integers(0, 5), st.integers(0, 6))
-    def test_silence_behind_the_last_word_is_left_out(
+    def test_silence_after_the_last_word_is_left_out(
         self, quiet: int, last: int
     ) -> None:
-        """But what is between two words is."""
+        """Silence between two words is kept."""
         self.start()
         self.made("r")
         self.came(PlaybackStarted("r"))
@@ -135,10 +135,10 @@ class PlaybackTests(PlaybackTestCase):
             b"".join(audio for _, audio in self.user.audio), b"".join(said)
         )
 
-    def test_a_service_that_has_forgotten_its_answer_is_not_heard_for_ever(
+    def test_silence_of_a_forgotten_response_is_not_passed_on_forever(
         self,
     ) -> None:
-        """It sends silence all the same; who waits for the answer has to notice."""
+        """It sends silence instead; the call has to notice the missing answer."""
         for is_complete in (False, True):
             self.start()
             self.came(ResponseStarted("r"))
@@ -153,7 +153,7 @@ class PlaybackTests(PlaybackTestCase):
             told = [type(e) for e in self.user.events]
             self.assertEqual(AudioDone in told, is_complete)
             self.assertIsNone(self.user.done("r"))
-            # It was a long pause after all.
+            # It was only a long pause.
             self.hear(1)
             self.assertEqual(self.user.audio[-1], ("r", self.sent[-1]))
 
@@ -164,7 +164,7 @@ class PlaybackTests(PlaybackTestCase):
     def test_a_service_that_repeats_itself_fills_no_memory(
         self, said: list[str], times: int
     ) -> None:
-        """What is kept of a response has a bound, and it has one end."""
+        """What is kept of a response is limited, and it has one end."""
         self.start()
         self.made("r")
         for number in range(times):
@@ -186,7 +186,7 @@ class PlaybackTests(PlaybackTestCase):
         self.assertEqual(len(ends), 1)
         self.assertEqual(self.user.tokens, 7)
 
-    def test_what_has_no_sound_is_over_at_once(self) -> None:
+    def test_a_response_without_audio_is_over_at_once(self) -> None:
         self.came(ResponseStarted("r"))
         self.came(ToolCalled("r", "c", "f", "{}"))
         self.came(ResponseDone("r", "completed", "", Usage(1, 1)))
@@ -208,14 +208,14 @@ class PlaybackTests(PlaybackTestCase):
         self.assertEqual(len(self.user.audio), 10)
         self.assertEqual(self.user.dropped, [])
 
-    def test_packets_may_be_there_before_the_word_of_them(self) -> None:
+    def test_packets_may_arrive_before_their_events(self) -> None:
         self.hear(4)
         self.made("r")
         self.came(PlaybackStarted("r"))
         self.hear(4)
         self.assertEqual([frame for _, frame in self.user.audio], self.sent)
 
-    def test_a_service_that_says_nothing_of_its_buffer_is_understood(self) -> None:
+    def test_a_service_without_buffer_events_is_supported(self) -> None:
         self.made("r")
         self.hear(30)
         self.hear(20, QUIET)
@@ -226,13 +226,13 @@ class PlaybackTests(PlaybackTestCase):
         self.hear(10)
         self.assertEqual({name for name, _ in self.user.audio}, {"r", "s"})
 
-    def test_one_that_is_never_heard_is_over_all_the_same(self) -> None:
+    def test_a_response_that_is_never_heard_still_ends(self) -> None:
         self.made("r")
         self.wait(10.0)
         self.assertEqual(self.user.done("r"), "completed")
         self.assertEqual(self.user.audio, [])
 
-    def test_what_is_cut_was_not_completed(self) -> None:
+    def test_a_cut_response_was_not_completed(self) -> None:
         self.made("r")
         self.came(PlaybackStarted("r"))
         self.hear(10)
@@ -240,7 +240,7 @@ class PlaybackTests(PlaybackTestCase):
         self.assertEqual(self.user.done("r"), "cancelled")
         self.assertNotIn(AudioDone, [type(e) for e in self.user.events])
         heard = len(self.user.audio)
-        # What was on its way.
+        # Packets that were in transit.
         self.hear(5)
         self.came(PlaybackStopped("r", is_cut=True))
         self.hear(5)
@@ -251,7 +251,7 @@ class PlaybackTests(PlaybackTestCase):
         self.hear(5)
         self.assertEqual([name for name, _ in self.user.audio[heard:]], ["s"] * 5)
 
-    def test_one_that_is_completed_as_it_is_cut_was_not(self) -> None:
+    def test_a_response_completed_while_it_is_cut_was_not_completed(self) -> None:
         self.came(ResponseStarted("r"))
         self.came(PartAdded("r", "i", 0, True))
         self.came(PlaybackStarted("r"))
@@ -260,8 +260,8 @@ class PlaybackTests(PlaybackTestCase):
         self.came(ResponseDone("r", "completed", "", Usage(1, 1)))
         self.assertEqual(self.user.done("r"), "cancelled")
 
-    def test_what_we_cancel_is_told_of_later(self) -> None:
-        """Whoever cancels is in the middle of something."""
+    def test_the_end_of_a_cancelled_response_is_reported_later(self) -> None:
+        """The code that cancels must not be re-entered."""
         self.made("r")
         self.came(PlaybackStarted("r"))
         self.hear(5)
@@ -270,7 +270,7 @@ class PlaybackTests(PlaybackTestCase):
         self.wait(0.02)
         self.assertEqual(self.user.done("r"), "cancelled")
 
-    def test_silence_stands_for_a_short_gap_only(self) -> None:
+    def test_silence_replaces_only_a_short_gap(self) -> None:
         self.made("r")
         self.came(PlaybackStarted("r"))
         self.hear(10)
@@ -282,10 +282,10 @@ class PlaybackTests(PlaybackTestCase):
 
     @settings(max_examples=40, deadline=None)
     @given(st.booleans(), st.booleans(), st.integers(0, 100), st.integers(0, 3))
-    def test_an_answer_of_which_no_packet_comes_has_no_sound(
+    def test_a_response_without_packets_has_no_audio(
         self, is_told: bool, is_stopped: bool, gaps: int, packets: int
     ) -> None:
-        """Whatever stands for packets: it came to nothing, and is told so."""
+        """Audio that replaces packets does not count: the response failed."""
         self.start()
         self.made("r")
         if is_told:
@@ -302,7 +302,7 @@ class PlaybackTests(PlaybackTestCase):
         self.assertEqual(self.user.done("r"), "completed")
         self.assertEqual(bool(self.user.audio), packets > 0)
 
-    def test_a_service_that_ends_nothing_fills_no_memory(self) -> None:
+    def test_responses_that_never_end_fill_no_memory(self) -> None:
         for number in range(1000):
             self.came(ResponseStarted(f"r{number}"))
             self.came(PartAdded(f"r{number}", f"i{number}", 0, True))
@@ -312,7 +312,7 @@ class PlaybackTests(PlaybackTestCase):
 class UninterruptedTests(PlaybackTestCase):
     is_interruptible = False
 
-    def test_a_service_that_speaks_on_is_heard(self) -> None:
+    def test_a_service_that_continues_to_speak_is_heard(self) -> None:
         self.made("r")
         self.came(PlaybackStarted("r"))
         self.hear(10)
@@ -333,11 +333,11 @@ _STEPS = st.lists(
 
 
 class ScheduleTests(PlaybackTestCase):
-    """Events and packets in any order: they have two ways, and either may be late."""
+    """Events and packets in any order: they use two paths, and either may be late."""
 
     @settings(max_examples=150, deadline=None)
     @given(_STEPS)
-    def test_nothing_is_heard_behind_its_cut_and_every_response_ends_once(
+    def test_nothing_is_heard_after_a_cut_and_every_response_ends_once(
         self, steps: list[str]
     ) -> None:
         self.start()
@@ -356,7 +356,7 @@ class ScheduleTests(PlaybackTestCase):
             self.step(step, made, last)
             is_cut = is_open if step == "speech" else last in is_open
             if step in ("clear", "cancel", "speech") and is_cut:
-                # One before it may be heard on.
+                # An earlier response may still be heard.
                 cut_at = self.now if self.playback._current is None else -1.0
             elif step == "start":
                 cut_at = -1.0
@@ -372,7 +372,7 @@ class ScheduleTests(PlaybackTestCase):
         ends: list[Any] = [e for e in self.user.events if isinstance(e, ResponseDone)]
         self.assertEqual(sorted(e.response_id for e in ends), sorted(made))
         self.assertEqual(self.user.tokens, 7 * len(made))
-        # In their order, each once, and nothing that was not sent.
+        # In order, each once, and nothing that was not sent.
         heard = [frame for _, frame in self.user.audio]
         self.assertEqual(stale & set(heard) - {QUIET}, set())
         places = [self.sent.index(f) for f in heard if f != QUIET]

@@ -51,7 +51,7 @@ class SecretsTestCase(SynchronousTestCase):
 
 
 class ClientSecretsTests(SecretsTestCase):
-    def test_all_who_wait_have_one(self) -> None:
+    def test_all_who_wait_get_the_same_secret(self) -> None:
         waiting = [self.secrets.get(SESSION) for _ in range(5)]
         self.assertEqual(len(self.asked), 1)
         self.give()
@@ -60,19 +60,19 @@ class ClientSecretsTests(SecretsTestCase):
         self.assertEqual(self.get(), "ek_1")
         self.assertEqual(len(self.asked), 1)
 
-    def test_one_is_there_before_it_is_needed(self) -> None:
+    def test_a_secret_is_minted_before_it_is_needed(self) -> None:
         self.secrets.want(SESSION)
         self.give()
         self.assertEqual(self.get(), "ek_1")
 
-    def test_another_session_has_another_one(self) -> None:
+    def test_another_session_has_another_secret(self) -> None:
         self.secrets.get(SESSION)
         self.secrets.get({**SESSION, "model": "n"})
-        # The order of its members is nothing.
+        # The order of its members does not matter.
         self.secrets.get(dict(reversed(SESSION.items())))
         self.assertEqual(len(self.asked), 2)
 
-    def test_the_next_one_is_made_in_time(self) -> None:
+    def test_the_next_secret_is_minted_in_time(self) -> None:
         self.secrets.want(SESSION)
         self.give()
         self.clock.advance(LIFE_SECONDS - 130.0)
@@ -83,7 +83,7 @@ class ClientSecretsTests(SecretsTestCase):
         self.give()
         self.assertEqual(self.get(), "ek_2")
 
-    def test_without_calls_there_is_no_next_one(self) -> None:
+    def test_without_calls_there_is_no_next_secret(self) -> None:
         self.secrets.want(SESSION)
         self.give()
         for _ in range(round(2 * IDLE_SECONDS / 60)):
@@ -93,7 +93,7 @@ class ClientSecretsTests(SecretsTestCase):
         self.assertLess(len(self.asked), 9)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_one_that_is_refused_is_not_used_again(self) -> None:
+    def test_a_refused_secret_is_not_used_again(self) -> None:
         waiting = self.secrets.get(SESSION)
         self.give()
         secret = self.successResultOf(waiting)
@@ -101,11 +101,11 @@ class ClientSecretsTests(SecretsTestCase):
         again = self.secrets.get(SESSION)
         self.give()
         self.assertEqual(self.successResultOf(again).value, "ek_2")
-        # Whoever is late with the news takes nothing from the others.
+        # A late report about an old secret does not affect the new one.
         self.secrets.refused(secret)
         self.assertEqual(self.get(), "ek_2")
 
-    def test_whoever_waits_hears_why_there_is_none(self) -> None:
+    def test_all_who_wait_get_the_reason_of_a_failure(self) -> None:
         waiting = [self.secrets.get(SESSION) for _ in range(2)]
         self.asked[-1].errback(AgentUnavailable("HTTP 403", misconfigured=True))
         for one in waiting:
@@ -114,14 +114,14 @@ class ClientSecretsTests(SecretsTestCase):
         self.secrets.get(SESSION)
         self.assertEqual(len(self.asked), 2)
 
-    def test_whoever_cancels_waits_no_more(self) -> None:
+    def test_cancelling_stops_waiting(self) -> None:
         waiting = self.secrets.get(SESSION)
         waiting.addErrback(lambda _: None)
         waiting.cancel()
         self.give()
         self.assertEqual(self.get(), "ek_1")
 
-    def test_one_is_asked_for_again_while_the_old_one_is_good(self) -> None:
+    def test_a_failed_request_is_repeated_while_the_old_secret_is_valid(self) -> None:
         self.secrets.want(SESSION)
         self.give()
         self.clock.advance(LIFE_SECONDS - 115.0)
@@ -130,7 +130,7 @@ class ClientSecretsTests(SecretsTestCase):
         self.clock.advance(16.0)
         self.assertEqual(len(self.asked), 3)
 
-    def test_what_is_no_secret_is_none(self) -> None:
+    def test_an_answer_without_a_usable_secret_is_rejected(self) -> None:
         for body in (
             *(
                 b"",
@@ -146,7 +146,7 @@ class ClientSecretsTests(SecretsTestCase):
         ):
             self.assertRaises(AgentUnavailable, read_secret, body, 0.0, WALL)
 
-    def test_the_previews_stands_in_its_session(self) -> None:
+    def test_the_preview_s_secret_is_inside_its_session(self) -> None:
         secret = {"value": "ek", "expires_at": WALL + 60}
         body = json.dumps({"id": "sess_1", "client_secret": secret}).encode()
         found = read_secret(body, 5.0, WALL, is_preview=True)
@@ -156,7 +156,7 @@ class ClientSecretsTests(SecretsTestCase):
             with self.assertRaises(AgentUnavailable):
                 read_secret(body, 5.0, WALL, is_preview=True)
 
-    def test_a_life_that_cannot_be_is_not_believed(self) -> None:
+    def test_an_impossible_lifetime_is_ignored(self) -> None:
         for expires_at in (None, 0, -1e400, 1e300, "soon", WALL + 1e6, WALL - 60, True):
             body = json.dumps({"value": "ek", "expires_at": expires_at}).encode()
             if b"Infinity" in body:
@@ -176,7 +176,7 @@ _PAUSES = (0.1, 5.0, 31.0, 200.0, 480.0, 601.0)
 class SecretLifeTests(SecretsTestCase):
     @settings(max_examples=150, deadline=None)
     @given(_STEPS)
-    def test_nobody_has_a_dead_one_and_everybody_has_an_answer(
+    def test_no_expired_secret_is_given_and_every_request_is_answered(
         self, steps: list[str | int]
     ) -> None:
         self.start()

@@ -1,4 +1,4 @@
-"""Sessions over WebRTC that somebody gives up while they are opened."""
+"""Sessions over WebRTC that are cancelled while they are being opened."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Opening:
 
 
 class LateHttp(Http):
-    """@ivar waiting: requests without an answer, and who waits for it."""
+    """@ivar waiting: unanswered requests, and the Deferreds for their answers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class LateHttp(Http):
         return one
 
     def deliver(self, answer: Callable[[bytes], bytes]) -> None:
-        """The oldest request has its answer."""
+        """Answer the oldest request."""
         if not self.waiting:
             return
         url, body, one = self.waiting.pop(0)
@@ -105,7 +105,7 @@ class GivenUpTests(SynchronousTestCase):
     @settings(max_examples=30, deadline=None)
     @given(st.lists(st.sampled_from(("answer", "wait", "give up")), max_size=6))
     def test_no_call_is_left_at_the_service(self, acts: list[str]) -> None:
-        """Whenever it is: before its secret, its call, its events, or its audio."""
+        """At any point: before its secret, its call, its events, or its audio."""
         clock, http, counts = Clock(), LateHttp(), Counts()
         agents = RtcAgents(clock, Parrot(), Behaviour(), False, Network(clock, 1))
         port = NetworkSockets(agents.network, ("127.0.0.1", 40001))

@@ -62,10 +62,10 @@ class SidebandTests(SynchronousTestCase):
     def refuse(self, status: int = 404) -> None:
         user = self.users[-1]
         user.handshake_failed(HandshakeRefused(status, f"HTTP {status}", None))
-        # Its connection closes as well.
+        # Its connection is closed as well.
         user.socket_closed("closed")
 
-    def test_what_comes_too_early_comes_again(self) -> None:
+    def test_an_attempt_that_is_too_early_is_repeated(self) -> None:
         self.refuse()
         self.refuse()
         self.assertEqual(len(self.users), 1)
@@ -81,7 +81,7 @@ class SidebandTests(SynchronousTestCase):
         self.assertEqual(self.session.log, expected)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_it_is_not_tried_for_ever(self) -> None:
+    def test_the_number_of_attempts_is_limited(self) -> None:
         while not self.session.log and self.clock.seconds() < 60.0:
             self.refuse()
             self.clock.advance(0.05)
@@ -91,13 +91,13 @@ class SidebandTests(SynchronousTestCase):
         self.assertLess(self.clock.seconds(), RETRY_SECONDS + 1.0)
         self.assertLess(len(self.users), 12)
 
-    def test_whoever_is_not_let_in_does_not_come_again(self) -> None:
+    def test_an_unauthorised_attempt_is_not_repeated(self) -> None:
         self.refuse(401)
         self.assertEqual(self.session.log, [("failed", "HTTP 401")])
         self.clock.advance(60.0)
         self.assertEqual(len(self.users), 1)
 
-    def test_a_socket_that_opens_when_nobody_wants_it_is_closed(self) -> None:
+    def test_a_socket_that_opens_after_closing_is_closed(self) -> None:
         self.sideband.close()
         self.assertEqual(self.given_up, 1)
         socket: Any = Socket()
@@ -107,7 +107,7 @@ class SidebandTests(SynchronousTestCase):
         self.users[-1].socket_closed("over")
         self.assertEqual(self.session.log, [])
 
-    def test_closed_in_a_pause_it_tries_no_more(self) -> None:
+    def test_closing_during_a_pause_stops_the_attempts(self) -> None:
         self.refuse()
         self.sideband.close()
         self.clock.advance(60.0)

@@ -12,7 +12,7 @@ from chime_gateway.media.stats import NetworkStats
 
 
 class Stream:
-    """Whose counts a test sets."""
+    """A stream whose counts are set by a test."""
 
     def __init__(self) -> None:
         self.stats = NetworkStats()
@@ -21,7 +21,7 @@ class Stream:
         return self.stats
 
 
-#: What happens to which of three: it begins, a packet comes, one is lost, it ends.
+#: (event, which of three streams): it begins, a packet arrives, one is lost, it ends.
 _STEPS = st.lists(
     st.tuples(st.integers(0, 2), st.sampled_from(("begins", "in", "lost", "ends")))
 )
@@ -35,7 +35,7 @@ class TrafficTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     @given(_STEPS)
-    def test_each_packet_is_counted_once_whenever_it_is_asked(
+    def test_each_packet_is_counted_once_at_any_time(
         self, steps: list[tuple[int, str]]
     ) -> None:
         traffic, self.lines[:] = Traffic(), []

@@ -17,12 +17,12 @@ def loud(number: int) -> bytes:
 
 
 def number_of(frame: bytes) -> int | None:
-    """C{None}: it was made of two."""
+    """Return the number of a frame; C{None}: it was made from two frames."""
     return frame[0] + 100 * frame[1] if frame == frame[:2] * 80 else None
 
 
 class Packets:
-    """@ivar sent: when, and what."""
+    """@ivar sent: (time, frame)."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -62,13 +62,13 @@ class UplinkTestCase(SynchronousTestCase):
 
 
 class UplinkTests(UplinkTestCase):
-    def test_silence_is_sent_while_nothing_comes(self) -> None:
+    def test_silence_is_sent_while_no_audio_arrives(self) -> None:
         for _ in range(100):
             self.beat()
         self.assertEqual({frame for _, frame in self.packets.sent}, {None})
         self.assertLess(abs(len(self.packets.sent) - 100), 4)
 
-    def test_what_comes_goes_at_once(self) -> None:
+    def test_audio_is_sent_at_once(self) -> None:
         for _ in range(20):
             self.beat()
         for number in range(50):
@@ -84,10 +84,10 @@ class UplinkTests(UplinkTestCase):
             self.packets.now += 0.0125
         self.assertEqual(b"".join(self.speech()), audio)
 
-    def test_a_burst_is_sent_in_its_time_and_little_of_it_at_once_is_left_out(
+    def test_a_burst_is_sent_in_real_time_and_little_of_it_is_left_out(
         self,
     ) -> None:
-        """As of a caller whom a new session is to hear again, and who speaks on."""
+        """A new session hears the last words again while the caller continues."""
         words = [loud(n) for n in range(200)]
         self.beat(*words)
         for number in range(200, 500):
@@ -102,7 +102,7 @@ class UplinkTests(UplinkTestCase):
         self.assertEqual(len(self.speech()) + left_out, 500)
         self.assertLess(left_out, 205)
 
-    def test_a_pause_is_cut_before_words_are(self) -> None:
+    def test_pauses_are_shortened_before_speech(self) -> None:
         self.beat(*(loud(n) for n in range(15)), *[SILENCE] * 40)
         for _ in range(15):
             self.beat(SILENCE)
@@ -114,12 +114,12 @@ class UplinkTests(UplinkTestCase):
         self.assertGreater(len(numbers), 25)
         self.assertLess(len(self.dropped), 3)
 
-    def test_what_waits_has_a_bound_and_is_counted(self) -> None:
+    def test_the_backlog_is_limited_and_drops_are_counted(self) -> None:
         self.beat(*(loud(n) for n in range(2000)))
         self.assertGreater(len(self.dropped), 1300)
         self.assertEqual({reason for reason, _ in self.dropped}, {"agent_slow"})
 
-    def test_nobody_waits_for_what_was_due_in_a_stop_of_ours(self) -> None:
+    def test_time_missed_in_a_long_stall_is_skipped(self) -> None:
         for _ in range(10):
             self.beat()
         self.packets.now += 5.0
@@ -131,21 +131,21 @@ class UplinkTests(UplinkTestCase):
 
 _LOADS = st.lists(st.sampled_from((0, 0, 1, 1, 1, 1, 2, 3, 10)), max_size=200)
 
-#: Beats of speech, and those for which the process stands still then.
+#: (beats of speech, beats for which the process then stands still)
 _STOPS = st.lists(
     st.tuples(st.integers(0, 60), st.integers(2, 250)), min_size=1, max_size=6
 )
 
 
 class PaceTests(UplinkTestCase):
-    """However unevenly a carrier sends, and however often our process stands still."""
+    """However unevenly a carrier sends, and however often the process stands still."""
 
     def left_out(self) -> int:
         return sum(size for _, size in self.dropped) // 160
 
     @settings(max_examples=60, deadline=None)
     @given(_LOADS)
-    def test_it_is_never_ahead_and_never_silent_and_tells_of_each_lost_frame(
+    def test_it_is_never_ahead_never_silent_and_reports_each_lost_frame(
         self, loads: list[int]
     ) -> None:
         self.start()
@@ -162,15 +162,15 @@ class PaceTests(UplinkTestCase):
         for count, at in enumerate(times):
             self.assertLessEqual(count * 0.02, at + 0.081)
         gaps = [b - a for a, b in pairwise(times)]
-        # Almost four ahead, and then three behind before silence is sent.
+        # Almost four frames ahead, then three behind, before silence is sent.
         self.assertLess(max(gaps, default=0.0), 0.17)
 
     @settings(max_examples=60, deadline=None)
     @given(st.sampled_from((1, 2, 5, 10, 25)), st.integers(0, 24), st.booleans())
-    def test_who_comes_in_pieces_and_on_time_loses_nothing(
+    def test_audio_in_larger_pieces_on_time_loses_nothing(
         self, piece: int, at: int, is_silent_first: bool
     ) -> None:
-        """Once the first of them have come, nothing is missed."""
+        """After the first pieces nothing is missing."""
         self.start()
         for _ in range(at if is_silent_first else 0):
             self.beat()
@@ -182,7 +182,7 @@ class PaceTests(UplinkTestCase):
 
     @settings(max_examples=80, deadline=None)
     @given(_STOPS, st.booleans())
-    def test_two_seconds_behind_a_stop_it_is_on_time_whoever_never_pauses(
+    def test_two_seconds_after_a_stall_it_is_on_time_even_without_pauses(
         self, stops: list[tuple[int, int]], is_read_first: bool
     ) -> None:
         self.start()
@@ -210,7 +210,7 @@ class PaceTests(UplinkTestCase):
 
     @settings(max_examples=40, deadline=None)
     @given(st.integers(2, 60), st.booleans())
-    def test_of_what_was_said_in_a_short_stop_no_word_is_lost(
+    def test_no_speech_is_lost_in_a_short_stall(
         self, stop: int, is_read_first: bool
     ) -> None:
         self.start()
@@ -224,7 +224,7 @@ class PaceTests(UplinkTestCase):
             self.beat(loud(number))
         numbers = [n for n in map(number_of, self.speech()) if n is not None]
         self.assertEqual(numbers, sorted(numbers))
-        # Each is heard: of two frames one is made, and never fewer.
+        # All are heard: two frames may become one, but never fewer.
         self.assertLess(self.left_out(), stop + 5)
         waiting = 250 + stop - len(self.speech()) - self.left_out()
         self.assertTrue(0 <= waiting < 5, waiting)

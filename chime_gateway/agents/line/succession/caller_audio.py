@@ -1,9 +1,9 @@
 """
 Keeps what the caller said last, for a session that may have to hear it again.
 
-The last few moments are always kept, as a turn begins before VAD reports it.  A whole
-turn is kept, as far as there is room, until its text is there or an answer begins.  It
-is most of what a call holds.
+The last moments are always kept, as a turn begins before VAD reports it.  A whole turn
+is kept, as far as there is room, until its text arrives or an answer begins.  This is
+most of the memory that a call uses.
 """
 
 from __future__ import annotations
@@ -14,27 +14,29 @@ from chime_gateway.audio import Codec
 from chime_gateway.codec.loudness import is_loud
 from chime_gateway.codec.stream import transcoder
 
-#: A service says within this that the caller speaks.
+#: The longest time until a service reports that the caller speaks.
 NOTICE_SECONDS: Final = 1.2
 
-#: Before a service says that the caller speaks, he does.
+#: How much to keep of a quiet caller, for the beginning of a turn.
 BEFORE_SECONDS: Final = 0.3
 
-#: Of somebody who is loud, while the session gives signs of life: of what is older it
-#: would have said something, if it took it for speech.
+#: How much to keep of a loud caller, while the session is active: it would already have
+#: reported anything older that it took for speech.
 LOUD_SECONDS: Final = NOTICE_SECONDS + BEFORE_SECONDS
 
-#: Of a turn, and of what is said while there is no session.
+#: How much to keep of a turn, and of speech while there is no session.
 MOST_SECONDS: Final = 10.0
 
 
 class CallerAudio:
     """
-    @param codec: of what is added.
+    The caller's recent audio.
+
+    @param codec: of the audio that is added.
     @ivar turn: the item of the turn that is kept; empty: none.
-    @ivar is_over: the service has said that the turn is.
-    @ivar is_held: nobody hears it now.
-    @ivar audio: every frame is appended here; L{trim} says what there was no room for.
+    @ivar is_over: the service has reported the end of the turn.
+    @ivar is_held: there is no session to hear the caller now.
+    @ivar audio: every frame is appended here; L{trim} drops what does not fit.
     """
 
     __slots__ = (
@@ -55,9 +57,9 @@ class CallerAudio:
 
     def trim(self) -> int:
         """
-        Some times a second.
+        Drop what does not fit.  Called a few times a second.
 
-        @return: so many bytes nobody will have heard, as there was no room.
+        @return: number of dropped bytes that no session has heard.
         """
         self._has_more |= len(self.audio) > self._seen
         excess = self._forget_excess()
@@ -65,7 +67,7 @@ class CallerAudio:
         return excess if self.is_held else 0
 
     def was_loud(self) -> bool:
-        """What came last before L{trim}, if anything had since this was asked."""
+        """Return whether the newest audio, if any since the last call, was loud."""
         if not self._has_more:
             return False
         self._has_more = False
@@ -89,18 +91,18 @@ class CallerAudio:
             self._set_most()
 
     def hold(self) -> None:
-        """Keep the audio, as there is no session."""
+        """Keep the audio for the next session: there is none now."""
         self.is_held = True
         self.keep(MOST_SECONDS)
 
     def keep(self, seconds: float) -> None:
-        """Keep so many seconds from now on, and all of a turn."""
+        """Keep this many seconds from now on; of a turn, L{MOST_SECONDS}."""
         self._seconds = seconds
         self._set_most()
 
     def take(self, codec: Codec) -> bytes:
         """
-        All of it, for a session of that codec, which hears what is added from now on.
+        Return all audio in the codec of a new session, which hears later audio itself.
         """
         self.is_held = False
         self._seconds = MOST_SECONDS

@@ -1,11 +1,11 @@
 """
 Detects a session that no longer hears the caller although its connection is open.
 
-Such a session owes nothing, so no deadline finds it.  Suspicious is: the caller was
-loud, and no event followed; or the session takes him to speak while he is silent, or
-for very long.  Then the session is asked something that it has to answer.  As noise,
-music, or thinking aloud cause the same, a session that answers is asked less and less
-often, until it reports speech again.
+Such a session owes nothing, so no deadline detects it.  It is suspicious if the caller
+was loud and no event followed, or if the session regards the caller as speaking during
+silence or for very long.  Then it is probed: it is sent something that it has to
+answer.  Noise, music and thinking aloud have the same symptoms, so a session that
+answers is probed less and less often, until it reports speech again.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from enum import Enum
 from math import inf
 from typing import Final
 
-#: A service says within this that somebody speaks, or has stopped.
+#: The longest times until a service reports that the caller speaks, or has stopped.
 _NOTICE_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 1.5
 
-#: Behind a loud street nobody can tell.
+#: The longest time without an event while the caller is regarded as speaking; in steady
+#: noise a pause cannot be detected.
 _LONG_SECONDS: Final = 4.0
 
-#: A click is no speech, and somebody who coughs asks for no answer.
+#: Shorter sounds, such as a click or a cough, need no reaction.
 _LEAST_LOUD_SECONDS: Final = 0.4
 
-#: After an answer; each time twice as long.
+#: The pause after an answered probe, doubled each time.
 _FIRST_REST_SECONDS: Final = 3.0
 _LONGEST_REST_SECONDS: Final = 24.0
 
 
 class Sign(Enum):
-    """What has to be done."""
+    """What to do about a session."""
 
     NONE = "none"
     ASK = "ask"
@@ -39,12 +40,13 @@ class Sign(Enum):
 
 class Deafness:
     """
-    It is told of moments some tenths of a second apart; times are seconds.
+    The signs of one session.  L{look} is called a few times a second.  Times are in
+    seconds.
 
-    @param answer_seconds: the session has to answer within this.
-    @ivar loud_since: the caller has been loud, and nothing was said since then;
-        C{None}: he has not been.
-    @ivar loud_at: he was, the last time.
+    @param answer_seconds: how long the session may take to answer a probe.
+    @ivar loud_since: since when the caller has been loud without any event of the
+        session; C{None}: not at all.
+    @ivar loud_at: when the caller was last loud.
     """
 
     def __init__(self, now: float, answer_seconds: float) -> None:
@@ -58,23 +60,25 @@ class Deafness:
 
     @property
     def deaf_at(self) -> float:
-        """It is taken to be if it gives no sign until then."""
+        """When the session is considered deaf, if it sends nothing until then."""
         return inf if self._asked_at is None else self._asked_at + self._answer_seconds
 
     @property
     def unheard_since(self) -> float | None:
-        """The caller is silent since then, and what was asked has no answer."""
+        """Since when the caller has been silent with a probe unanswered, or C{None}."""
         return None if self._asked_at is None else max(self._asked_at, self.loud_at)
 
     def heard(self) -> None:
-        """The session has said that the caller speaks."""
+        """The session has reported that the caller speaks."""
         self._rest = _FIRST_REST_SECONDS
         self._not_before = self._event_at
 
     def look(self, now: float, event_at: float, *, is_loud: bool) -> None:
         """
-        @param event_at: when the session has said something last.
-        @param is_loud: the caller's side is.
+        Update the signs.
+
+        @param event_at: time of the session's last event.
+        @param is_loud: whether the caller's side is loud.
         """
         if event_at > self._event_at:
             self._event_at = event_at
@@ -94,16 +98,18 @@ class Deafness:
 
     def sign(self, now: float, *, is_taken_to_speak: bool) -> Sign:
         """
-        @param is_taken_to_speak: the service takes the caller to speak.
+        Return what to do now.
+
+        @param is_taken_to_speak: whether the service regards the caller as speaking.
         """
         if self._asked_at is not None:
             return Sign.DEAF if now >= self.deaf_at else Sign.NONE
-        if now < self._not_before or not self._is_odd(now, is_taken_to_speak):
+        if now < self._not_before or not self._is_suspicious(now, is_taken_to_speak):
             return Sign.NONE
         self._asked_at = now
         return Sign.ASK
 
-    def _is_odd(self, now: float, is_taken_to_speak: bool) -> bool:
+    def _is_suspicious(self, now: float, is_taken_to_speak: bool) -> bool:
         if is_taken_to_speak:
             quiet_since = max(self.loud_at, self._event_at)
             return (

@@ -1,7 +1,7 @@
 """
-Tells when a session expires, and when the next one has to be opened.
+Computes when a session expires, and when the next one has to be opened.
 
-All times are seconds, monotonic, but those of the wall clock.
+All times are monotonic seconds, except where Unix time is stated.
 """
 
 from __future__ import annotations
@@ -12,27 +12,30 @@ from attrs import frozen
 
 from chime_gateway.interfaces import AgentTraits
 
-#: A session that is said to last for longer is the word of a wrong clock.
+#: A longer lifetime than this means that a clock is wrong.
 _MOST_SESSION_SECONDS: Final = 86_400.0
 
-#: So long before its end nobody waits for the caller to have heard everything, and then
-#: for nothing at all: the service's clock is not ours.
+#: How long before the end the take-over no longer waits until the caller has heard
+#: everything, and how long before the end it waits for nothing.  The margin allows for
+#: a difference between the service's clock and this one.
 _SOON_SECONDS: Final = 60.0
 _LAST_SECONDS: Final = 20.0
 
-#: The agent needs so long to say goodbye before its session ends, beside what is set.
+#: Added to the configured time for a goodbye before a session ends.
 _GOODBYE_SLACK_SECONDS: Final = 10.0
 
 
 @frozen
 class Expiry:
     """
+    The expiry of one session.
+
     @ivar ends_at: when the service ends it.
-    @ivar wanted_at: from then on the next one takes over in a pause.
-    @ivar soon_at: from then on in one in which the caller may still be hearing; and
-        the next one is prepared, pause or no pause.
-    @ivar goodbye_at: without a next one by then, it is time to say goodbye.
-    @ivar last_at: from then on at once.
+    @ivar wanted_at: from then on, the next session takes over in a pause.
+    @ivar soon_at: from then on, also in a pause in which the caller still hears queued
+        audio; and the next session is prepared without waiting for a pause.
+    @ivar goodbye_at: if there is no next session by then, the agent says goodbye.
+    @ivar last_at: from then on, the next session takes over at once.
     """
 
     ends_at: float
@@ -50,23 +53,25 @@ def expiry(
     goodbye_seconds: float,
 ) -> Expiry | None:
     """
+    Compute the expiry of a session.
+
     @param began: when it was opened; C{unix_began} is the same in Unix seconds.
-    @param lead_seconds: so long before its end the next one is wanted; of a session
-        that is short, half of its time; and in time to say goodbye if there is none.
-    @param goodbye_seconds: that takes so long; a quarter of a short session's time.
-    @return: C{None}: nobody knows of an end.
+    @param lead_seconds: how long before its end the next session is wanted.  It is at
+        most half of the session's lifetime, but always leaves time for a goodbye.
+    @param goodbye_seconds: how long a goodbye takes; at most a quarter of the lifetime.
+    @return: C{None}: the end is not known.
     """
     seconds = traits.most_seconds
     if traits.expires_at is not None:
         said = traits.expires_at - unix_began
         if 0.0 < said < _MOST_SESSION_SECONDS:
             seconds = said
-        # Or one of the clocks is wrong.
+        # Otherwise one of the clocks is wrong.
     if seconds is None:
         return None
     ends_at = began + seconds
     goodbye = min(goodbye_seconds + _GOODBYE_SLACK_SECONDS, seconds / 4)
-    # It takes a while until a session is ready, or turns out not to be had.
+    # It takes a while until a session is ready, or turns out to be unavailable.
     lead = max(min(lead_seconds, seconds / 2), 1.75 * goodbye)
     soon = max(min(lead / 2, _SOON_SECONDS), 1.5 * goodbye)
     last = min(lead / 4, _LAST_SECONDS)

@@ -1,5 +1,5 @@
 """
-Opens the next session of a line, beside the current one, until it can take over.
+Opens the next session of a line, alongside the current one, until it can take over.
 
 A failed attempt is repeated as long as a successor is wanted.
 """
@@ -17,20 +17,23 @@ from chime_gateway.agents.line.reports import Reports
 from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentSession
 
-#: After an attempt that failed; each time twice as long, up to the last.
+#: The pause after a failed attempt, doubled each time up to the limit.
 _FIRST_PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 4.0
 
 
 class Successor:
     """
-    @param open_session: begins to open it; it is told which deployment to avoid.
-    @param new_reports: what the next one will report to.
-    @param came: told when it is ready.
+    The successor of a line's session.
+
+    @param open_session: starts opening a session; its argument is the deployment to
+        avoid.
+    @param new_reports: makes the receiver of the next session's reports.
+    @param came: called when the session is ready.
     @param clock: seconds, monotonic.
-    @ivar is_wanted: it is sought, or waits.
-    @ivar ready: it, and what it reports to.
-    @ivar why: nothing came of the last attempt; empty: there was none that failed.
+    @ivar is_wanted: a session is being opened, or is waiting to take over.
+    @ivar ready: the waiting session and the receiver of its reports.
+    @ivar why: why the last attempt failed; empty: none has failed.
     """
 
     __slots__ = (
@@ -61,7 +64,7 @@ class Successor:
         self._pause = _FIRST_PAUSE_SECONDS
 
     def want(self, avoid: str = "", pause: float = 0.0) -> None:
-        """Open it in so many seconds, unless that is being done."""
+        """Open a session after C{pause} seconds, unless one is wanted already."""
         self._avoid = avoid
         if self.is_wanted:
             return
@@ -73,7 +76,7 @@ class Successor:
             self._open()
 
     def tick(self, now: float) -> None:
-        """Some times a second while L{is_wanted}."""
+        """Open a session when due.  Called a few times a second while L{is_wanted}."""
         if (
             self.is_wanted
             and self.ready is None
@@ -83,20 +86,20 @@ class Successor:
             self._open()
 
     def take(self) -> tuple[Reports, AgentSession] | None:
-        """Hand the session over."""
+        """Remove and return the waiting session, if there is one."""
         ready, self.ready = self.ready, None
         if ready is not None:
             self.is_wanted = False
         return ready
 
     def lost(self, reports: Reports, reason: str) -> None:
-        """A session is over; perhaps it was the one that waited here."""
+        """A session has ended; it may be the waiting one."""
         if self.ready is not None and self.ready[0] is reports:
             self.ready = None
             self._failed_because(reason)
 
     def drop(self) -> None:
-        """Close it, as it is not wanted any more."""
+        """Close the session: it is not wanted any more."""
         self.is_wanted = False
         opening, self._opening = self._opening, None
         if opening is not None:
@@ -112,7 +115,7 @@ class Successor:
         opening = self._open_session(reports, self._avoid).addCallback(
             self._is_ready, reports
         )
-        # It may be there already.
+        # It may be open already.
         if not opening.called:
             self._opening = opening
         opening.addErrback(self._failed)

@@ -1,6 +1,6 @@
 """
-Watches the time of a line: a session that has stalled, one that expires, no session
-at all.
+Watches a line over time: for a session that stalls or expires, and for a missing
+session.
 
 Its only clock is the beat of the call.
 """
@@ -24,62 +24,62 @@ from chime_gateway.interfaces import AgentTraits
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.values import Limits
 
-#: What is due is looked at so often: on every fifth beat, also if that comes a little
-#: early after one that came late.
+#: The interval of checks: every fifth beat, even one that comes a little early after a
+#: late one.
 _LOOK_SECONDS: Final = 0.09
 
-#: A beat that is so late is not the session's fault: what it has said meanwhile is
-#: read within this time.
+#: A beat this late means that the process stood still, which is not the session's
+#: fault; events that arrived meanwhile are read within the second time.
 _STOOD_STILL_SECONDS: Final = 0.5
 _READ_SECONDS: Final = 0.5
 
-#: The caller hears that somebody is there after so long without anything, and again.
-#: A model that thinks has said before that it will answer, and has more time.
+#: After this long without audio the caller hears a filler, and again after the second
+#: time.  A model that is thinking gets more time.
 _WAIT_SECONDS: Final = 1.2
 _WAIT_AGAIN_SECONDS: Final = 3.0
 
-#: So long before a session is given up the next one is prepared.
+#: How long before a session is given up the next one is prepared.
 _AHEAD_SECONDS: Final = 1.5
 
-#: A session that owes nothing and is there for so long is a good one.
+#: A session that has lasted this long and owes nothing is a good one.
 _GOOD_SECONDS: Final = 10.0
 
-#: So many sessions in a row that were there for less may be lost; one whose service
-#: breaks the rules, as by a flood, counts for several: it disturbs other calls.
+#: Number of shorter sessions that may be lost in a row.  A session whose service broke
+#: the protocol, for example by a flood, counts as several: it disturbs other calls.
 _MOST_STRIKES: Final = 6
 _BREACH_STRIKES: Final = 4
 
-#: A new session says within this that the caller speaks, of what it hears at once.
+#: The longest time until a new session reports speech in what it hears first.
 _NOTICE_SECONDS: Final = 2.0
 
-#: For so long who was loud may be in a turn of which the service will say so.
+#: After a loud moment the service may still report a turn within this time.
 _TURN_SECONDS: Final = 1.0
 
-#: A pause of the caller's is longer than one between two sounds.
+#: A caller who is quiet for this long pauses; gaps between sounds are shorter.
 _HUSH_SECONDS: Final = 0.3
 
 _EXPIRES: Final = "the session was about to expire"
 
 
 class Watched(Protocol):
-    """The line, as its watch needs it."""
+    """The interface of a line towards its watch."""
 
     owed: Owed
     heard_by: float
     deployment: str
 
     def trim(self) -> None:
-        """Drop the caller's audio for which there is no room."""
+        """Drop the caller's audio that does not fit."""
 
     def is_caller_loud(self) -> bool:
-        """In what came since this was asked before."""
+        """Return whether the caller was loud since the last call of this method."""
 
     def probe(self) -> None:
-        """Have the session say something."""
+        """Send the session something that it has to answer."""
 
     @property
     def is_turn_open(self) -> bool:
-        """The caller has said something that may have to be heard again."""
+        """Whether the caller has said something that may have to be heard again."""
 
     def lose(
         self, reason: str, *, is_bad: bool, waits_since: float | None = None
@@ -87,31 +87,33 @@ class Watched(Protocol):
         """End the session."""
 
     def give_up(self, why: str) -> None:
-        """No session is available: give up."""
+        """Give up, as no session is available."""
 
     def waits(self, *, is_caller_silent: bool) -> None:
         """
-        The caller has waited for a while, as a response failed.
+        The caller has waited for the agent for a while.
 
-        @param is_caller_silent: he is, whatever the session has said.
+        @param is_caller_silent: the caller is silent, whatever the session reports.
         """
 
     def noticed(self) -> None:
-        """A new session has had its time to say that the caller speaks."""
+        """A new session has had enough time to report that the caller speaks."""
 
     def keep(self, seconds: float) -> None:
-        """So much of what the caller says another session may have to hear."""
+        """Keep this much of the caller's audio for another session."""
 
     def expires(self, why: str) -> None:
-        """The session is about to end, and there is no other."""
+        """The session is about to end, and no other is available."""
 
 
 class Watch:
     """
-    @param limits: with the profile's own over them.
+    The watch of one line.
+
+    @param limits: the gateway's limits, overridden by the profile's own.
     @param now: seconds, monotonic; C{started_at} is the same in Unix seconds.
-    @ivar look_at: L{look} is due then.
-    @ivar is_troubled: a session was lost, and no good one has been there since.
+    @ivar look_at: when L{look} is due.
+    @ivar is_troubled: a session was lost, and none has worked well since.
     """
 
     __slots__ = (
@@ -136,7 +138,7 @@ class Watch:
         self._limits = limits
         self._patience = Patience(
             response=limits.agent_response_seconds,
-            # A tool that the service calls by itself takes its time.
+            # A tool that the service calls itself may take long.
             first_audio=max(
                 limits.agent_first_audio_seconds,
                 limits.agent_silence_seconds if profile.mcp_servers else 0.0,
@@ -166,21 +168,21 @@ class Watch:
 
     @property
     def is_hopeless(self) -> bool:
-        """One session after another is lost, whatever is said in between."""
+        """Whether one session after another is lost, whatever is said in between."""
         return self._strikes > _MOST_STRIKES
 
     @property
     def pause(self) -> float:
-        """Until the next one is opened, in seconds: one after another is of no use."""
+        """Seconds to wait before opening the next session, after several losses."""
         return min(0.5 * 2 ** (self._losses - 3), 4.0) if self._losses > 2 else 0.0
 
     def settle(self) -> None:
-        """The agent speaks: all is well."""
+        """The agent works: forget earlier losses."""
         self._trouble_since = None
         self._losses = 0
 
     def began(self, traits: AgentTraits, now: float) -> None:
-        """There is a session."""
+        """A session has begun."""
         limits = self._limits
         self._expiry = expiry(
             *(traits, now, now + self._unix_offset),
@@ -193,15 +195,15 @@ class Watch:
         self._has_told_expiry = False
 
     def heard(self) -> None:
-        """The session has said that the caller speaks."""
+        """The session has reported that the caller speaks."""
         self._deafness.heard()
 
     def ended(self, now: float, waits_since: float, why: str) -> bool:
         """
-        There is none.
+        The session has ended.
 
         @param waits_since: since when the caller waits.
-        @return: it has failed; none is for ever.
+        @return: whether it failed; an expired session did not.
         """
         self._has_session = self._is_ahead = False
         self._lost_because = why
@@ -209,7 +211,7 @@ class Watch:
         self._waits_since = waits_since
         self._losses += 1
         if why.startswith(BROKE_PROTOCOL):
-            # However long it took: a slow flood is one.
+            # However long the session lasted: a slow flood is still a breach.
             self._strikes += _BREACH_STRIKES
         elif now - self._began >= _GOOD_SECONDS:
             self._strikes = 1
@@ -220,7 +222,7 @@ class Watch:
         return why != _EXPIRES and not why.startswith(EXPIRED)
 
     def look(self, now: float) -> None:
-        """Do what is due."""
+        """Check everything, and act on what is due."""
         if now - self.look_at > _STOOD_STILL_SECONDS:
             self._judge_at = now + _READ_SECONDS
         self.look_at = now + _LOOK_SECONDS
@@ -230,7 +232,7 @@ class Watch:
         else:
             self._wait(now)
 
-    # -- there is none ---------------------------------------------------------------
+    # -- without a session -----------------------------------------------------------
 
     def _wait(self, now: float) -> None:
         since = self._trouble_since
@@ -252,15 +254,15 @@ class Watch:
         *,
         is_caller_silent: bool = False,
     ) -> None:
-        """The caller waits since then."""
+        """Report a caller who has waited since C{since}, when that is due."""
         due = since + seconds
-        if since < self._told_at:  # it is not the first time
+        if since < self._told_at:  # not the first report
             due = max(due, self._told_at + _WAIT_AGAIN_SECONDS)
         if now >= due:
             self._told_at = now
             self._line.waits(is_caller_silent=is_caller_silent)
 
-    # -- there is one ----------------------------------------------------------------
+    # -- with a session --------------------------------------------------------------
 
     def _watch(self, now: float) -> None:
         age = now - self._began
@@ -271,7 +273,7 @@ class Watch:
         deafness = self._deafness
         deafness.look(now, owed.event_at, is_loud=self._line.is_caller_loud())
         if owed.is_quiet(now) or deafness.loud_since is not None:
-            kept = MOST_SECONDS  # it may be that nobody hears him
+            kept = MOST_SECONDS  # the session may not hear the caller
         elif now - deafness.loud_at < _TURN_SECONDS:
             kept = LOUD_SECONDS
         else:
@@ -304,21 +306,21 @@ class Watch:
         self._prepare(now, min(at, self._deafness.deaf_at))
         is_taken_to_speak = owed.is_caller_speaking
         if (owed.making or owed.is_anything_due) and not is_taken_to_speak:
-            return False  # it has to come by itself
+            return False  # the deadline above covers it
         deafness = self._deafness
         sign = deafness.sign(now, is_taken_to_speak=is_taken_to_speak)
         if sign is Sign.ASK:
             self._line.probe()
         elif sign is Sign.DEAF:
-            why, since = "the agent hears nobody any more", deafness.loud_at
+            why, since = "the agent no longer hears the caller", deafness.loud_at
             self._line.lose(why, is_bad=True, waits_since=since)
         return sign is Sign.DEAF
 
     def _prepare(self, now: float, at: float) -> None:
         """
-        The next one is there at once if this one is given up.
+        Open the next session in advance, so that it can take over at once.
 
-        @param at: it will be then, if nothing comes.
+        @param at: when the current session is given up, if it sends nothing.
         """
         is_near = now >= at - _AHEAD_SECONDS and not self.pause
         if is_near:
@@ -330,13 +332,13 @@ class Watch:
             self._successor.drop()
 
     def _roll_over(self, now: float, expiry: Expiry) -> None:
-        """It ends soon."""
+        """Replace the session, as it expires soon."""
         is_time = self._is_time(now, expiry)
         if self._successor.ready is not None:
             if is_time:
                 before = self._trouble_since, self._losses
                 self._line.lose(_EXPIRES, is_bad=False)
-                if self._has_session:  # that was no trouble
+                if self._has_session:  # a successful rollover is not a loss
                     self._trouble_since, self._losses = before
             return
         if is_time or now >= expiry.soon_at or self._successor.is_wanted:
@@ -348,7 +350,7 @@ class Watch:
             self._line.expires(f"the agent's session ends, and no other: {why}")
 
     def _is_time(self, now: float, expiry: Expiry) -> bool:
-        """Nobody would notice; or it cannot wait for that any more."""
+        """Return whether to switch now: nobody would notice, or it cannot wait."""
         if now >= expiry.last_at:
             return True
         owed = self._line.owed
@@ -361,6 +363,6 @@ class Watch:
             return False
         if now >= expiry.soon_at:
             return True
-        # A service says a little later that somebody speaks.
+        # The service reports speech with a delay, so loudness counts as well.
         is_loud = now - self._deafness.loud_at < _HUSH_SECONDS
         return now >= self._line.heard_by and not is_loud

@@ -1,4 +1,4 @@
-"""What a caller said last is there for the next session: all of it, once, in order."""
+"""What a caller said last is kept for the next session: all of it, once, in order."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FRAMES_PER_SECOND = 50
 BEFORE = round(BEFORE_SECONDS * FRAMES_PER_SECOND)
 MOST = round(MOST_SECONDS * FRAMES_PER_SECOND)
 
-#: What may happen between two frames.
+#: Events between two frames.
 EVENTS = ("began", "stopped", "settle", "hold", "all", "loud", "little", "take")
 
-#: What the session's state asks to be kept.
+#: How much to keep, by the session's state.
 KEPT = {"all": MOST_SECONDS, "loud": LOUD_SECONDS, "little": BEFORE_SECONDS}
 
 STEPS = st.lists(
@@ -32,7 +32,7 @@ STEPS = st.lists(
 
 
 def frame(number: int) -> bytes:
-    """One that is told from its neighbours."""
+    """Return a frame that differs from its neighbours."""
     return number.to_bytes(2, "big") * 80
 
 
@@ -46,13 +46,13 @@ def numbers(audio: bytes) -> list[int]:
 class CallerAudioTests(SynchronousTestCase):
     @settings(max_examples=150, deadline=None)
     @given(STEPS)
-    def test_it_is_the_end_of_what_was_said_without_a_hole(
+    def test_it_is_the_end_of_the_audio_without_gaps(
         self, steps: list[tuple[int, str]]
     ) -> None:
         kept = CallerAudio(PCMU)
         kept.keep(BEFORE_SECONDS)
         count = dropped = 0
-        # From which frame on nobody may lose any.
+        # The frame from which on none may be lost.
         turn: int | None = None
         held: int | None = None
         for frames, event in steps:
@@ -61,7 +61,7 @@ class CallerAudioTests(SynchronousTestCase):
                 dropped += kept.trim()
                 count += 1
             if held is not None and event != "take":
-                continue  # there is nobody who would say so
+                continue  # there is no session to report it
             if event == "began":
                 turn = max(0, count - BEFORE)
                 kept.began("turn")
@@ -90,7 +90,7 @@ class CallerAudioTests(SynchronousTestCase):
         self.assertEqual(dropped % len(frame(0)), 0)
 
     @given(st.integers(0, 3 * MOST), st.integers(0, MOST))
-    def test_what_there_is_no_room_for_is_counted_while_nobody_hears(
+    def test_dropped_audio_is_counted_while_there_is_no_session(
         self, held: int, before: int
     ) -> None:
         kept = CallerAudio(PCMU)
@@ -114,7 +114,7 @@ class CallerAudioTests(SynchronousTestCase):
         st.lists(st.integers(1, 60), min_size=1, max_size=5),
         st.booleans(),
     )
-    def test_another_codec_takes_as_long_and_is_whole_samples(
+    def test_another_codec_has_the_same_duration_in_whole_samples(
         self, first: Codec, second: Codec, pieces: list[int], is_stopped: bool
     ) -> None:
         kept = CallerAudio(first)
@@ -134,7 +134,7 @@ class CallerAudioTests(SynchronousTestCase):
             seconds = len(audio) / codec.bytes_per_second
             self.assertLessEqual(abs(seconds - min(frames, MOST) / 50), 0.02)
 
-    def test_loudness_is_of_what_came_since_it_was_asked(self) -> None:
+    def test_loudness_is_of_the_audio_since_the_last_query(self) -> None:
         loud: Any = b"\x00" * 160
         kept = CallerAudio(PCMU)
         kept.audio.extend(loud)
@@ -146,7 +146,7 @@ class CallerAudioTests(SynchronousTestCase):
             kept.trim()
         self.assertFalse(kept.was_loud())
 
-    def test_a_turn_that_is_known_need_not_be_heard_again(self) -> None:
+    def test_a_settled_turn_is_not_kept(self) -> None:
         kept = CallerAudio(PCMU)
         kept.keep(BEFORE_SECONDS)
         kept.began("turn")

@@ -1,4 +1,4 @@
-"""A session that hears nobody any more is found out; one that hears is left alone."""
+"""A session that no longer hears the caller is detected; others are left alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DeafnessTests(SynchronousTestCase):
         return signs
 
     @given(st.floats(0.0, 5.0), st.floats(1.3, 30.0), st.booleans())
-    def test_who_speaks_to_one_that_says_nothing_is_not_left_there(
+    def test_a_session_that_reports_nothing_of_a_speaking_caller_is_detected(
         self, begins: float, lasts: float, is_taken_to_speak: bool
     ) -> None:
         signs = self.run_for(
@@ -49,7 +49,7 @@ class DeafnessTests(SynchronousTestCase):
         self.assertEqual(signs, [Sign.ASK, Sign.DEAF])
 
     @given(st.floats(0.0, 5.0), st.floats(0.0, 30.0), st.booleans())
-    def test_one_that_answers_is_never_given_up_nor_asked_all_the_time(
+    def test_a_session_that_answers_is_never_given_up_and_probed_less_often(
         self, begins: float, lasts: float, is_taken_to_speak: bool
     ) -> None:
         signs = self.run_for(
@@ -61,5 +61,5 @@ class DeafnessTests(SynchronousTestCase):
         self.assertNotIn(Sign.DEAF, signs)
         self.assertLess(len(signs), 10)
 
-    def test_a_click_is_no_speech(self) -> None:
+    def test_a_click_is_not_speech(self) -> None:
         self.assertEqual(self.run_for(10.0, loud=(1.0, 1.3), answers=False), [])

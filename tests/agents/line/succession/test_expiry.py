@@ -1,4 +1,4 @@
-"""When the next session is wanted, whatever the service says of the end of this one."""
+"""When the next session is wanted, whatever expiry the service reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ExpiryTests(SynchronousTestCase):
     @example(3600.0, 300.0, 10.0)
     @example(3600.0, 5.0, 60.0)
     @given(st.floats(0.1, 80_000.0), st.floats(0.1, 1e6), st.floats(0.1, 1e4))
-    def test_it_is_wanted_before_the_end_and_not_at_once(
+    def test_the_next_session_is_wanted_before_the_end_and_not_at_once(
         self, seconds: float, lead: float, goodbye: float
     ) -> None:
         traits = AgentTraits(codec=PCMU, expires_at=UNIX + seconds, most_seconds=3600.0)
@@ -33,12 +33,12 @@ class ExpiryTests(SynchronousTestCase):
         longest = max(lead, 2 * (goodbye + 10.0))
         self.assertGreaterEqual(found.wanted_at, found.ends_at - longest - 1e-3)
 
-    def test_a_clock_that_is_wrong_does_not_count(self) -> None:
+    def test_a_wrong_clock_is_ignored(self) -> None:
         for expires_at in (0.0, UNIX - 3600, UNIX + 1e9):
             traits = AgentTraits(codec=PCMU, expires_at=expires_at, most_seconds=3600.0)
             found = expiry(traits, 0.0, UNIX, 300.0, 10.0)
             assert found is not None
             self.assertEqual((found.ends_at, found.wanted_at), (3600.0, 3300.0))
 
-    def test_a_session_without_an_end_has_none(self) -> None:
+    def test_a_session_without_a_known_end_has_no_expiry(self) -> None:
         self.assertIsNone(expiry(AgentTraits(codec=PCMU), 0.0, UNIX, 300.0, 10.0))

@@ -1,4 +1,4 @@
-"""The next session: sought while it is wanted, one at a time, and never left open."""
+"""The next session: opened while it is wanted, one at a time, and never left open."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class SuccessorTests(SuccessorTestCase):
         self.assertFalse([one for one in left if one.is_open])
         self.assertTrue(all(one.is_open for one in taken))
 
-    def test_it_is_tried_again_after_pauses_that_grow(self) -> None:
+    def test_failed_attempts_are_repeated_after_growing_pauses(self) -> None:
         self.successor.want("first")
         for _ in range(6):
             self.refuse()
@@ -131,14 +131,14 @@ class SuccessorTests(SuccessorTestCase):
         for pause, least in zip(pauses, (0.5, 1.0, 2.0, 4.0, 4.0, 4.0), strict=True):
             self.assertTrue(least <= pause <= least + 2 * LOOK, pauses)
 
-    def test_it_may_be_wanted_for_later(self) -> None:
+    def test_it_may_be_opened_after_a_pause(self) -> None:
         self.successor.want("", 1.0)
         self.wait(0.8)
         self.assertEqual(self.opening, [])
         self.wait(0.4)
         self.assertEqual(len(self.opening), 1)
 
-    def test_one_that_is_lost_while_it_waits_is_sought_again(self) -> None:
+    def test_a_session_lost_while_it_waits_is_replaced(self) -> None:
         self.successor.want()
         self.answer()
         self.assertEqual(self.came, 1)
@@ -149,15 +149,15 @@ class SuccessorTests(SuccessorTestCase):
         self.wait(1.0)
         self.assertEqual(len(self.opening), 2)
 
-    def test_one_that_comes_when_it_is_not_wanted_any_more_is_closed(self) -> None:
-        """Whoever opens it may not be stopped in time."""
+    def test_a_session_that_opens_when_no_longer_wanted_is_closed(self) -> None:
+        """Its opening may be cancelled too late."""
         self.successor.want()
         self.successor.is_wanted = False
         self.answer()
         self.assertFalse(self.sessions[0].is_open)
         self.assertEqual(self.came, 0)
 
-    def test_a_bug_is_told_and_is_no_end(self) -> None:
+    def test_a_bug_is_logged_and_another_attempt_follows(self) -> None:
         self.successor.want()
         self.opening[-1].errback(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -1,4 +1,4 @@
-"""A session that owes something has its time for it; the caller hears of it sooner."""
+"""A session that owes something has a deadline; the caller hears a filler sooner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chime_gateway.settings.values import Limits
 
 BEAT = 0.02
 
-#: A look is due each tenth of a second.
+#: A check is due each tenth of a second.
 SLACK = 0.13
 
 
@@ -27,7 +27,7 @@ class _Line:
     """
     A line, and the successor of its session.
 
-    @ivar told: (when, what) of all that the watch wants.
+    @ivar told: (time, request) of everything that the watch requests.
     """
 
     deployment = "here"
@@ -50,7 +50,7 @@ class _Line:
         return lambda *_, **__: self.told.append((self.now, name))
 
     def trim(self) -> None:
-        """There is room."""
+        """Do nothing: all audio fits."""
 
     def is_caller_loud(self) -> bool:
         return self.is_loud
@@ -65,7 +65,7 @@ class _Line:
         self.told.append((self.now, "drop"))
 
     def tick(self, now: float) -> None:
-        """Nothing is tried here."""
+        """Do nothing."""
 
     def lose(self, reason: str, *, is_bad: bool, waits_since: float = 0.0) -> None:
         self.told.append((self.now, "lose"))
@@ -127,7 +127,7 @@ class StallTests(WatchTestCase):
         queued=st.floats(0.0, 6.0),
         filler_after=st.floats(0.5, 4.0),
     )
-    def test_the_next_is_prepared_the_caller_hears_of_it_and_it_is_given_up(
+    def test_a_stalled_session_is_replaced_after_a_filler_by_a_prepared_one(
         self,
         stage: str,
         response: float,
@@ -154,11 +154,11 @@ class StallTests(WatchTestCase):
         self.assertAt(line.times("lose"), [since + patience])
         self.assertAt(line.times("want here"), [since + max(0.0, patience - 1.5)])
         self.assertEqual(line.times("drop"), [])
-        # Nothing that is missed: all that was said has come.
+        # Nothing is missing: everything that was said has arrived.
         wait = max(1.2, filler_after) if stage == "created" else 1.2
         sounds = [line.heard_by + wait + 3.0 * n for n in range(9)]
         lost_at = line.times("lose")[0]
-        # Each of them may be later by a look.
+        # Each of them may be late by one check.
         expected = [at for at in sounds if at < lost_at]
         found = [at for at in line.times("waits") if at < lost_at]
         if stage == "between":
@@ -180,7 +180,7 @@ class StallTests(WatchTestCase):
         turns=st.integers(1, 4),
     )
     @example("asked", 2.0, 3)
-    def test_one_that_is_slow_keeps_the_call_and_leaves_nothing_prepared(
+    def test_a_slow_session_keeps_the_call_and_no_successor_is_left_open(
         self, stage: str, late: float, turns: int
     ) -> None:
         self.start(agent_first_audio_seconds=3.0)
@@ -199,13 +199,13 @@ class StallTests(WatchTestCase):
         self.assertEqual(line.times("lose"), [])
         self.assertFalse(line.is_wanted)
         self.assertEqual(len(line.times("want here")), len(line.times("drop")))
-        # Between these it depends on when it is looked at.
+        # Between these times the result depends on when the check is made.
         if not 1.4 < late < 1.7:
             self.assertEqual(bool(line.times("drop")), late > 1.5)
 
     @given(st.lists(st.floats(1.4, 2.9), min_size=2, max_size=6))
-    def test_each_wait_has_its_sound(self, waits: list[float]) -> None:
-        """However short a time ago the one before was."""
+    def test_each_wait_has_its_filler(self, waits: list[float]) -> None:
+        """Even if the previous wait ended just before."""
         self.start()
         for late in waits:
             began = self.line.now
@@ -221,7 +221,7 @@ class StallTests(WatchTestCase):
             owed.response_done("r", "completed", now)
             self.run_for(0.1)
 
-    def test_while_the_caller_speaks_nothing_is_late(self) -> None:
+    def test_nothing_is_overdue_while_the_caller_speaks(self) -> None:
         self.start()
         self.owe("asked")
         self.line.owed.caller_began()
@@ -230,7 +230,7 @@ class StallTests(WatchTestCase):
         self.assertEqual(self.line.told, [])
 
     @given(st.floats(0.6, 1000.0))
-    def test_a_process_that_stood_still_reads_first_what_came(
+    def test_a_process_that_stood_still_reads_events_before_judging(
         self, seconds: float
     ) -> None:
         self.start()
@@ -246,11 +246,11 @@ class StallTests(WatchTestCase):
 
 
 class DeafTests(WatchTestCase):
-    """A session that owes nothing, and does not hear the caller any more."""
+    """A session that owes nothing, and no longer hears the caller."""
 
     @settings(max_examples=40, deadline=None)
     @given(seconds=st.floats(1.2, 6.0), response=st.floats(0.5, 6.0))
-    def test_whoever_spoke_and_is_not_heard_hears_a_sound(
+    def test_a_caller_who_is_not_heard_hears_a_filler(
         self, seconds: float, response: float
     ) -> None:
         self.start(agent_response_seconds=response)
@@ -275,14 +275,14 @@ class LossTests(WatchTestCase):
     def lose(self, why: str = "it closed") -> bool:
         return self.watch.ended(self.line.now, self.line.now, why)
 
-    def test_an_end_that_was_to_come_is_no_failure(self) -> None:
+    def test_an_expected_end_is_not_a_failure(self) -> None:
         self.start()
         self.assertTrue(self.lose())
         self.assertFalse(self.lose(f"{EXPIRED}: 60 minutes"))
         self.assertFalse(self.lose("the session was about to expire"))
 
     @given(st.floats(2.0, 30.0))
-    def test_the_caller_hears_a_sound_until_there_is_one_or_it_is_given_up(
+    def test_fillers_are_played_until_there_is_a_session_or_the_line_is_given_up(
         self, patience: float
     ) -> None:
         self.start(agent_silence_seconds=patience)
@@ -297,7 +297,7 @@ class LossTests(WatchTestCase):
         self.assertTrue(all(b - a < 3.2 for a, b in pairwise(sounds)), sounds)
 
     @given(st.integers(1, 6), st.floats(0.1, 9.0))
-    def test_the_first_two_follow_at_once_and_later_ones_after_pauses(
+    def test_the_first_two_successors_follow_at_once_and_later_ones_after_pauses(
         self, losses: int, lasted: float
     ) -> None:
         self.start()
@@ -316,7 +316,7 @@ class LossTests(WatchTestCase):
 class RolloverTests(WatchTestCase):
     @settings(max_examples=20, deadline=None)
     @given(st.floats(0.5, 20.0))
-    def test_it_waits_for_a_caller_of_whom_nothing_is_said_yet(
+    def test_a_rollover_waits_for_a_caller_whose_speech_is_not_reported_yet(
         self, seconds: float
     ) -> None:
         self.start(agent_rollover_seconds=100.0)
@@ -339,11 +339,11 @@ class RolloverTests(WatchTestCase):
         busy=st.floats(0.0, 1.0),
         is_caller=st.booleans(),
     )
-    def test_it_takes_over_in_a_pause_and_in_time_without_one(
+    def test_a_rollover_happens_in_a_pause_or_in_time_without_one(
         self, life: float, busy: float, is_caller: bool
     ) -> None:
         """
-        C{busy}: the share of its life in which somebody speaks, from the beginning.
+        C{busy}: the initial share of its lifetime in which somebody speaks.
         """
         self.start(agent_rollover_seconds=life / 2)
         self.began(life)

@@ -1,4 +1,4 @@
-"""Ignores the events of sessions that no call uses any more."""
+"""Ignores the reports of sessions that no call uses."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final, cast
 from chime_gateway.interfaces import AgentEvents
 
 
-class _Nobody:
+class _IgnoredEvents:
     """Accepts every report and does nothing."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_: None
 
 
-NOBODY: Final = cast(AgentEvents, _Nobody())
+IGNORED_EVENTS: Final = cast(AgentEvents, _IgnoredEvents())

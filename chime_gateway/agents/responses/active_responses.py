@@ -1,7 +1,7 @@
 """
 Tracks the responses of one session that are in progress.
 
-L{chime_gateway.agents.responses.wanted} has what each was asked for.
+L{chime_gateway.agents.responses.request_queue} has the request for each of them.
 """
 
 from __future__ import annotations
@@ -11,52 +11,54 @@ from typing import Final
 
 from attrs import Factory, define
 
-from chime_gateway.agents.responses.wanted import Sort, Wanted
+from chime_gateway.agents.responses.request_queue import ResponseRequest, Sort
 from chime_gateway.wire.realtime.events import AudioDelta
 
-#: What has begun may wait behind others to be heard.
+#: Number of begun items that are remembered: they may wait behind others to be heard.
 _REMEMBERED: Final = 32
 
 
 @define(eq=False)
 class Response:
     """
-    One that is being made.
+    A response in progress.
 
-    @ivar wanted: what it was asked for as; C{None}: the VAD asked for it.
-    @ivar knows_until: it answers to all that was wanted until then.
-    @ivar has_begun: there is audio of it, which was not cut before it was heard.
-    @ivar has_called: it called a tool.
-    @ivar has_text: it is written instead of spoken.
-    @ivar written: the items that are.
-    @ivar is_unheard: it must not be: its audio is dropped.
-    @ivar is_put_off: what was said instead does not answer to what it would have.
-    @ivar dropped: (item id, content index) of what was dropped of it.
+    @ivar request: the request for it; C{None}: the VAD requested it.
+    @ivar knows_until: it answers all requests up to this number.
+    @ivar has_begun: it has audio, which was not cut before any of it was heard.
+    @ivar has_called: it has called a tool.
+    @ivar has_text: it has written text instead of speech.
+    @ivar written: the items with such text.
+    @ivar is_unheard: it must not be heard: its audio is dropped.
+    @ivar is_postponed: it gave way to other words, so its answer is still owed.
+    @ivar dropped: (item id, content index) of its audio that was dropped.
     """
 
-    wanted: Wanted | None
+    request: ResponseRequest | None
     knows_until: int = 0
     has_begun: bool = False
     has_called: bool = False
     has_text: bool = False
     written: list[str] = Factory(list)
     is_unheard: bool = False
-    is_put_off: bool = False
+    is_postponed: bool = False
     is_cancelled: bool = False
     dropped: dict[tuple[str, int], None] = Factory(dict)
 
-    def knows(self, wanted: Wanted) -> bool:
-        """It answers to this, too."""
-        return wanted.sort is Sort.ANSWER and wanted.number <= self.knows_until
+    def knows(self, request: ResponseRequest) -> bool:
+        """Return whether it answers this request as well."""
+        return request.sort is Sort.ANSWER and request.number <= self.knows_until
 
-    def became(self, status: str) -> str:
+    def final_status(self, status: str) -> str:
         """
-        @param status: as the service tells it.
-        @return: also C{empty}: whole, with nothing to hear; and C{silent}: the answer
-            was silence whenever it was asked for.
+        Return how the response ended.
+
+        @param status: the service's.
+        @return: the same; or C{empty}: completed, but with nothing to hear; or
+            C{silent}: every attempt at this answer was empty.
         """
         if self.is_cancelled:
-            return "cancelled"  # in time or not: nobody hears the rest
+            return "cancelled"  # even if too late: the rest is not heard
         if (
             status != "completed"
             or self.has_begun
@@ -64,41 +66,41 @@ class Response:
             or self.is_unheard
         ):
             return status
-        is_silence = self.wanted is not None and self.wanted.was_only_silence
+        is_silence = self.request is not None and self.request.was_only_silence
         return "silent" if is_silence and not self.has_text else "empty"
 
     def is_silence(self, status: str) -> bool:
         """
-        An answer with nothing in it.
+        Return whether this is an answer with nothing in it.
 
-        @param status: as the service tells it.
+        @param status: the service's.
         """
-        is_answer = self.wanted is None or self.wanted.sort is Sort.ANSWER
-        is_empty = self.became(status) in ("empty", "silent")
+        is_answer = self.request is None or self.request.sort is Sort.ANSWER
+        is_empty = self.final_status(status) in ("empty", "silent")
         return is_answer and is_empty and not self.has_text
 
-    def was_in_vain(self, status: str) -> bool:
+    def had_failed(self, status: str) -> bool:
         """
-        It had already failed when it was stopped.
+        Return whether it had already failed when it was stopped.
 
-        @param status: as the service tells it.
+        @param status: the service's.
         """
         is_something = self.has_begun or self.has_called or self.dropped
         return status != "cancelled" and not is_something
 
     def silence(self) -> None:
-        # Of what has begun the listener knows already that it is cut.
+        # A response that has begun is cut by the pump.
         self.is_unheard |= not self.has_begun
 
 
-class Making:
-    """One after the other, as a rule; two at a time are nothing unusual."""
+class ActiveResponses:
+    """The responses in progress: usually one, but two at a time are not unusual."""
 
     __slots__ = ("_active", "_begun")
 
     def __init__(self) -> None:
         self._active: dict[str, Response] = {}
-        # By what begins them: (item id, content index) of their first audio.
+        # By the (item id, content index) of their first audio.
         self._begun: dict[tuple[str, int], Response] = {}
 
     def __len__(self) -> int:
@@ -111,7 +113,7 @@ class Making:
         return self._active.values()
 
     def items(self) -> ItemsView[str, Response]:
-        """By their ids."""
+        """Return the responses by their ids."""
         return self._active.items()
 
     def begin(self, response_id: str, response: Response) -> None:
@@ -120,16 +122,16 @@ class Making:
     def end(self, response_id: str) -> Response | None:
         return self._active.pop(response_id, None)
 
-    def is_making(self, wanted: Wanted) -> bool:
-        """One that answers to this, too."""
-        return any(response.knows(wanted) for response in self._active.values())
+    def is_answering(self, request: ResponseRequest) -> bool:
+        """Return whether a response in progress answers this request as well."""
+        return any(response.knows(request) for response in self._active.values())
 
     def are_last_words(self) -> bool:
-        wanted = (response.wanted for response in self._active.values())
-        return any(one is not None and one.is_last for one in wanted)
+        request = (response.request for response in self._active.values())
+        return any(one is not None and one.is_last for one in request)
 
     def audio_came(self, event: AudioDelta) -> bool:
-        """Whether this audio is to be played."""
+        """Return whether to play this audio."""
         response = self._active.get(event.response_id)
         if response is None:
             if event.response_id or len(self._active) != 1:
@@ -153,16 +155,20 @@ class Making:
                 response.written.append(item_id)
 
     def tool_called(self, response_id: str) -> None:
-        """@param response_id: empty: it is not said which."""
+        """
+        A response has called a tool.
+
+        @param response_id: empty: unknown, so it may be any of them.
+        """
         for active_id, response in self._active.items():
             if response_id in ("", active_id):
                 response.has_called = True
 
     def unheard(self, item_id: str, content_index: int) -> Response | None:
         """
-        This was cut before anything of it was heard.
+        Audio was cut before any of it was heard.
 
-        @return: the response that began with it: as if no audio of it had come.
+        @return: the response that began with it; it now counts as not begun.
         """
         response = self._begun.pop((item_id, content_index), None)
         if response is not None:
