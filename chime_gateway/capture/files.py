@@ -1,8 +1,9 @@
 """
-Captured calls as files: one JSON document per line, the first names the call.
+Writes captured calls to files: one JSON document per line; the first describes the
+call.
 
-They contain speech and telephone numbers; nobody else may read them.  A thread of its
-own writes.
+The files contain speech and telephone numbers, so only their owner may read them.  A
+separate thread writes them.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ from chime_gateway.outcomes import Ending
 from chime_gateway.settings.agent_profile import AgentProfile
 from chime_gateway.settings.tools import BuiltInTool
 
-#: 4: with the sessions that a call has one after another.
+#: The version of the format.  4: a call may have several sessions, one after another.
 VERSION: Final = 4
 
-#: Entries that wait for a disk that does not take them.
+#: Maximum number of entries that wait for a slow disk.
 _MAX_WAITING: Final = 200_000
 
-#: So many are taken together; each file is opened once for its share of them.
+#: Number of entries that are written together; each file is opened once per batch.
 _BATCH: Final = 1000
 
-#: Settings that open doors stay out.
+#: Settings with credentials, which are left out.
 _SECRETS: Final = frozenset({"secret", "bearer", "authorization"})
 
 
 def encode(value: Any) -> Any:
-    """Arguments as JSON has them."""
+    """Convert an argument to its JSON form."""
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
     if isinstance(value, Ending):
@@ -88,9 +89,11 @@ def _head(
 
 class CaptureFiles:
     """
+    The files of all captured calls.
+
     @raise ConfigError: the folder cannot be written to.
-    @ivar counts: entries that are missing, by why.
-    @ivar worker: the thread.
+    @ivar counts: number of missing entries, by reason.
+    @ivar worker: the thread that writes.
     """
 
     _log = Logger()
@@ -102,7 +105,7 @@ class CaptureFiles:
         except OSError as exc:
             raise ConfigError(f"--capture {folder}: {exc}") from exc
         self.counts: Counter[str] = Counter()
-        # Since the disk cannot be written; 0: it can.
+        # Missing entries since the disk has failed; 0: it works.
         self._missing = 0
         self.worker: WorkerThread[tuple[str, Any]] = WorkerThread(
             "captures", self._work, max_jobs=_MAX_WAITING, batch=_BATCH
@@ -125,7 +128,11 @@ class CaptureFiles:
         self.worker.start()
 
     def put(self, call_id: str, what: Any) -> None:
-        """@param what: an entry, or the head of the file."""
+        """
+        Write an entry, or the head of the file.
+
+        @param what: the entry or head.
+        """
         if not self.worker.offer((call_id, what)):
             if not self.counts["lost"]:
                 self._log.error("the disk is too slow: captures have gaps")
@@ -163,7 +170,7 @@ class CaptureFiles:
             self.counts["not_written"] += len(lines) - taken
         elif self._missing:
             self._log.info(
-                "captures are written again; {count} entries are missing",
+                "captures can be written again; {count} entries are missing",
                 count=self._missing,
             )
             self._missing = 0
@@ -183,9 +190,9 @@ def _line(what: Any) -> bytes:
 
 def append_lines(file: FileIO, lines: Sequence[bytes]) -> tuple[int, str]:
     """
-    As many whole lines as there is room for.
+    Append as many whole lines as there is room for.
 
-    @return: how many, and why not all.
+    @return: the number of lines, and why not all; empty: all were written.
     """
     start = file.seek(0, os.SEEK_END)
     data = b"".join(lines)

@@ -1,8 +1,8 @@
 """
-Replays a captured call, through the same call and pump, on a clock of its own.
+Replays a captured call through the same code for calls and media, on its own clock.
 
-Inputs come in again, at their times; outputs are compared with those of the capture.
-The first difference shows where to look.
+The inputs of the capture are repeated at their times, and the outputs are compared with
+those of the capture.  The first difference shows where to look.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from chime_gateway.settings.values import Limits
 
 NewLines: TypeAlias = Callable[[Agents, Limits], AgentLines]
 
-#: Requests that are answered, later or at once; a test compares them with the seams.
+#: Requests with a result, through a Deferred or directly; a test checks both lists.
 WAITED_FOR: Final = frozenset({"transfer", "dial", "arrive"})
 ANSWERED: Final = frozenset({"send_digits", "take"})
 
-#: After a difference, the same output is looked for so far ahead.
+#: How many lines ahead an output is searched for after a difference.
 _LOOK_AHEAD: Final = 50
 
 
@@ -51,7 +51,7 @@ class Line:
     """
     One line of a capture.
 
-    @ivar depth: of an input; 0 for what went out.
+    @ivar depth: nesting depth of an input; 0: an output.
     """
 
     at: float
@@ -62,7 +62,7 @@ class Line:
 
 @frozen
 class Difference:
-    """Where the run and the capture part."""
+    """A difference between the capture (C{then}) and the replay (C{now})."""
 
     at: float
     then: str
@@ -72,7 +72,7 @@ class Difference:
 @define
 class ReplayReport:
     """
-    @ivar inputs: how many came in; C{outputs}: how many went out then.
+    @ivar inputs: number of inputs in the capture; C{outputs} likewise.
     """
 
     inputs: int = 0
@@ -93,7 +93,7 @@ def _decode(value: Any) -> Any:
 
 def read_capture(path: str) -> tuple[dict[str, Any], list[Line]]:
     """
-    @raise ConfigError: it is no capture.
+    @raise ConfigError: it is not a capture.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -104,7 +104,7 @@ def read_capture(path: str) -> tuple[dict[str, Any], list[Line]]:
                 raise ConfigError(
                     f"{path}: a capture of version {head['capture']}, made by"
                     f" chime-gateway {head.get('gateway', 'of an unknown version')};"
-                    f" {__version__} runs captures of version {VERSION} again"
+                    f" {__version__} replays captures of version {VERSION}"
                 )
             return head, list(_lines(file))
     except (OSError, UnicodeDecodeError, ValueError) as exc:
@@ -116,7 +116,7 @@ def _lines(file: Any) -> Iterator[Line]:
         try:
             at, mark, what, *arguments = json.loads(text)
         except ValueError:
-            return  # the last line of a capture that was cut
+            return  # the last line of a capture that was cut short
         depth = len(mark) if mark.startswith(">") else 0
         yield Line(at, depth, what, tuple(_decode(a) for a in arguments))
 
@@ -153,8 +153,8 @@ def _profile(value: Mapping[str, Any]) -> AgentProfile:
 
 class Replay:
     """
-    @param head: and C{lines}: of L{read_capture}.
-    @param new_lines: makes lines to an agent of its sessions.
+    @param head: from L{read_capture}, like C{lines}.
+    @param new_lines: makes the lines that open the replayed sessions.
     """
 
     def __init__(
@@ -201,20 +201,20 @@ class Replay:
         self._outbound = leg if head["direction"] == "outbound" else None
 
     def run(self) -> ReplayReport:
-        """All of it."""
+        """Replay the whole call."""
         self.call.begin(self._agent_lines, self._outbound)
         while self._at < len(self._lines):
             line = self._lines[self._at]
             self._at += 1
             if line.depth:
-                self._come(line)
+                self._repeat_input(line)
             else:
-                self._differs(line, "nothing")
+                self._add_difference(line, "nothing")
         return self.report
 
-    # -- in ----------------------------------------------------------------------
+    # -- inputs ------------------------------------------------------------------
 
-    def _come(self, line: Line) -> None:
+    def _repeat_input(self, line: Line) -> None:
         self.now = line.at
         side, _, name = line.what.partition(".")
         arguments = line.arguments
@@ -236,7 +236,7 @@ class Replay:
         key, is_good, *rest = line.arguments
         waiting = self._waiting.pop((line.what, key), None)
         if waiting is None:
-            self._differs(line, "nobody waits for it")
+            self._add_difference(line, "nothing waits for this result")
         elif not is_good:
             kind = {**vars(defer), **vars(errors)}.get(rest[0], GatewayError)
             waiting.errback(Failure(kind(rest[1])))
@@ -249,35 +249,35 @@ class Replay:
             waiting.callback(rest[0] if rest else None)
 
     def wait_for(self, what: str, key: str) -> Deferred[Any]:
-        found = self._waiting[what, key] = Deferred[Any](lambda _: self._nested())
+        found = self._waiting[what, key] = Deferred[Any](lambda _: self._run_nested())
         return found
 
-    # -- out ---------------------------------------------------------------------
+    # -- outputs -----------------------------------------------------------------
 
-    def went(self, what: str, arguments: Sequence[Any]) -> None:
-        """Something goes out: is it what went out then?"""
+    def output(self, what: str, arguments: Sequence[Any]) -> None:
+        """Compare an output with the capture."""
         lines, at = self._lines, self._at
         now = Line(self.now, 0, what, tuple(arguments))
         for index in range(at, min(len(lines), at + _LOOK_AHEAD)):
             line = lines[index]
             if line.depth:
-                break  # the next input: so late it did not come then
+                break  # in the capture, the output came before the next input
             if line.what == what and _same(line.arguments, now.arguments):
                 for missed in lines[at:index]:
-                    self._differs(missed, _text(now))
+                    self._add_difference(missed, _text(now))
                 self._at = index + 1
-                self._nested()
+                self._run_nested()
                 return
         self.report.differences.append(Difference(self.now, "nothing", _text(now)))
 
-    def _nested(self) -> None:
-        """What came in while it went out."""
+    def _run_nested(self) -> None:
+        """Repeat the inputs that arrived during an output."""
         while self._at < len(self._lines) and self._lines[self._at].depth > 1:
             line = self._lines[self._at]
             self._at += 1
-            self._come(line)
+            self._repeat_input(line)
 
-    def _differs(self, line: Line, now: str) -> None:
+    def _add_difference(self, line: Line, now: str) -> None:
         self.report.differences.append(Difference(line.at, _text(line), now))
 
 
@@ -318,14 +318,14 @@ class _Tools:
         self._replay = replay
 
     def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
-        # Its result may come in while it goes out.
+        # The result may arrive during the request.
         waiting = self._replay.wait_for("tool.result", request_id)
-        self._replay.went("tool.run", [tool.name, request_id, body])
+        self._replay.output("tool.run", [tool.name, request_id, body])
         return waiting
 
 
 class _Recordings:
-    """The call knows that it is recorded; what is recorded is of no interest."""
+    """Tells the call that it is recorded, and discards the recording."""
 
     location = ""
     fault = ""
@@ -348,14 +348,14 @@ class _Agents:
         name = session_name(len(self.events) + 1)
         self.events[name] = events
         waiting = self._replay.wait_for("agents.open.result", name)
-        self._replay.went("agents.open", [leg_codec.name, avoid])
+        self._replay.output("agents.open", [leg_codec.name, avoid])
         return waiting
 
     def failed(self, deployment: str) -> None: ...
 
 
 class _Side:
-    """A leg or a session that is only written to."""
+    """A leg, session or other object that the call uses; its requests are outputs."""
 
     def __init__(self, replay: Replay, name: str, **attributes: Any) -> None:
         self._replay = replay
@@ -371,10 +371,10 @@ class _Side:
             waiting = None
             if name in WAITED_FOR or name in ANSWERED:
                 waiting = self._replay.wait_for(f"{what}.result", "")
-            self._replay.went(what, [*arguments, *options.values()])
+            self._replay.output(what, [*arguments, *options.values()])
             if name not in ANSWERED:
                 return waiting
-            # It came in while the request went out; not if the capture was cut.
+            # The result arrived during the request, unless the capture was cut short.
             return getattr(waiting, "result", None)
 
         self.__dict__[name] = request
@@ -383,17 +383,17 @@ class _Side:
 
 def replay_file(path: str, new_lines: NewLines) -> ReplayReport:
     """
-    @raise ConfigError: it is no capture.
+    @raise ConfigError: it is not a capture.
     """
     return Replay(*read_capture(path), new_lines).run()
 
 
 def report_lines(report: ReplayReport, most: int = 20) -> list[str]:
-    """For people."""
+    """Return the report as readable text, with at most C{most} differences."""
     lines = [f"{report.inputs} inputs, {report.outputs} outputs"]
     if not report.differences:
-        return [*lines, "the same as then"]
-    lines.append(f"{len(report.differences)} differences, the first ones:")
+        return [*lines, "no differences"]
+    lines.append(f"{len(report.differences)} differences; the first are:")
     for difference in report.differences[:most]:
         lines.append(f"  {difference.at:9.3f} s  then: {difference.then}")
         lines.append(f"  {'':11}  now:  {difference.now}")

@@ -1,4 +1,4 @@
-"""Captures as files: what a bug and a full disk cost them."""
+"""Capture files: what is lost by a bug or a full disk."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CaptureFilesTests(ThreadTestCase):
     def wait_for(self, call_id: str, *names: str) -> None:
         self.until(lambda: self.names(call_id) == list(names))
 
-    def test_an_entry_that_cannot_be_written_is_one_that_is_missing(self) -> None:
+    def test_an_entry_that_cannot_be_encoded_is_skipped(self) -> None:
         self.put("a", "one")
         self.files.put("a", entry("two", object()))
         self.put("a", "three")
@@ -54,7 +54,7 @@ class CaptureFilesTests(ThreadTestCase):
         self.assertEqual(self.files.worker.bugs, 1)
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
-    def test_a_full_disk_loses_what_it_does_not_take_and_nothing_else(self) -> None:
+    def test_a_full_disk_loses_only_what_does_not_fit(self) -> None:
         if not Path("/dev/full").exists():
             raise AssertionError("there is no /dev/full here")
         said = self.told()
@@ -74,9 +74,11 @@ class CaptureFilesTests(ThreadTestCase):
         errors = [text for level, text in said if level is LogLevel.error]
         self.assertEqual(len(errors), 1)
         self.assertIn("No space left", errors[0])
-        self.assertIn("captures are written again; 2 entries are missing", said[-1][1])
+        self.assertIn(
+            "captures can be written again; 2 entries are missing", said[-1][1]
+        )
 
-    def test_a_line_that_was_half_taken_is_taken_back(self) -> None:
+    def test_a_partly_written_line_is_removed(self) -> None:
         path = self.folder / "half.jsonl"
         path.write_bytes(b'["earlier"]\n')
         with Filling(path, "a") as file:
@@ -85,15 +87,15 @@ class CaptureFilesTests(ThreadTestCase):
         self.assertEqual(path.read_bytes(), b'["earlier"]\n["whole"]\n')
         self.assertEqual(taken, (1, "No space left on device"))
 
-    def test_a_thread_that_takes_nothing_does_not_fill_the_memory(self) -> None:
+    def test_a_blocked_thread_does_not_fill_the_memory(self) -> None:
         said = self.told()
         files = CaptureFiles(self.folder)
-        for _ in range(200_010):  # the thread does not run
+        for _ in range(200_010):  # the thread is not running
             files.put("a", entry("one"))
         self.assertEqual(files.counts["lost"], 10)
         self.assertEqual(len(said), 1)
 
-    def test_what_threads_do_is_in_the_metrics(self) -> None:
+    def test_the_metrics_show_the_state_of_the_thread(self) -> None:
         metrics = Metrics()
         metrics.call_storage = kept(self.files)
         self.files.put("a", entry("one", object()))
@@ -113,7 +115,7 @@ class CaptureFilesTests(ThreadTestCase):
         self.flushLoggedErrors(TypeError)
 
     def told(self) -> list[tuple[Any, str]]:
-        """What is logged from now on: how bad, and what."""
+        """Return the list to which log events are added, as (level, text)."""
         said: list[tuple[Any, str]] = []
 
         @provider(ILogObserver)
@@ -137,7 +139,7 @@ def kept(captures: CaptureFiles) -> Any:
 
 
 class Filling(FileIO):
-    """A file on a disk that has room for so many bytes."""
+    """A file on a disk with room for a limited number of bytes."""
 
     room = 0
 

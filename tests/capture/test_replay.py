@@ -1,4 +1,4 @@
-"""A captured call comes out the same when it is run again, and differs if it must."""
+"""A replayed call is the same as its capture, and differs only if it has to."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PROFILE = AgentProfile(
 
 
 class Restless(Clock):
-    """As real ones are: later each time that it is looked at."""
+    """A clock like a real one: later each time that it is read."""
 
     def seconds(self) -> float:
         self.rightNow += 0.001
@@ -70,22 +70,22 @@ class ReplayTests(ThreadTestCase):
     def replay(self, path: Path) -> Any:
         return Replay(*read_capture(str(path)), Lines)
 
-    def test_a_call_run_again_is_the_same(self) -> None:
+    def test_a_replayed_call_has_no_differences(self) -> None:
         for is_raw in (False, True):
             with self.subTest(is_raw=is_raw):
                 replay = self.replay(self.capture(is_raw))
                 report = replay.run()
-                self.assertEqual(report_lines(report)[1:], ["the same as then"])
+                self.assertEqual(report_lines(report)[1:], ["no differences"])
                 self.assertGreater(report.inputs, 200)
                 self.assertGreater(report.outputs, 200)
                 self.assertEqual(report.record.media.barge_ins, self.barge_ins)
                 self.assertGreaterEqual(self.barge_ins, 1)
 
-    def test_time_that_passes_within_an_input_changes_nothing(self) -> None:
+    def test_time_that_passes_during_an_input_changes_nothing(self) -> None:
         report = self.replay(self.capture(clock=Restless())).run()
         self.assertEqual(report.differences, [])
 
-    def test_a_capture_is_whole_when_the_call_is_over(self) -> None:
+    def test_a_capture_is_complete_when_the_call_is_over(self) -> None:
         folder = temporary_folder(self)
         files = CaptureFiles(folder)
         files.start()
@@ -103,17 +103,17 @@ class ReplayTests(ThreadTestCase):
             call = VirtualCall(plan, profile=PROFILE, capture=files)
             call.run()
         path = folder / "call.jsonl"
-        # It need not be stopped for that.
+        # The writer need not be stopped for that.
         self.until(lambda: path.read_bytes().count(b"\n") == len(put))
         self.assertEqual(path.read_bytes()[-1:], b"\n")
 
-    def test_another_barge_in_shows_where_it_differs(self) -> None:
+    def test_a_changed_barge_in_is_reported_as_a_difference(self) -> None:
         path = self.capture()
         lines = path.read_text().splitlines()
         index = next(n for n, x in enumerate(lines) if '"agent.truncate"' in x)
         line = json.loads(lines[index])
         self.assertEqual(line[2], "agent.truncate")
-        line[-1] += 40  # ms that were heard then, by another gateway
+        line[-1] += 40  # milliseconds heard, according to another gateway
         lines[index] = json.dumps(line)
         path.write_text("\n".join(lines) + "\n")
         report = self.replay(path).run()
@@ -121,7 +121,7 @@ class ReplayTests(ThreadTestCase):
         self.assertEqual(report.differences[0].at, line[0])
         self.assertIn("agent.truncate", "\n".join(report_lines(report)))
 
-    def test_tools_and_digits_come_again(self) -> None:
+    def test_tools_and_digits_are_replayed(self) -> None:
         script: list[list[dict[str, Any]]] = [
             [{"call": "order", "arguments": {}}],
             [{"call": "end_call"}],
@@ -134,7 +134,7 @@ class ReplayTests(ThreadTestCase):
         report = self.replay(path).run()
         self.assertEqual(report.differences, [])
 
-    def test_keys_that_the_line_cannot_send_fail_again(self) -> None:
+    def test_keys_that_the_carrier_cannot_send_fail_again(self) -> None:
         script: list[list[dict[str, Any]]] = [
             [{"call": "send_digits", "arguments": {"digits": "1"}}],
             [{"tone": 440, "seconds": 0.5, "say": "I cannot"}],
@@ -143,20 +143,20 @@ class ReplayTests(ThreadTestCase):
         self.assertIn('"leg.send_digits.result","",true,false]', path.read_text())
         self.assertEqual(self.replay(path).run().differences, [])
 
-    def test_a_call_that_was_recorded_says_so_again(self) -> None:
+    def test_a_recorded_call_is_replayed_as_recorded(self) -> None:
         recordings = _Recordings()
         path = self.capture(recordings=recordings)
         self.assertIn("This call is recorded. Hello", path.read_text())
         self.assertTrue(recordings.is_finished)
         self.assertEqual(self.replay(path).run().differences, [])
 
-    def test_a_capture_holds_no_secret_and_is_nobody_else_s(self) -> None:
+    def test_a_capture_contains_no_secret_and_is_private(self) -> None:
         path = self.capture()
         self.assertNotIn("do-not-write-me", path.read_text())
         self.assertNotIn("nor-me-please", path.read_text())
         self.assertEqual(path.stat().st_mode & 0o077, 0)
 
-    def test_a_capture_that_was_cut_runs_as_far_as_it_goes(self) -> None:
+    def test_a_truncated_capture_is_replayed_as_far_as_it_goes(self) -> None:
         path = self.capture()
         data = path.read_bytes()
         path.write_bytes(data[: len(data) * 2 // 3])
@@ -164,14 +164,14 @@ class ReplayTests(ThreadTestCase):
         self.assertGreater(report.inputs, 100)
         self.assertLessEqual(len(report.differences), 1)
 
-    def test_what_is_no_capture_is_told(self) -> None:
+    def test_a_file_that_is_not_a_capture_is_reported(self) -> None:
         path = temporary_folder(self) / "x"
         for content in (b"", b"{}", b"[1]", b"\xff\xfe", b'{"capture":99}'):
             path.write_bytes(content)
             self.assertRaises(ConfigError, read_capture, str(path))
         self.assertRaises(ConfigError, read_capture, "/nowhere")
 
-    def test_a_capture_of_another_version_says_whose_it_is(self) -> None:
+    def test_a_capture_of_another_version_names_its_version(self) -> None:
         path = self.capture()
         head, _, rest = path.read_text().partition("\n")
         old = {**json.loads(head), "capture": 1, "gateway": "0.1.0"}
@@ -179,9 +179,9 @@ class ReplayTests(ThreadTestCase):
         path.write_text(json.dumps(old) + "\n" + rest)
         exc = self.assertRaises(ConfigError, read_capture, str(path))
         self.assertIn("version 1, made by chime-gateway 0.1.0", str(exc))
-        self.assertIn("runs captures of version 4", str(exc))
+        self.assertIn("replays captures of version 4", str(exc))
 
-    def test_operators_are_captured_as_well(self) -> None:
+    def test_requests_of_operators_are_replayed(self) -> None:
         folder = temporary_folder(self)
         files = CaptureFiles(folder)
         files.start()

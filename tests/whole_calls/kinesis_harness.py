@@ -1,4 +1,4 @@
-"""A gateway with the Kinesis carrier on a virtual network, and nothing left of it."""
+"""A gateway with the Kinesis carrier on a virtual network; nothing may be left over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def samples(audio: bytes | bytearray) -> Samples:
 
 
 def heard_by(gateway: VirtualGateway, call: int = 0) -> Samples:
-    """What the agent was sent of the caller."""
+    """Return the caller's audio that the agent received."""
     return samples(gateway.agents.sessions[call].log.appended)
 
 
@@ -35,7 +35,7 @@ class KinesisTestCase(SynchronousTestCase):
         self.gateway = self.network.gateway()
 
     def tearDown(self) -> None:
-        """Nothing stays behind."""
+        """Check that nothing is left over."""
         stopping: list[Any] = []
         for gateway in self.gateways():
             done = Deferred.fromCoroutine(gateway.carrier.stop())
@@ -57,7 +57,7 @@ class KinesisTestCase(SynchronousTestCase):
         return [self.gateway]
 
     def assertAnswered(self, report: CallReport, plan: CallPlan = PLAN) -> None:
-        """The parrot said the last utterance back, and it was heard whole."""
+        """Return whether the parrot's echo of the last utterance was heard whole."""
         said = samples(plan.utterances[-1])
         median, least = piecewise_correlation(said, samples(report.heard), 2000)
         self.assertGreater(median, 0.99)
@@ -69,5 +69,5 @@ class KinesisTestCase(SynchronousTestCase):
         return record
 
     def left(self) -> int:
-        """Messages of the queue that were not dealt with."""
+        """Return the messages of the queue that were not processed."""
         return len(self.network.world.media.queues.queues[QUEUE].messages)

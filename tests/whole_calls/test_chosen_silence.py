@@ -1,4 +1,4 @@
-"""Whole calls with an agent that has nothing to say to a turn, as it may."""
+"""Whole calls with an agent that chooses to say nothing in answer to a turn."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Obedient:
 
 class ChosenSilenceTests(SynchronousTestCase):
     def setUp(self) -> None:
-        # This caller takes each sound for an answer.
+        # This caller takes every sound for an answer.
         self.patch(MediaPump, "play_tone", lambda pump: None)
 
     def run_call(self, fault: str, patience: float, later: str = "") -> VirtualCall:
         """
-        @param later: the fault of sessions after the first; empty: the same.
+        @param later: the fault of later sessions; empty: the same.
         @param patience: how long the caller waits for each answer, in seconds.
         """
         call = VirtualCall(
@@ -55,8 +55,8 @@ class ChosenSilenceTests(SynchronousTestCase):
 
     @settings(max_examples=9, deadline=None)
     @given(st.integers(0, 2), st.booleans())
-    def test_the_call_goes_on(self, turn: int, is_choice: bool) -> None:
-        """Silence is three responses in each of two sessions, or the first's fault."""
+    def test_the_call_continues(self, turn: int, is_choice: bool) -> None:
+        """Silence is three responses in each of two sessions, or only in the first."""
         note(f"{turn} {is_choice}")
         fault = f"completed@{2 + turn}-{4 + turn}"
         call = self.run_call(fault, 30.0, "completed@1-3" if is_choice else "failed@99")
@@ -69,14 +69,14 @@ class ChosenSilenceTests(SynchronousTestCase):
         notes = {"asked_again.answer", "came_to_nothing.silence"}
         self.assertLessEqual(notes, set(record.protocol_notes))
         said = [turn.text for turn in ended.transcript if turn.speaker == "agent"]
-        # The greeting, and an answer to each turn, or whether they are there.
+        # The greeting, and an answer to each turn, or "are you still there?".
         self.assertEqual(len(said), 4)
         asked = [text for text in said if "still there" in text]
         self.assertEqual(len(asked), int(is_choice))
 
     @settings(max_examples=4, deadline=None)
     @given(st.sampled_from(("completed@2-", "completed:text@2-", "incomplete@2-")))
-    def test_who_has_no_word_at_all_is_lost(self, fault: str) -> None:
+    def test_an_agent_that_says_nothing_at_all_is_given_up(self, fault: str) -> None:
         call = self.run_call(fault, 100.0, fault.replace("@2-", "@1-"))
         (record,) = call.measures.records
         assert record.ending is not None

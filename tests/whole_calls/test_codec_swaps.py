@@ -1,4 +1,4 @@
-"""The next session may speak another codec: nobody hears where one became the other."""
+"""The next session may use another codec; the change cannot be heard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.virtual import VirtualCall
 
 RUNS: Final = 4
 
-#: The service takes those of a telephone as they are, and any other as linear audio.
+#: The service accepts telephone codecs unchanged, and any other as linear audio.
 CODECS: Final = (PCMU, PCMA, L16_24000)
 
 SAID: Final = (
@@ -32,10 +32,10 @@ SAID: Final = (
     "What is my number?",
 )
 
-#: A resampler holds back less than a frame, and a voice is found a frame later.
+#: A resampler delays by less than a frame, and speech is detected a frame later.
 LATE_SECONDS: Final = 0.08
 
-#: From one sample to the next; the highest tone of this speech has 14,500.
+#: The largest step between two samples; the highest tone of this speech has 14,500.
 JUMP: Final = 15500
 
 
@@ -46,7 +46,7 @@ class CodecSwapTests(SynchronousTestCase):
     def run_call(
         self, codec: Codec, codecs: Sequence[Codec], faults: Sequence[str]
     ) -> VirtualCall:
-        """@param faults: of each session, in turn."""
+        """@param faults: of each session, in order."""
         at = [Scheduled.read(f"{n}/{fault}") for n, fault in enumerate(faults, 1)]
         behaviour = Behaviour(at=at)
         call = VirtualCall(
@@ -82,7 +82,7 @@ class CodecSwapTests(SynchronousTestCase):
         samples = decode(codec, audio[: len(audio) // 2 * 2]).astype(np.int32)
         return int((np.abs(np.diff(samples)) > JUMP).sum())
 
-    def test_what_is_heard_and_when_is_as_with_one_codec_alone(self) -> None:
+    def test_audio_and_its_timing_are_as_with_a_single_codec(self) -> None:
         dice = random.Random(26)
         for run in range(RUNS):
             codecs = dice.sample(CODECS, 3)

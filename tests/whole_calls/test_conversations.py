@@ -1,6 +1,6 @@
 """
 Whole conversations in memory: the simulated service calls tools, the simulated
-caller listens, and what is recorded is what was heard.
+caller listens, and the recording contains what was heard.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Files:
 
 
 class Server:
-    """A tool's server that takes its time."""
+    """A slow server of a tool."""
 
     def __init__(self, seconds: float) -> None:
         self.clock: Clock
@@ -83,7 +83,7 @@ class ToolConversationTests(SynchronousTestCase):
         self.assertEqual(len(call.measures.records), 1)
         return call
 
-    def test_a_tool_is_called_and_the_agent_speaks_to_its_result(self) -> None:
+    def test_a_tool_is_called_and_the_agent_answers_with_its_result(self) -> None:
         server = Server(0.2)
         voice = script(
             [
@@ -120,7 +120,7 @@ class ToolConversationTests(SynchronousTestCase):
         self.assertEqual(record.ending.reason, "the agent ended the call")
         self.assertEqual(call.closed, [(1000, "the agent ended the call")])
         heard = decode(PCMU, bytes(self.report.heard))
-        # All of the second and a half, and no more.
+        # The whole second and a half, and no more.
         loud = (abs(heard.astype(int)) > 1000).sum() / 8000
         self.assertApproximates(loud, 1.5, 0.15)
 
@@ -150,7 +150,7 @@ class RecordedConversationTests(SynchronousTestCase):
     #: After two of four seconds.
     heard_texts: tuple[str, ...] = ("one two",)
 
-    def test_what_is_recorded_is_what_was_said_and_heard_including_the_cut(
+    def test_the_recording_has_what_was_said_and_heard_including_the_cut(
         self,
     ) -> None:
         for is_raw in (False, True):
@@ -166,12 +166,12 @@ class RecordedConversationTests(SynchronousTestCase):
                 self.assertEqual(len(report.interruptions), 1)
                 said = self.shift(bytes(report.said), files.caller)
                 heard = self.shift(bytes(report.heard), files.agent)
-                # Both are shifted alike: they are aligned with each other.
+                # Both are shifted equally, so they are aligned with each other.
                 self.assertLess(abs(said), 0.1)
                 self.assertApproximates(said, heard, 0.045)
 
     def shift(self, lived: bytes, recorded: bytes) -> float:
-        """How much later than in life it is in the recording, in seconds."""
+        """Return by how many seconds sounds are later in the recording."""
         first, last = 1600, 6 * 8000
         score, at = correlation(decode(PCMU, lived[first:last]), decode(PCMU, recorded))
         self.assertGreater(score, 0.98)

@@ -1,4 +1,4 @@
-"""Whatever the service makes of an answer, the caller gets one, or the call ends."""
+"""However the service fails, the caller gets an answer, or the call ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.virtual import VirtualCall
 from tests.whole_calls.test_conversations import ORDER, Server, script
 from tests.whole_calls.test_media_stream import SHORT, phrase
 
-#: What a response may come to, as C{simulate-azure --fault} has it.
+#: Ways in which a response may fail, as in C{simulate-azure --fault}.
 _RESPONSES = st.sampled_from(
     (
         *("failed:server_error", "failed:rate_limit_exceeded/2.5s", "failed:429"),
@@ -40,7 +40,7 @@ _REFUSALS = st.sampled_from(
     )
 )
 
-#: The longest pause that a service is granted, and what it takes around that.
+#: The longest pause that a service may ask for, and the time around it.
 _AT_MOST_SECONDS = 15.0
 
 
@@ -53,10 +53,10 @@ def _refusals(which: str) -> st.SearchStrategy[CommandFault]:
 
 
 class DeadAirTests(SynchronousTestCase):
-    """The greeting, the answer that calls a tool, and the answer to its result."""
+    """A greeting, an answer that calls a tool, and an answer with its result."""
 
     def setUp(self) -> None:
-        # This caller takes each sound for an answer.
+        # This caller takes every sound for an answer.
         self.patch(MediaPump, "play_tone", lambda pump: None)
 
     def run_call(
@@ -91,7 +91,7 @@ class DeadAirTests(SynchronousTestCase):
         st.sampled_from((_response_faults, _refusals)),
         st.data(),
     )
-    def test_what_comes_to_nothing_once_is_asked_for_again(
+    def test_a_response_that_fails_once_is_repeated(
         self, number: int, faults: object, data: st.DataObject
     ) -> None:
         if faults is _refusals:
@@ -115,7 +115,7 @@ class DeadAirTests(SynchronousTestCase):
         | _refusals("")
         | st.builds(CommandFault, st.just("response.create"), st.none())
     )
-    def test_what_comes_to_nothing_for_ever_ends_the_call(
+    def test_responses_that_always_fail_end_the_call(
         self, fault: ResponseFault | CommandFault
     ) -> None:
         self.patch(MediaPump, "play_sound", lambda *_: None)
@@ -134,7 +134,7 @@ class DeadAirTests(SynchronousTestCase):
         self.assertLess(record.duration_seconds, 45.0)
 
     def test_a_race_with_the_caller_loses_nothing(self) -> None:
-        """Creates: the greeting and the answer to the tool's result, once each."""
+        """C{creates}: requests until greeting and answer were each heard once."""
         for name, number, creates in (
             ("vad_first", 1, 3),  # the greeting, again
             ("vad_first", 2, 3),  # the answer, again
@@ -159,7 +159,7 @@ class DeadAirTests(SynchronousTestCase):
         st.floats(0.2, 7.5),
         st.sampled_from(("*1", "*2", "*3", "")),
     )
-    def test_who_waits_for_another_attempt_hears_that_somebody_is_there(
+    def test_a_caller_who_waits_for_another_attempt_hears_a_filler(
         self, when: str, seconds: float, times: str
     ) -> None:
         fault = f"{when}:respond:failed:rate_limit_exceeded/{seconds:.2f}s{times}"

@@ -1,4 +1,4 @@
-"""A tool that is asked as its session ends: once, and its result reaches the next."""
+"""A tool runs once even if its session ends; the next session gets its result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAID: Final = ("My number is 4711.", "Call look_up.", "What did the tool say?")
 
 ENDS: Final = ("drop", "mute", "close:1011", "expire")
 
-#: What becomes of a session that has said all, and not that it has.
+#: Fates of a session that has said everything, but has not reported the end.
 THEN: Final = ("", "drop", "mute", "close:1011")
 
 TOOL: Final = HttpTool(
@@ -52,8 +52,8 @@ class SlowServer:
 
 
 class FailoverToolTests(SynchronousTestCase):
-    def test_its_result_is_spoken_to_by_whichever_session_there_is(self) -> None:
-        # This caller takes each sound for an answer.
+    def test_the_current_session_answers_with_the_result(self) -> None:
+        # This caller takes every sound for an answer.
         self.patch(MediaPump, "play_tone", lambda pump: None)
         dice = random.Random(2)
         for _ in range(RUNS):
@@ -69,7 +69,7 @@ class FailoverToolTests(SynchronousTestCase):
         faults: Sequence[str],
         pause: float = 0.0,
     ) -> VirtualCall:
-        """@param pause: of the caller's, before he says the last of it."""
+        """@param pause: the caller's pause before the last part."""
         utterances = [spoken(PCMU, text) for text in said]
         silence = PCMU.silence(round(pause * PCMU.bytes_per_second))
         utterances[-1] = silence + utterances[-1]
@@ -106,12 +106,12 @@ class FailoverToolTests(SynchronousTestCase):
         self.assertEqual(server.asked, 1)
         self.assertEqual(len(call.agents.sessions), 2)
 
-    def test_a_tool_that_was_to_follow_what_was_said_is_called_by_the_next(
+    def test_a_tool_call_that_was_to_follow_the_words_is_made_by_the_next_session(
         self,
     ) -> None:
-        """All that was said came, and nobody says whether that was all."""
+        """All audio arrived, but the service did not report that it was complete."""
         self.patch(MediaPump, "play_tone", lambda pump: None)
-        # The session may end at once then, or say nothing more.
+        # The session may then end at once, or report nothing more.
         for then in THEN:
             with self.subTest(then=then):
                 faults = ["audio3:stall:done"] + (
@@ -138,7 +138,7 @@ class FailoverToolTests(SynchronousTestCase):
                 self.assertEqual(len(whole), len(set(whole)))
                 self.assertEqual(server.asked, 1)
 
-    def test_who_has_said_everything_has_a_word_all_the_same(self) -> None:
+    def test_an_agent_that_had_said_everything_still_says_a_word(self) -> None:
         self.patch(MediaPump, "play_tone", lambda pump: None)
         call = self.call(
             SlowServer(0.3),

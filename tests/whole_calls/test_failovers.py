@@ -1,4 +1,4 @@
-"""A call outlives the sessions of its agent, whatever becomes of them and when."""
+"""A call outlives the sessions of its agent, however and whenever they end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chime_gateway.sim.speech import heard, spoken
 from tests.support.files import temporary_folder
 from tests.support.virtual import VirtualCall
 
-#: Calls that are drawn.
+#: The number of random calls.
 RUNS: Final = 5
 
 SAID: Final = (
@@ -37,7 +37,7 @@ ENDS: Final = (
     "respond:failed:server_error",
 )
 
-#: What becomes of answers that the same session gives when it is asked again.
+#: Faults after which the same session gives the answer when it is asked again.
 AGAIN: Final = (
     *("respond:completed:text*1", "respond:completed:text*2", "respond:completed*2"),
     *("respond:failed:server_error*1", "respond:incomplete:content_filter*2"),
@@ -53,15 +53,15 @@ def moment(dice: random.Random) -> str:
 
 class FailoverTests(SynchronousTestCase):
     def setUp(self) -> None:
-        # This caller takes each sound for an answer.
+        # This caller takes every sound for an answer.
         self.patch(MediaPump, "play_sound", lambda *_: None)
 
     def run_call(
         self, *faults: str, pauses: tuple[float, ...] = (0.0,) * len(SAID), **more: Any
     ) -> VirtualCall:
         """
-        @param pauses: of the caller's, before he says each thing.
-        @param faults: of the first session, and of those after it.
+        @param pauses: the caller's pauses before each utterance.
+        @param faults: of the first session, and of later ones.
         """
         plan = CallPlan(
             utterances=tuple(
@@ -85,7 +85,7 @@ class FailoverTests(SynchronousTestCase):
         return call
 
     def hold(self, call: VirtualCall) -> None:
-        """The call went on, and the agent knew what it was told before."""
+        """The call has continued, and the agent knew what it was told before."""
         (record,) = call.measures.records
         assert record.ending is not None
         self.assertIs(record.ending.outcome, Outcome.COMPLETED, record.sessions)
@@ -97,14 +97,14 @@ class FailoverTests(SynchronousTestCase):
         whole = [one.text for one in sentences if one.is_whole]
         self.assertEqual(len(whole), len(set(whole)), whole)
         self.assertIn("Your number is 4711.", whole)
-        # If nothing comes in the middle of it he may speak himself.
+        # If the audio stops within an answer, the caller may speak.
         is_told = any(one.text.startswith("Part 3") for one in sentences)
         self.assertTrue(is_told or record.media.barge_ins, sentences)
         for session in call.agents.sessions:
             self.assertEqual(session.log.violations, [])
         self.assertEqual(call.clock.getDelayedCalls(), [])
 
-    def test_it_goes_on_whatever_ends_a_session_and_when(self) -> None:
+    def test_the_call_continues_whatever_ends_a_session_and_when(self) -> None:
         dice = random.Random(25)
         sessions = 0
         for run in range(RUNS):
@@ -117,19 +117,23 @@ class FailoverTests(SynchronousTestCase):
                 sessions += len(call.agents.sessions)
         self.assertGreater(sessions, RUNS)
 
-    def test_an_answer_of_which_nothing_was_heard_is_given_again(self) -> None:
+    def test_an_answer_that_was_not_heard_is_repeated(self) -> None:
         dice = random.Random(2)
         for answer in AGAIN:
             fault = f"response{dice.randint(1, 3)}+1.5:{answer}"
             with self.subTest(fault=fault):
                 self.hold(self.run_call(fault, is_preview=dice.random() < 0.5))
 
-    def test_who_speaks_while_a_session_stalls_is_heard_by_the_next(self) -> None:
-        """It was only known three seconds later that nobody hears."""
+    def test_a_caller_who_speaks_while_a_session_stalls_is_heard_by_the_next(
+        self,
+    ) -> None:
+        """The stall is detected only three seconds later."""
         self.hold(self.run_call("audio2+0.06:mute"))
 
-    def test_who_speaks_to_a_session_that_has_died_unnoticed_is_heard(self) -> None:
-        """It owed nothing then, or had said that he speaks."""
+    def test_a_caller_who_speaks_to_a_session_that_died_unnoticed_is_heard(
+        self,
+    ) -> None:
+        """It owed nothing then, or had reported that the caller speaks."""
         dice = random.Random(25)
         for run in range(RUNS):
             fault = f"audio{dice.randint(2, 3)}+{dice.uniform(2.0, 9.0):.2f}:mute"
@@ -155,7 +159,7 @@ class FailoverTests(SynchronousTestCase):
                 self.assertTrue(all(one.is_over for one in call.agents.sessions))
 
     def captured(self, *faults: str, **more: Any) -> str:
-        """A call that is the same when it is run again."""
+        """Capture a call, and check that it replays without differences."""
         folder = temporary_folder(self)
         files = CaptureFiles(folder)
         files.start()
@@ -165,15 +169,15 @@ class FailoverTests(SynchronousTestCase):
         self.assertEqual(replay_file(str(path), Lines).differences, [])
         return path.read_text()
 
-    def test_a_captured_call_with_failovers_in_it_is_the_same_again(self) -> None:
+    def test_a_captured_call_with_failovers_replays_without_differences(self) -> None:
         text = self.captured("audio2+0.3:drop", "2/turn1:mute")
         self.assertIn('"agent3.recall"', text)
 
-    def test_a_captured_session_that_hears_nobody_is_the_same_again(self) -> None:
+    def test_a_captured_deaf_session_replays_without_differences(self) -> None:
         text = self.captured("audio2+6:mute", pauses=(3.0, 3.0, 9.0))
         self.assertIn('"agent.probe"', text)
 
-    def test_a_captured_call_that_gives_a_session_up_in_opening_is_the_same(
+    def test_a_captured_call_that_cancels_an_opening_replays_without_differences(
         self,
     ) -> None:
         text = self.captured("audio2+0.3:drop", "2/0s:mute")

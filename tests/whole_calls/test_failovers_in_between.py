@@ -1,4 +1,4 @@
-"""A session that fails while nobody talks to it: it rings, is handed on, is on hold."""
+"""A session that fails during ringing, a transfer or hold, when nobody talks to it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ FRAME_SECONDS: Final = 0.02
 
 ENDS: Final = ("drop", "close:1001", "reset", "expire", "mute", "stall:created")
 
-#: What goes on meanwhile, and from when to when in a call.
+#: (what goes on meanwhile, from when to when in a call)
 BEGINS, ENDS_AT = 9.0, 21.0
 
 
 class InBetweenTests(SynchronousTestCase):
     def setUp(self) -> None:
-        # What is counted is words.
+        # The words are counted.
         self.patch(MediaPump, "play_sound", lambda *_: None)
 
     def start(self, *faults: str) -> None:
@@ -64,7 +64,7 @@ class InBetweenTests(SynchronousTestCase):
         self.leg = RecordingLeg(self.log, buffers=False)
 
     def wait_until(self, at: float, *, is_held: bool = False) -> None:
-        """The caller says what is to be said; on hold his side says nothing at all."""
+        """The caller speaks as planned; on hold the caller's side sends nothing."""
         while self.clock.seconds() < at and not self.measures.records:
             for _ in range(round(FRAME_SECONDS / STEP_SECONDS)):
                 self.clock.advance(STEP_SECONDS)
@@ -84,7 +84,7 @@ class InBetweenTests(SynchronousTestCase):
         return [one.text for one in heard(PCMU, self.leg.played) if one.is_whole]
 
     def hold(self, *expected: str) -> None:
-        """He is answered right, and hears nothing twice."""
+        """Check that the caller is answered correctly, and hears nothing twice."""
         now = self.clock.seconds()
         self.say("What is my number?")
         self.wait_until(now + 14.0)
@@ -112,14 +112,14 @@ class InBetweenTests(SynchronousTestCase):
         return (first, second)[: dice.randint(1, 2)]
 
     def begin(self, faults: tuple[str, ...]) -> None:
-        """A call in which the number was told."""
+        """Run a call up to the point at which the number was told."""
         self.start(*faults)
         self.call: Any = self.table.incoming(self.leg)
         self.wait_until(3.5)
         self.say("My number is 4711.")
         self.wait_until(BEGINS)
 
-    def test_on_hold_nothing_is_lost_but_the_session(self) -> None:
+    def test_on_hold_only_the_session_is_lost(self) -> None:
         dice = random.Random(4)
         for run in range(RUNS):
             faults = self.draw(dice)
@@ -129,7 +129,7 @@ class InBetweenTests(SynchronousTestCase):
                 self.wait_until(ENDS_AT + 1.0)
                 self.hold("Hello.", "I have noted your number.")
 
-    def test_a_transfer_goes_on_and_one_that_fails_leads_back_to_the_agent(
+    def test_a_transfer_continues_and_a_failed_one_returns_the_caller_to_the_agent(
         self,
     ) -> None:
         dice = random.Random(5)
@@ -153,8 +153,8 @@ class InBetweenTests(SynchronousTestCase):
                 self.wait_until(ENDS_AT + 6.0)
                 self.hold("Hello.", "I have noted your number.")
 
-    def test_who_answers_a_call_of_ours_is_greeted_once(self) -> None:
-        """It rings for a while, and its agent's session does not last."""
+    def test_the_callee_of_an_outbound_call_is_greeted_once(self) -> None:
+        """It rings for a while, and the agent's session does not last."""
         dice = random.Random(6)
         for run in range(RUNS):
             rings = dice.uniform(1.0, 15.0)

@@ -1,5 +1,5 @@
 """
-Whole calls that end: at any moment of a conversation one goodbye is heard, all of it.
+Whole calls that end: at any point of a conversation one whole goodbye is heard.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from chime_gateway.sim.realtime.voices import Part, Speech, Turn
 from tests.support.virtual import VirtualCall
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
-#: Moments at which a call is told to end; the same ones each time.
+#: Points at which a call is told to end; the same in each run.
 RUNS = 40
 
-#: What may be the matter with a session that is to say goodbye.
+#: Faults of a session that has to say goodbye.
 UNABLE = (
     *("respond:failed:server_error", "respond:failed:rate_limit_exceeded/20s"),
     *("respond:incomplete:content_filter", "drop", "stall:created", "stall:audio"),
@@ -90,7 +90,7 @@ class FarewellTests(SynchronousTestCase):
         )
         return turn.text, heard.heard_ms
 
-    def test_one_goodbye_is_heard_whenever_the_call_is_told_to_end(self) -> None:
+    def test_one_goodbye_is_heard_at_whatever_point_the_call_ends(self) -> None:
         dice = random.Random(23)
         for run in range(RUNS):
             at = dice.uniform(0.1, 9.0)
@@ -103,7 +103,9 @@ class FarewellTests(SynchronousTestCase):
                 )
                 self.hold(call, at)
 
-    def test_also_where_the_service_or_the_caller_is_first(self) -> None:
+    def test_one_goodbye_is_heard_when_the_service_or_the_caller_acts_first(
+        self,
+    ) -> None:
         dice = random.Random(23)
         twice = Which(1, 2)
         for fault in (
@@ -115,7 +117,9 @@ class FarewellTests(SynchronousTestCase):
                 with self.subTest(fault=fault, run=run, at=at):
                     self.hold(self.part_at(at, behaviour=fault), at)
 
-    def test_also_where_the_session_cannot_say_it_and_another_can(self) -> None:
+    def test_one_goodbye_is_heard_from_another_session_if_the_first_cannot_say_it(
+        self,
+    ) -> None:
         self.patch(MediaPump, "play_tone", lambda pump: None)
         dice = random.Random(25)
         for fault in UNABLE:

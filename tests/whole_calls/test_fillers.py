@@ -1,4 +1,4 @@
-"""Who waits hears that somebody is there, and who does not hears nothing of it."""
+"""A caller who waits hears a filler, and a caller who does not hears none."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.support.virtual import VirtualCall
 
 RUNS: Final = 4
 
-#: A look of the line's, and the beat of the call's.
+#: The line's interval of checks, and the call's beat.
 SLACK: Final = 0.15
 
 
 class FillerTests(SynchronousTestCase):
     def setUp(self) -> None:
-        # This caller takes each sound for an answer.
+        # This caller takes every sound for an answer.
         self.sounds: list[float] = []
         self.patch(
             MediaPump,
@@ -57,11 +57,11 @@ class FillerTests(SynchronousTestCase):
         return call
 
     def noted(self, call: VirtualCall, what: str, number: int) -> float:
-        """When the first session's service did this."""
+        """Return when the service of the first session did this."""
         notes = call.agents.sessions[0].log.notes
         return next(at for at, w, m in notes if w == what and m["number"] == number)
 
-    def test_it_comes_in_time_whatever_it_is_that_does_not_come(self) -> None:
+    def test_a_filler_is_played_in_time_whatever_is_missing(self) -> None:
         for stage, after in (("created", 1.2), ("audio", 1.7)):
             with self.subTest(stage=stage):
                 call = self.run_call(f"turn2:stall:{stage}")
@@ -69,19 +69,19 @@ class FillerTests(SynchronousTestCase):
                 self.assertTrue(
                     wanted <= self.sounds[0] <= wanted + SLACK, (wanted, self.sounds)
                 )
-                # And goes on while that lasts.
+                # It is repeated while that lasts.
                 gaps = [b - a for a, b in pairwise([wanted, *self.sounds])]
                 self.assertTrue(all(gap < 3.0 + SLACK for gap in gaps), gaps)
 
-    def test_in_the_middle_of_a_sentence_it_comes_when_all_of_it_was_heard(
+    def test_within_a_sentence_it_is_played_after_everything_received_was_heard(
         self,
     ) -> None:
         call = self.run_call("audio3+0.2:stall:within")
         began = self.noted(call, "audio", 3)
-        # A second of sound came in the first 0.2 s, at five times its pace.
+        # A second of audio arrived in the first 0.2 s, at five times real time.
         self.assertTrue(began + 2.0 < self.sounds[0] < began + 3.0, self.sounds)
 
-    def test_in_a_call_without_a_fault_it_is_never_heard(self) -> None:
+    def test_in_a_call_without_faults_no_filler_is_played(self) -> None:
         dice = random.Random(7)
         for run in range(RUNS):
             first = dice.uniform(0.1, 1.6)
@@ -90,8 +90,8 @@ class FillerTests(SynchronousTestCase):
                 self.run_call(first_delta_seconds=first, speed=speed)
                 self.assertEqual(self.sounds, [])
 
-    def test_a_model_that_thinks_for_long_is_bridged_and_kept(self) -> None:
+    def test_a_long_thinking_time_is_filled_and_the_session_is_kept(self) -> None:
         call = self.run_call(first_delta_seconds=3.0)
         self.assertEqual(len(call.agents.sessions), 1)
-        # Once for the greeting and each answer.
+        # Once for the greeting and once for each answer.
         self.assertEqual(len(self.sounds), 4)

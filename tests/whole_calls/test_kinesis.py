@@ -1,4 +1,4 @@
-"""Whole calls over the Kinesis carrier, in memory: talking and being sent on."""
+"""Whole calls over the Kinesis carrier, in memory: conversations and transfers."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ class TalkTests(KinesisTestCase):
         self.assertEqual(self.record.media.dropped, {})
         self.assertEqual(self.left(), 0)
 
-    def test_a_call_that_is_not_bridged_talks_as_well(self) -> None:
+    def test_a_call_that_is_not_bridged_has_a_conversation_as_well(self) -> None:
         network = self.network = VirtualNetwork(is_bridged=False)
         self.gateway = network.gateway()
         call = network.call(PLAN)
         network.until(lambda: network.line()._was_answered)
         line = network.line()
-        # It came in through a Voice Connector, whose transaction it is.
+        # It came through a Voice Connector, and has the transaction id of that.
         line.begin_streaming("+12065550100", line.call.transaction_id)
         report = network.report(call)
         self.assertAnswered(report)
         # Pauses keep it alive between the utterances.
         self.assertIn("Pause", line.call.log)
 
-    def test_utterances_are_private_wav_files_that_nobody_can_guess(self) -> None:
+    def test_utterances_are_private_wav_files_with_unguessable_names(self) -> None:
         self.network.report(self.network.call(PLAN))
         files = self.network.world.media.files.buckets[BUCKET]
         self.assertGreater(len(files), 1)
@@ -65,18 +65,18 @@ class TalkTests(KinesisTestCase):
             self.assertRegex(key, r"\Areplies/[A-Za-z0-9_-]{32}\.wav\Z")
             self.assertEqual(content[:4], b"RIFF")
 
-    def test_the_agent_is_cut_short_and_told_what_was_heard(self) -> None:
+    def test_an_interrupted_agent_is_told_what_was_heard(self) -> None:
         report = self.network.report(self.network.call(CUT))
         self.assertAnswered(report, CUT)
         ((_, told_ms, generated_ms),) = self.gateway.agents.sessions[0].log.truncations
         ((cut),) = report.interruptions
         self.assertLess(told_ms, generated_ms)
-        # Right to one utterance is promised; the clock does much better.
+        # The promise is one utterance; the clock is much more exact.
         self.assertLess(abs(told_ms - cut.heard_ms), 150)
         self.assertEqual(report.stale_bytes, 0)
         self.assertEqual(self.record.media.barge_ins, 1)
 
-    def test_an_agent_that_is_cut_before_it_is_heard_said_nothing(self) -> None:
+    def test_nothing_was_heard_of_an_agent_cut_before_it_was_heard(self) -> None:
         plan = CallPlan(utterances=PLAN.utterances)
         self.network.call(plan)
         updates = self.gateway.operations
@@ -113,7 +113,7 @@ class TalkTests(KinesisTestCase):
         )
         self.assertGreater(median, 0.99)
 
-    def test_without_reports_what_is_heard_follows_the_clock(self) -> None:
+    def test_without_reports_playback_is_estimated_from_the_clock(self) -> None:
         self.network.hears = False
         self.gateway.agents.sessions.clear()
         report = self.network.report(self.network.call(PLAN))
@@ -121,7 +121,7 @@ class TalkTests(KinesisTestCase):
         self.assertEqual(self.record.ending.outcome, Outcome.COMPLETED)
 
     def test_goodbye_is_heard_before_the_caller_is_hung_up(self) -> None:
-        # Also when AWS takes its time.
+        # Also if AWS is slow.
         self.patch(application, "_UPDATE_SECONDS", 3.0)
         plan = CallPlan(utterances=PLAN.utterances * 9, answer_seconds=60)
         call = self.network.call(plan)
@@ -137,7 +137,7 @@ class TalkTests(KinesisTestCase):
         self.assertGreater(said, 20)
         self.assertGreaterEqual(report.received_bytes, said * PCMU.frame_bytes)
 
-    def test_a_call_that_is_sent_on_is_over_when_the_target_answers(self) -> None:
+    def test_a_transferred_call_is_over_when_the_target_answers(self) -> None:
         self.network.call(PLAN)
         self.network.until(lambda: bool(self.gateway.calls.calls()))
         (call,) = self.gateway.calls.calls()
@@ -158,7 +158,7 @@ class TalkTests(KinesisTestCase):
         self.network.advance(1)
         self.assertTrue(line.call.is_over)
 
-    def test_a_caller_whom_the_target_does_not_take_is_back_with_the_agent(
+    def test_a_caller_whom_the_target_refuses_returns_to_the_agent(
         self,
     ) -> None:
         self.network.world.unreachable.add("+12065550177")
@@ -177,7 +177,7 @@ class TalkTests(KinesisTestCase):
         self.assertEqual(self.record.ending.outcome, Outcome.COMPLETED)
         self.assertEqual(self.left(), 0)
 
-    def test_a_transfer_that_takes_longer_than_is_waited_for_is_one(self) -> None:
+    def test_a_transfer_that_succeeds_late_is_a_transfer(self) -> None:
         answering: list[Deferred[Any]] = []
         bridge = self.network.world.application.bridge
 
@@ -201,12 +201,12 @@ class TalkTests(KinesisTestCase):
         self.assertEqual(self.record.ending.outcome, Outcome.TRANSFERRED)
         line = self.network.line()
         self.network.advance(20)
-        # Nobody hangs the caller up who talks with somebody else.
+        # The caller is talking with the target, and must not be hung up.
         self.assertFalse(line.call.is_over)
         line.hang_up()
         self.network.advance(1)
 
-    def test_a_transfer_of_which_nothing_is_heard_cuts_nobody_off(self) -> None:
+    def test_a_transfer_without_a_result_disconnects_nobody(self) -> None:
         self.network.hears = False
         self.network.call(CallPlan(utterances=PLAN.utterances * 9, answer_seconds=99))
         self.network.until(lambda: bool(self.gateway.calls.calls()))

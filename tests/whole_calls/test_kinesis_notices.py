@@ -1,4 +1,4 @@
-"""Whole calls over the Kinesis carrier: notices from the queue, and who takes them."""
+"""Whole calls over the Kinesis carrier: notices of the queue, and who handles them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NoticeTests(KinesisTestCase):
         return call
 
     def copy(self, status: str) -> None:
-        """The notices of that status come once more."""
+        """Repeat the notices with this status."""
         queues = self.network.world.media.queues
         for body in tuple(self.told):
             if json.loads(body)["detail"]["streamingStatus"] == status:
@@ -43,7 +43,7 @@ class NoticeTests(KinesisTestCase):
         self.assertEqual(self.gateway.operations().count("GetMedia"), 1)
         self.assertEqual(self.gateway.carrier.notices["other_leg"], 1)
 
-    def test_where_the_legs_are_mixed_up_the_other_one_is_read(self) -> None:
+    def test_if_the_legs_are_mixed_up_the_other_leg_is_read(self) -> None:
         gateway = self.network.gateway(leg="other")
         self.gateways = lambda: [self.gateway, gateway]  # type: ignore[method-assign]
         Deferred.fromCoroutine(self.gateway.carrier.stop())
@@ -63,11 +63,11 @@ class NoticeTests(KinesisTestCase):
         self.assertAnswered(self.network.report(call))
         self.assertEqual(len(self.gateway.records), 1)
 
-    def test_a_start_that_comes_after_its_end_starts_nothing(self) -> None:
+    def test_a_start_after_its_end_starts_no_call(self) -> None:
         self.network.report(self.start())
         self.copy("STARTED")
         self.network.advance(2)
-        # Of both legs.
+        # One for each leg.
         self.assertEqual(self.gateway.carrier.notices["too_late"], 2)
         self.assertEqual(len(self.gateway.records), 1)
 
@@ -86,13 +86,13 @@ class NoticeTests(KinesisTestCase):
         self.assertEqual((notices["passed_on"], notices["unmatched"]), (3, 1))
         self.assertEqual(self.left(), 0)
 
-    def test_without_an_end_the_call_ends_when_its_stream_does(self) -> None:
+    def test_without_an_end_notice_the_call_ends_with_its_stream(self) -> None:
         call = self.start()
         line = self.network.line()
         line._world.notify = lambda detail: None  # type: ignore[method-assign]
         self.network.hears = False
         self.network.advance(2)
-        # The caller's side is gone, and nobody says so.
+        # The caller's side has gone without a notice.
         line.caller.stop()
         line._streams.clear()
         self.network.advance(60)
@@ -114,7 +114,7 @@ class NoticeTests(KinesisTestCase):
         self.assertEqual(self.record.ending.outcome, Outcome.CALLER_LOST)
         self.assertIn("Internal failure", self.record.ending.reason)
 
-    def test_a_message_that_is_not_understood_is_set_aside(self) -> None:
+    def test_an_unknown_message_is_set_aside(self) -> None:
         queues = self.network.world.media.queues
         queues._create({"QueueName": "aside"})
         policy = {"deadLetterTargetArn": queues.arn_of("aside"), "maxReceiveCount": 3}
@@ -128,7 +128,7 @@ class NoticeTests(KinesisTestCase):
         self.assertEqual(self.gateway.carrier.notices["foreign"], 1)
         self.assertEqual(self.left(), 0)
 
-    def test_a_full_gateway_leaves_the_call_to_others(self) -> None:
+    def test_a_full_gateway_leaves_the_call_to_another(self) -> None:
         other = self.network.gateway()
         self.gateways = lambda: [self.gateway, other]  # type: ignore[method-assign]
         admission = self.gateway.calls.admission
@@ -169,10 +169,10 @@ class NoticeTests(KinesisTestCase):
         self.assertEqual(len(self.gateway.records) + len(other.records), 1)
         self.assertEqual(self.left(), 0)
 
-    def test_a_gateway_that_broke_down_is_followed_by_another(self) -> None:
+    def test_a_gateway_that_crashed_is_replaced_by_another(self) -> None:
         self.network.call(PLAN)
         self.network.until(lambda: bool(self.gateway.calls.calls()))
-        # It stops without a word: nothing is renewed, nothing is deleted.
+        # It crashes: nothing is renewed, and nothing is deleted.
         broken = self.gateway
         broken.carrier._renewing.stop()
         for loop in broken.carrier._loops:
@@ -193,12 +193,12 @@ class NoticeTests(KinesisTestCase):
             for operation, parameters in second.aws.asked
             if operation == "GetMedia"
         ]
-        # What was said to the other is not said again.
+        # Commands sent by the other gateway are not repeated.
         self.assertEqual(selectors[0]["StartSelectorType"], "NOW")
         line.hang_up()
         self.network.advance(8)
         self.assertEqual(len(second.records), 1)
-        # The queue of the broken one stays: nobody else may take it away.
+        # The crashed gateway's own queue stays: no other gateway may delete it.
         self.network.world.media.queues.queues.pop(
             broken.carrier._reports.url.rpartition("/")[2]
         )

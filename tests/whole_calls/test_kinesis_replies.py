@@ -1,4 +1,4 @@
-"""Whole calls over the Kinesis carrier: what happens to the agent's utterances."""
+"""Whole calls over the Kinesis carrier: the agent's utterances."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ReplyTests(KinesisTestCase):
 
         self.gateway.aws.fault_plan = ask
 
-    def test_an_utterance_that_is_not_stored_is_counted_and_the_call_goes_on(
+    def test_an_utterance_that_cannot_be_stored_is_counted_and_the_call_continues(
         self,
     ) -> None:
         self.trouble("PutObject", "SlowDown")
@@ -35,20 +35,20 @@ class ReplyTests(KinesisTestCase):
         self.assertGreater(self.record.media.dropped["not_stored"], 20)
         self.assertGreater(report.received_bytes, 8000)
 
-    def test_when_nothing_is_stored_the_call_still_ends_well(self) -> None:
+    def test_if_nothing_can_be_stored_the_call_still_ends_properly(self) -> None:
         self.trouble("PutObject", "AccessDenied", times=100)
         plan = CallPlan(utterances=PLAN.utterances, answer_seconds=5)
         self.network.report(self.network.call(plan))
         self.assertEqual(self.record.ending.outcome, Outcome.COMPLETED)
 
-    def test_a_caller_who_is_gone_ends_the_call(self) -> None:
+    def test_a_caller_who_has_gone_ends_the_call(self) -> None:
         self.trouble("UpdateSipMediaApplicationCall", "NotFoundException")
         self.network.call(PLAN)
         self.network.until(lambda: bool(self.gateway.records))
         self.assertEqual(self.record.ending.outcome, Outcome.COMPLETED)
         self.network.line().hang_up()
 
-    def test_updates_that_are_forbidden_name_the_permission(self) -> None:
+    def test_forbidden_updates_name_the_missing_permission(self) -> None:
         self.trouble("UpdateSipMediaApplicationCall", "ForbiddenException", 2)
         self.network.call(PLAN)
         self.network.until(lambda: bool(self.gateway.records))
@@ -69,7 +69,7 @@ class ReplyTests(KinesisTestCase):
             self.assertEqual(record.ending.outcome, Outcome.COMPLETED)
         updates = self.gateway.operations().count("UpdateSipMediaApplicationCall")
         self.assertLessEqual(updates, 5 * self.network.clock.seconds() + 5)
-        # In a line, utterances are told together: far fewer updates than files.
+        # While updates queue up, utterances are combined: far fewer updates than files.
         self.assertLess(updates, self.gateway.operations().count("PutObject"))
 
     def test_a_file_that_cannot_be_played_does_not_stop_the_others(self) -> None:
@@ -88,7 +88,7 @@ class ReplyTests(KinesisTestCase):
 
 
 class LambdaTests(KinesisTestCase):
-    def test_a_function_that_takes_too_long_once_is_asked_again(self) -> None:
+    def test_a_function_that_takes_too_long_once_is_invoked_again(self) -> None:
         function = self.network.world.application.function
         slow: list[Deferred[Any]] = []
 

@@ -1,4 +1,4 @@
-"""Whole calls over the Kinesis carrier: what happens to the caller's stream."""
+"""Whole calls over the Kinesis carrier: the caller's stream."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class StreamTests(KinesisTestCase):
         self.assertAnswered(report)
         self.assertEqual(self.record.protocol_notes["stream_error_5000"], 1)
 
-    def test_before_forty_minutes_it_is_renewed_where_it_was_left(self) -> None:
+    def test_before_forty_minutes_it_is_renewed_at_the_same_position(self) -> None:
         self.patch(kinesis_source, "RENEW_SECONDS", 0.7)
         report = self.network.report(self.start())
         score, _ = correlation(samples(PLAN.utterances[0]), heard_by(self.gateway))
@@ -79,7 +79,7 @@ class StreamTests(KinesisTestCase):
         score, _ = correlation(samples(PLAN.utterances[0]), heard_by(self.gateway))
         self.assertGreater(score, 0.999)
 
-    def test_a_stream_that_goes_on_to_another_call_ends_this_one(self) -> None:
+    def test_a_stream_that_is_reused_by_another_call_ends_this_one(self) -> None:
         self.start()
         self.network.advance(2)
         heard = len(heard_by(self.gateway))
@@ -88,12 +88,12 @@ class StreamTests(KinesisTestCase):
         self.network.advance(1)
         self.assertEqual(self.record.ending.outcome, Outcome.COMPLETED)
         self.assertIn("another call", self.record.ending.reason)
-        # Not one sample of the stranger came through.
+        # Not one sample of the other call was heard.
         later = heard_by(self.gateway)[heard:]
         self.assertLess(len(later), 8000)
         self.assertLess(abs(correlation(noise[:2000], heard_by(self.gateway))[0]), 0.2)
 
-    def test_what_the_stream_held_before_is_not_heard(self) -> None:
+    def test_earlier_content_of_the_stream_is_not_heard(self) -> None:
         world = self.network.world
         stream = world.stream()
         old = np.random.default_rng(1).integers(-9000, 9000, 20_000).astype("<i2")
@@ -104,7 +104,7 @@ class StreamTests(KinesisTestCase):
         self.assertAnswered(report)
         self.assertLess(abs(correlation(old[:4000], heard_by(self.gateway))[0]), 0.2)
 
-    def test_what_is_of_somebody_else_at_first_is_not_heard(self) -> None:
+    def test_content_of_another_call_at_the_start_is_not_heard(self) -> None:
         call = self.start()
         noise = np.random.default_rng(2).integers(-9000, 9000, 4096).astype("<i2")
         frames = [noise[at : at + 512].tobytes() for at in range(0, 4096, 512)]
@@ -113,14 +113,14 @@ class StreamTests(KinesisTestCase):
         self.assertAnswered(self.network.report(call))
         self.assertLess(abs(correlation(noise, heard_by(self.gateway))[0]), 0.2)
 
-    def test_what_is_no_matroska_ends_the_call(self) -> None:
+    def test_data_that_is_not_matroska_ends_the_call(self) -> None:
         self.start()
         for reader in tuple(self.stream.readers):
             reader.write(element_of_unknown_size())
         self.network.advance(3)
         self.assertEqual(self.record.ending.outcome, Outcome.CALLER_PROTOCOL_ERROR)
 
-    def test_a_stream_that_may_not_be_read_names_the_permission(self) -> None:
+    def test_a_stream_that_may_not_be_read_names_the_missing_permission(self) -> None:
         def denied(operation: str, parameters: Mapping[str, Any]) -> AwsError | None:
             if operation != "GetMedia":
                 return None
@@ -132,7 +132,7 @@ class StreamTests(KinesisTestCase):
         self.network.call(PLAN)
         self.network.advance(5)
         self.assertIn("kinesisvideo:GetMedia", self.record.ending.reason)
-        # And the caller does not sit in silence.
+        # The caller is not left in silence.
         self.assertEqual(self.network.world.lines, {})
 
 

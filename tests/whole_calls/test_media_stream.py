@@ -16,12 +16,12 @@ from chime_gateway.sim.caller.compare import correlation
 from chime_gateway.sim.realtime.behaviour import Behaviour
 from tests.support.virtual import VirtualCall
 
-#: Barge-ins at random moments; the same ones each time.
+#: Barge-ins at random moments; the same in each run.
 RUNS = 200
 
 
 def phrase(codec: Codec, *pitches: float) -> bytes:
-    """Something that is unlike itself at every other moment."""
+    """Return audio that differs from itself at every other moment."""
     return b"".join(tone(codec, hz, 0.17) for hz in pitches)
 
 
@@ -53,7 +53,7 @@ class ParrotTests(SynchronousTestCase):
         assert record.ending is not None
         return record.ending.outcome
 
-    def test_the_caller_hears_what_it_said_over_both_laws_and_paths(self) -> None:
+    def test_the_caller_hears_what_it_said_with_both_codecs_and_paths(self) -> None:
         for codec in (PCMU, PCMA):
             for is_raw in (False, True):
                 with self.subTest(codec=codec.name, is_raw=is_raw):
@@ -78,7 +78,7 @@ class ParrotTests(SynchronousTestCase):
         said = decode(PCMU, phrase(PCMU, *LONG))
         self.assertGreater(correlation(said, heard)[0], 0.99)
 
-    def test_messages_hold_whole_frames_only(self) -> None:
+    def test_messages_contain_only_whole_frames(self) -> None:
         report = VirtualCall(plan()).run()
         self.assertEqual({size % 160 for size in report.audio_sizes}, {0})
 
@@ -98,12 +98,12 @@ class ParrotTests(SynchronousTestCase):
 
 
 class BargeInTests(SynchronousTestCase):
-    """The figures the project promises: nothing stale, exact to 20 ms."""
+    """The promised figures: no stale audio, and truncations exact to 20 ms."""
 
     def barge_in(self, after: float, *, is_raw: bool) -> tuple[float, int]:
         """
         @return: what the model was told minus what was heard, in ms, and the
-            bytes of old speech that came behind the clear.
+            bytes of old speech that came after the clear.
         """
         call = VirtualCall(plan(interrupt_after=after), is_raw=is_raw)
         report = call.run()

@@ -1,8 +1,8 @@
 """
-What an answered call holds, in bytes: counted, so it is the same each time.
+The memory of an answered call, in bytes: counted, so it is the same in each run.
 
-The bounds are close: whatever is kept longer than it is needed, and whatever each call
-makes for itself though all could have it together, is found here.
+The bounds are tight: they show whatever is kept longer than needed, and whatever each
+call makes for itself although all calls could share it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from tests.support.held import by_type, held_bytes, reachable
 from tests.support.virtual import STEP_SECONDS, VirtualCall
 from tests.whole_calls.test_sip import VirtualSipCall
 
-#: What a call may hold, besides its sockets, audio that waits to be heard, and the
-#: caller's that another session may have to hear.
+#: What a call may hold, apart from its sockets, audio that waits to be heard, and the
+#: caller's audio that another session may have to hear.
 MOST_SIP_BYTES = 30_000
 MOST_STREAM_BYTES = 18_250
 
-#: Whoever holds, and what.
+#: (holder, held object)
 Held = tuple[object, list[object]]
 
 
 def sip_call() -> Held:
-    """After a second; the transaction of its INVITE is still there."""
+    """After a second, when the transaction of its INVITE still exists."""
     call = VirtualSipCall()
     carrier, table = call.world.carrier, call.table
-    # Its next beat, and the spare one, are all calls'.
+    # The next beat and the spare one are shared by all calls.
     call.world.metronome.add(lambda *_: None, lambda *_: None)
     before = reachable([carrier, table])
     call.call.invite()
@@ -54,7 +54,7 @@ def stream_call() -> Held:
 
 class HeldMemoryTests(SynchronousTestCase):
     def of_one(self, make: Callable[[], Held]) -> list[object]:
-        """What two that know nothing of each other both hold is the program's."""
+        """What two independent calls both hold belongs to the program."""
         (_other, theirs), (_, held) = make(), make()
         shared = {id(thing) for thing in theirs}
         for thing in held:
@@ -65,13 +65,13 @@ class HeldMemoryTests(SynchronousTestCase):
     def assert_small(self, make: Callable[[], Held], most_bytes: int) -> None:
         held = self.of_one(make)
         self.assertLessEqual(held_bytes(held), most_bytes, by_type(held).most_common())
-        # Or what a call holds would not be found any more.
+        # Otherwise what a call holds would no longer be found.
         self.assertGreater(held_bytes(held), 0.8 * most_bytes)
 
-    def test_a_call_over_sip_is_small(self) -> None:
+    def test_a_call_over_sip_uses_little_memory(self) -> None:
         self.assert_small(sip_call, MOST_SIP_BYTES)
 
-    def test_a_call_over_a_media_stream_is_small(self) -> None:
+    def test_a_call_over_a_media_stream_uses_little_memory(self) -> None:
         self.assert_small(stream_call, MOST_STREAM_BYTES)
 
     def test_no_message_of_sip_outlives_the_ack_of_its_answer(self) -> None:

@@ -1,4 +1,4 @@
-"""Whole calls with what models of other generations do, and their tools."""
+"""Whole calls with the behaviour of other generations of models, and their tools."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.whole_calls.test_media_stream import SHORT, phrase
 
 
 class Answers:
-    """One answer after the other; C{None}: a tool of the service's is called."""
+    """One answer after the other; C{None}: the service calls a tool."""
 
     def __init__(self, *answers: str | None) -> None:
         self._answers = list(answers)
@@ -64,7 +64,7 @@ class GenerationTestCase(SynchronousTestCase):
 
 
 class GenerationTests(GenerationTestCase):
-    def test_an_older_model_keeps_rules_and_tools(self) -> None:
+    def test_an_older_model_keeps_instructions_and_tools(self) -> None:
         answers = Answers("Hello.", "An answer.")
         record = self.run_call(answers, is_older_model=True)
         self.assertEqual(self.commands("session.update"), 2)
@@ -78,7 +78,7 @@ class GenerationTests(GenerationTestCase):
         )
         self.assertEqual([tool["name"] for tool in updated["tools"]], ["order"])
 
-    def test_a_preamble_is_the_first_sound_of_the_answer(self) -> None:
+    def test_a_preamble_is_the_first_audio_of_the_answer(self) -> None:
         self.run_call(Answers("Hello.", "An answer."), commentary=ALL)
         (with_preamble,) = self.report.answer_latencies
         self.run_call(Answers("Hello.", "An answer."))
@@ -86,13 +86,13 @@ class GenerationTests(GenerationTestCase):
         self.assertApproximates(with_preamble, without, 0.1)
         self.assertEqual(self.commands("response.create"), 1)  # the greeting
 
-    def test_the_agent_goes_on_with_the_result_of_a_tool_of_the_service(self) -> None:
+    def test_the_agent_continues_with_the_result_of_a_tool_of_the_service(self) -> None:
         for seconds in (-1.0, 0.0, 10.0):
             with self.subTest(seconds=seconds):
                 record = self.run_call(
                     Answers("Hello.", None, "It was found."), remote_seconds=seconds
                 )
-                # The greeting, and the answer to the result.
+                # The greeting, and the answer with the result.
                 self.assertEqual(self.commands("response.create"), 2)
                 self.assertEqual(record.tool_calls, 1)
                 (latency,) = self.report.answer_latencies

@@ -1,4 +1,4 @@
-"""A carrier that nobody knows of: its leg says what it is, and that is enough."""
+"""An unknown carrier: its leg declares its traits, and that is enough."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from tests.support.fakes import (
 )
 from tests.support.files import temporary_folder
 
-#: Takes audio ahead of time and never says when it was heard.
+#: Accepts audio ahead of time, and never reports when it was heard.
 PIGEON = CarrierTraits(name="pigeon", buffers=True, reports_playback=False)
 
-#: As slow as no other, but it says when something was heard.
+#: Slower than all others, but reports when audio was heard.
 SATELLITE = CarrierTraits(
     name="satellite", buffers=True, reports_playback=True, lag_seconds=2.5
 )
 
-#: Is given a frame each 20 ms.
+#: Needs a frame each 20 ms.
 WALKIE_TALKIE = CarrierTraits(
     name="walkie-talkie", buffers=False, reports_playback=False
 )
@@ -75,7 +75,7 @@ class NewCarrierTests(SynchronousTestCase):
         return call
 
     def talk(self, call: Any) -> None:
-        """Two items; the caller speaks into the second and is then silent."""
+        """Two items; the caller speaks during the second, and is then silent."""
         for item in ("i1", "i2"):
             self.agent_events.response_started(f"r-{item}")
             self.agent_events.agent_audio(f"r-{item}", item, 0, b"\x10" * 16_000)
@@ -115,7 +115,7 @@ class NewCarrierTests(SynchronousTestCase):
         self.assertEqual(self.metric(ended), 1)
         self.files.stop(5.0)
 
-    def test_a_captured_call_of_it_runs_again_the_same(self) -> None:
+    def test_a_captured_call_of_it_replays_without_differences(self) -> None:
         for traits in (PIGEON, SATELLITE, WALKIE_TALKIE):
             with self.subTest(carrier=traits.name):
                 self.talk(self.begin(traits))
@@ -125,19 +125,19 @@ class NewCarrierTests(SynchronousTestCase):
                 assert report.record is not None
                 self.assertEqual(report.record.carrier, traits.name)
 
-    def test_one_that_reports_no_playback_is_asked_for_no_mark(self) -> None:
+    def test_a_carrier_without_playback_reports_gets_no_marks(self) -> None:
         self.talk(self.begin(PIGEON))
         self.assertEqual(self.asked("leg.mark"), 0)
         self.assertEqual(self.asked("leg.play"), 2)
         self.files.stop(5.0)
 
-    def test_one_that_does_not_buffer_is_paced(self) -> None:
+    def test_a_carrier_that_does_not_buffer_is_paced(self) -> None:
         self.talk(self.begin(WALKIE_TALKIE))
         played = [entry[1] for entry in self.log if entry[0] == "leg.play"]
         self.assertEqual(set(played), {160})
         self.files.stop(5.0)
 
-    def test_silence_of_one_that_may_be_late_is_filled_that_much_later(self) -> None:
+    def test_gaps_of_a_carrier_with_lag_are_filled_that_much_later(self) -> None:
         filled = {}
         for traits in (PIGEON, SATELLITE):
             self.talk(self.begin(traits))
@@ -147,7 +147,7 @@ class NewCarrierTests(SynchronousTestCase):
         self.assertGreater(filled["pigeon"], 50)
         self.assertEqual(filled["satellite"], 0)
 
-    def test_one_that_may_be_late_has_to_report_playback(self) -> None:
+    def test_a_carrier_with_lag_has_to_report_playback(self) -> None:
         with self.assertRaises(ValueError):
             CarrierTraits(
                 name="x", buffers=True, reports_playback=False, lag_seconds=1.0

@@ -1,6 +1,6 @@
 """
-Whole calls into which an operator has the agent say something: each text is heard, and
-an answer to the caller, whoever speaks when.
+Whole calls in which an operator has the agent say something: each text is heard, and so
+is an answer to the caller, whoever speaks when.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from chime_gateway.sim.realtime.voices import Part, Speech, Turn
 from tests.support.virtual import VirtualCall
 from tests.whole_calls.test_media_stream import LONG, SHORT, phrase
 
-#: Calls, the same ones each time.
+#: The number of calls, which are the same in each run.
 RUNS = 14
 
 ANSWER = "An answer."
 
 
 class Obedient:
-    """Says what it is told to, at length."""
+    """Says what it is told to say, at length."""
 
     def answer(self, turn: Turn) -> Sequence[Part]:
         words = turn.instructions.rpartition(": ")[2]
@@ -40,7 +40,7 @@ class OperatorsWordsTests(SynchronousTestCase):
         @return: what was not heard.
         """
         plan = CallPlan(
-            # Whoever waits for the rest says nothing meanwhile.
+            # A caller who waits for the rest says nothing meanwhile.
             utterances=(
                 *(phrase(PCMU, *SHORT), phrase(PCMU, *LONG)),
                 PCMU.silence(30 * PCMU.bytes_per_second),
@@ -82,7 +82,7 @@ class OperatorsWordsTests(SynchronousTestCase):
             missing.append(ANSWER)
         return missing
 
-    def test_each_text_is_heard_and_an_answer(self) -> None:
+    def test_each_text_is_heard_and_so_is_an_answer(self) -> None:
         dice = random.Random(6)
         for run in range(RUNS):
             with self.subTest(run=run):

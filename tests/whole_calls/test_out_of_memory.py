@@ -1,4 +1,4 @@
-"""A call that runs out of memory, at whatever point: it ends, and the others go on."""
+"""A call that runs out of memory at any point ends, and the others continue."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tests.support.fakes import (
 )
 from tests.support.no_memory import NoMemory
 
-#: Between the service's hands and the call's, where nobody has the session.
+#: Steps between the service and the call, where neither owns the session.
 HANDING_OVER: Final = "joined"
 
 FRAME: Final = b"\x7f" * 320
 
-#: More than the scene calls.
+#: More than the number of steps in the scene.
 MOST: Final = 3000
 
 
@@ -66,7 +66,7 @@ class Files:
 
 
 class Socket:
-    """@ivar code: with which it was closed first."""
+    """@ivar code: the first code that it was closed with."""
 
     code: int | None = None
 
@@ -80,14 +80,14 @@ class Socket:
     place = ""
 
     def accepted(self) -> None:
-        """Nobody counts it here."""
+        """Ignore it: nothing is counted here."""
 
     def close(self, code: int, reason: str) -> None:
         self.code = self.code or code
 
 
 class Line:
-    """A caller on a media stream, with the socket's and the batch's guards."""
+    """A caller on a media stream, with the guards of socket and batch."""
 
     def __init__(self, world: World) -> None:
         self.socket = Socket()
@@ -108,7 +108,7 @@ class Line:
         if self.is_lost:
             return
         try:
-            # As LeanWebSocket and BatchReader do.
+            # Like LeanWebSocket and BatchReader.
             try:
                 self.leg.message_received(data, is_binary)
             except Exception:
@@ -153,20 +153,20 @@ class World:
             log: Log = []
             opening = self.agents.opening[-1]
             if opening.called:
-                # The call is over, and has given it up.
+                # The call is over, and has cancelled it.
                 log.append(("agent.close",))
             self.session_logs.append(log)
             if not opening.called:
                 opening.callback(RecordingAgent(log))
 
     def told(self, *tell: tuple[Any, ...]) -> None:
-        """What the agent's session says, with its socket's guard."""
+        """Report events of the agent's session, with the guard of its socket."""
         for name, *arguments in tell:
             events: Any = self.agents.events[-1]
             try:
                 getattr(events, name)(*arguments)
             except Exception:
-                # As AzureSession does: it closes itself.
+                # Like AzureSession, it closes itself.
                 self.session_logs[-1].append(("agent.close",))
                 events.agent_lost("the agent's session failed here")
 
@@ -174,15 +174,15 @@ class World:
         for _ in range(round(seconds / 0.02)):
             for line in self.lines:
                 line.say(FRAME)
-            with contextlib.suppress(MemoryError):  # as the reactor
+            with contextlib.suppress(MemoryError):  # like the reactor
                 self.clock.advance(0.02)
 
     def scene(self) -> None:
-        """A call from its first message to its last."""
+        """Run a call from its first message to its last."""
         try:
             line = Line(self)
         except MemoryError:
-            return  # the socket is dropped as it opens
+            return  # the socket is dropped while it opens
         self.lines.append(line)
         self.begin(line)
         line.say(FRAME)
@@ -209,12 +209,12 @@ class World:
 
 class OutOfMemoryTests(SynchronousTestCase):
     def check_one(self, at: int) -> str:
-        """@return: where memory was out; empty: the scene was over before."""
+        """@return: where memory ran out; empty: the scene was over before."""
         world = World()
         no_memory = NoMemory(at, is_spared)
         no_memory.run(world.scene)
         where = no_memory.where
-        # Whatever is left takes its time.
+        # Let everything that is left run out.
         world.pass_seconds(0.5)
         live = {call.record.call_id for call in world.table.calls()}
         self.assertNotIn("victim", live, where)
@@ -227,7 +227,7 @@ class OutOfMemoryTests(SynchronousTestCase):
         for file in world.files.opened:
             if file.location not in live:
                 self.assertGreater(file.finished, 0, where)
-        # Who was on the line learns that it is over, and one call at the most is hit.
+        # The peer learns that the call is over, and at most one call is affected.
         if len(world.lines) > 1:
             self.assertIsNotNone(world.lines[-1].socket.code, where)
         if "other" not in live:
@@ -247,7 +247,7 @@ class OutOfMemoryTests(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(st.integers(1, MOST))
-    def test_wherever_it_is_out_the_call_is_over_and_others_go_on(
+    def test_wherever_memory_runs_out_the_call_ends_and_others_continue(
         self, at: int
     ) -> None:
         self.check_one(at)

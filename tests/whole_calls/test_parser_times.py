@@ -1,4 +1,4 @@
-"""Nothing that is read takes more than its length of time."""
+"""The time to parse an input is proportional to its length."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ from chime_gateway.wire.sip.session_timer import accepted_timer, answer_timer
 from chime_gateway.wire.websocket_frame import FrameReader
 from tests.support.parser_times import MOST_GROWTH, Filling, Place, growth, streamed
 
-#: What grammars are made of; nonsense is made of the same.
+#: The tokens of the grammars, from which nonsense is made as well.
 WORDS = (
     *(" ", "\t", "<", ">", '"', "\\", ";", ",", ":", "=", "@", "?", ".", "-", "+"),
     *("*", "#", "(", ")", "[", "]", "{", "}", "/", "%", "&", "$", "!", "|", "_", "\0"),
@@ -88,7 +88,7 @@ HEAD = {
     "Contact": "<sip:a@b>",
 }
 
-#: One that others echo, that routes, that says who calls, that costs a comparison.
+#: Headers that are echoed, that route, that name the caller, and that are compared.
 NAMES = (
     *HEAD,
     *("Record-Route", "Session-Expires", "Supported", "Content-Type", "Max-Forwards"),
@@ -98,7 +98,7 @@ NAMES = (
 
 
 def read_message(data: bytes) -> None:
-    """All that anybody asks of one."""
+    """Read everything of a message that the gateway uses."""
     call_id_of(data)
     try:
         message = parse(data)
@@ -202,7 +202,7 @@ def framing_places() -> list[Place]:
     ]
 
 
-# -- what else comes ---------------------------------------------------------
+# -- other inputs ------------------------------------------------------------
 
 
 def read_description(data: bytes) -> None:
@@ -310,7 +310,7 @@ def telephone_places() -> list[Place]:
 
 class ParserTimesTests(SynchronousTestCase):
     """
-    A message that is eight times as long takes about eight times as long, and not 64
+    A message that is eight times as long takes about eight times the time, not 64
     times.
     """
 
@@ -318,7 +318,7 @@ class ParserTimesTests(SynchronousTestCase):
         place = places[at % len(places)]
         self.assertLessEqual(growth(place, filling), MOST_GROWTH, place)
 
-    def test_the_square_is_seen_and_a_part_that_is_skipped_is_not(self) -> None:
+    def test_quadratic_time_is_detected_and_skipped_parts_are_not(self) -> None:
         def linear(data: bytes) -> None:
             for _ in range(skipped, len(data)):
                 pass
@@ -333,7 +333,7 @@ class ParserTimesTests(SynchronousTestCase):
         for skipped in (0, 3900, 7900, 15_500, 20_000):
             self.assertEqual(growth(places[1], filling), 0.0, skipped)
 
-    def test_what_took_the_square_of_its_length(self) -> None:
+    def test_inputs_that_once_took_quadratic_time(self) -> None:
         for places, name, filling in (
             (SIP, "URI", Filling(b"", b"1", b"!")),
             (SIP, "URI", Filling(b"", b"sip:", b"_1")),

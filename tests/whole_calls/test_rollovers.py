@@ -1,4 +1,4 @@
-"""A call is longer than any session of its agent, and nobody hears that."""
+"""A call is longer than any session of its agent, and the caller does not notice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NUMBERS = ("1111", "2222", "3333", "4444")
 
 
 class RolloverTests(SynchronousTestCase):
-    def test_nothing_is_lost_and_nothing_is_heard_of_it(self) -> None:
+    def test_rollovers_lose_nothing_and_are_not_noticed(self) -> None:
         asked = [
             text
             for number in NUMBERS
@@ -52,7 +52,7 @@ class RolloverTests(SynchronousTestCase):
         said = [one.text for one in heard(PCMU, bytes(report.heard))]
         answers = [text for text in said if text.startswith("Your number is")]
         self.assertEqual(answers, [f"Your number is {n}." for n in NUMBERS])
-        # All that the caller said was heard by one of them, once.
+        # Everything that the caller said was heard by one session, once.
         texts = [
             line.text
             for session in call.agents.sessions

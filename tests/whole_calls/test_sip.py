@@ -42,7 +42,7 @@ def whole(packet: bytes) -> list[tuple[float, bytes]]:
 
 class VirtualSipCall:
     """
-    @param to_gateway: what the network makes of a packet: delays and copies.
+    @param to_gateway: what the network does to a packet: delays and copies.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class VirtualSipCall:
         return self.reports[0]
 
     def step(self) -> None:
-        """A moment passes, and what the gateway has sent is heard."""
+        """Let a moment pass, and hear what the gateway has sent."""
         self.clock.advance(STEP_SECONDS)
         sent = self.clock.sent
         while self._seen < len(sent):
@@ -123,7 +123,7 @@ class VirtualSipCall:
 
 
 class VirtualSipCallTests(SynchronousTestCase):
-    def test_the_parrots_answer_is_what_was_said(self) -> None:
+    def test_the_parrot_s_answer_is_what_was_said(self) -> None:
         for codec in (PCMU, PCMA):
             call = VirtualSipCall(codec)
             report = call.run()
@@ -132,7 +132,9 @@ class VirtualSipCallTests(SynchronousTestCase):
             self.assertEqual(report.close_code, 200)
             self.assertEqual(call.world.ports.in_use, 0)
 
-    def test_an_interruption_is_cut_to_the_frame_and_told_to_the_model(self) -> None:
+    def test_an_interruption_is_exact_to_a_frame_and_reported_to_the_model(
+        self,
+    ) -> None:
         for after in (0.4, 0.77, 1.2):
             call = VirtualSipCall(interrupt_after=after)
             report = call.run()
@@ -177,7 +179,7 @@ class VirtualSipCallTests(SynchronousTestCase):
     def record(self, call: VirtualSipCall) -> CallRecord:
         return call.measures.records[0]
 
-    def test_loss_and_reordering_are_borne(self) -> None:
+    def test_loss_and_reordering_are_tolerated(self) -> None:
         rng = random.Random(3)
 
         def bad(packet: bytes) -> list[tuple[float, bytes]]:

@@ -1,4 +1,4 @@
-"""Whole calls over SIP with keys by DTLS: nothing is said into the handshake."""
+"""Whole calls over SIP with keys by DTLS: nothing is said before the handshake ends."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ GREETING = {"tone": 440, "seconds": 1.5, "say": "Hello, who is there?"}
 
 class Caller(Trunk):
     """
-    A trunk whose call has an agent, if there is one.
+    A trunk whose call has an agent, if one is given.
 
-    @ivar status: with which it was answered.
+    @ivar status: the status that it was answered with.
     """
 
     def answered(self, body: str) -> str:
@@ -70,7 +70,7 @@ class Caller(Trunk):
         return found
 
 
-class Nobody(Caller):
+class WithoutAgent(Caller):
     agent_count = 0
 
 
@@ -83,7 +83,7 @@ class KeysTests(SynchronousTestCase):
         st.booleans(),
         st.booleans(),
     )
-    def test_however_long_it_takes_the_greeting_is_heard_from_its_first_word(
+    def test_the_whole_greeting_is_heard_however_long_the_handshake_takes(
         self, seconds: float, setup: str, is_muxed: bool, is_acknowledged: bool
     ) -> None:
         caller = Caller(offer(setup=setup, is_muxed=is_muxed))
@@ -103,7 +103,7 @@ class KeysTests(SynchronousTestCase):
         (session,) = caller.agents.sessions
         return [bytes(audio) for audio in session.log.spoken.values()]
 
-    def test_who_breaks_his_handshake_has_heard_nothing(self) -> None:
+    def test_after_a_failed_handshake_nothing_was_heard(self) -> None:
         caller = Caller(offer(), OTHERS)
         caller.acknowledge()
         with self.assertRaises(Exception):  # noqa: B017
@@ -112,7 +112,7 @@ class KeysTests(SynchronousTestCase):
         self.assert_over(caller, Outcome.CALLER_PROTOCOL_ERROR)
         self.assertEqual(self.said(caller), [])
 
-    def test_who_hangs_up_before_has_heard_nothing(self) -> None:
+    def test_a_caller_who_hangs_up_during_the_handshake_has_heard_nothing(self) -> None:
         caller = Caller(offer())
         caller.acknowledge()
         caller.world.advance(0.3)
@@ -127,8 +127,8 @@ class KeysTests(SynchronousTestCase):
         self.assertIs(record.ending.outcome, outcome)
         self.assertEqual(caller.world.ports.in_use, 0)
 
-    def test_a_call_without_an_agent_is_not_answered_for_its_keys(self) -> None:
-        caller = Nobody(offer(), THEIRS)
+    def test_a_call_without_an_agent_is_not_answered_to_get_keys(self) -> None:
+        caller = WithoutAgent(offer(), THEIRS)
         self.assertEqual(caller.status, 503)
         self.assertEqual(caller.world.ports.in_use, 0)
         found: list[Any] = [m for m in caller.world.heard() if isinstance(m, Request)]

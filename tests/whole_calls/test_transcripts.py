@@ -1,5 +1,5 @@
 """
-What callers say is written down, or is not: whole calls with each kind of
+Transcription of what callers say: whole calls with each kind of
 transcriber, and each way in which the service refuses it.
 """
 
@@ -50,7 +50,7 @@ class VirtualTranscriptTests(SynchronousTestCase):
         (record,) = call.measures.records
         assert record.ending is not None
         self.assertIs(record.ending.outcome, Outcome.COMPLETED)
-        # Whatever becomes of the text, the caller is answered.
+        # The caller is answered, whatever happens to the text.
         self.assertEqual(len(report.answer_latencies), TURNS)
         return call
 
@@ -59,7 +59,9 @@ class VirtualTranscriptTests(SynchronousTestCase):
         assert isinstance(ended, CallEnded)
         return [turn.text for turn in ended.transcript if turn.speaker == "caller"]
 
-    def test_every_kind_writes_in_both_dialects_and_is_sent_what_it_takes(self) -> None:
+    def test_every_kind_transcribes_in_both_dialects_with_its_own_settings(
+        self,
+    ) -> None:
         for kind in TRANSCRIBERS:
             for is_preview in (False, True):
                 with self.subTest(kind=kind, is_preview=is_preview):
@@ -78,7 +80,7 @@ class VirtualTranscriptTests(SynchronousTestCase):
                     texts = self.texts(call)
                     self.assertEqual([bool(text) for text in texts], [True] * TURNS)
 
-    def test_the_model_itself_writes_without_a_deployment(self) -> None:
+    def test_the_model_itself_transcribes_without_a_deployment(self) -> None:
         profile = AgentProfile(transcription_kind=REALTIME_MODEL)
         with_whisper = self.run_call(AgentProfile(transcription_model="whisper-1"))
         call = self.run_call(profile, Transcription())
@@ -94,7 +96,7 @@ class VirtualTranscriptTests(SynchronousTestCase):
             Refusal.UPDATE_UNCORRELATED: ["refused"],
             Refusal.NOT_FOUND: ["failed"] * TURNS,
             Refusal.FAILED: ["failed"] * TURNS,
-            # The call is over before it is clear that nothing will come.
+            # The call is over before it is clear that no text will come.
             Refusal.SILENCE: [],
         }
         for refusal, missed in forms.items():
@@ -108,12 +110,14 @@ class VirtualTranscriptTests(SynchronousTestCase):
                     self.assertEqual(call.measures.texts_missed, missed)
                     self.assertEqual(self.texts(call), [""] * TURNS)
 
-    def test_a_resource_without_that_deployment_answers_all_the_same(self) -> None:
+    def test_a_resource_without_the_transcriber_s_deployment_still_answers(
+        self,
+    ) -> None:
         call = self.run_call(AgentProfile(), Transcription())
         self.assertEqual(call.measures.texts_missed, ["failed"] * TURNS)
 
-    def test_settings_that_do_not_fit_the_deployment_cost_the_text_only(self) -> None:
-        """The deployment is of another kind than its settings say."""
+    def test_settings_that_do_not_fit_the_deployment_cost_only_the_text(self) -> None:
+        """The deployment's kind differs from its settings."""
         profile = AgentProfile(
             transcription_model="mine",
             transcription_kind="gpt-realtime-whisper",
@@ -125,7 +129,7 @@ class VirtualTranscriptTests(SynchronousTestCase):
         )
         self.assertEqual(call.measures.texts_missed, ["refused"])
 
-    def test_the_other_name_of_the_event_is_understood(self) -> None:
+    def test_the_other_name_of_the_event_is_accepted(self) -> None:
         transcription = Transcription(
             deployments={"gpt-4o-mini-transcribe": "gpt-4o-mini-transcribe"},
             completed_event=OTHER_COMPLETED,
@@ -135,7 +139,7 @@ class VirtualTranscriptTests(SynchronousTestCase):
 
 
 class InterruptedReplyTests(SynchronousTestCase):
-    """An ordinary quick reply of a second, interrupted at every moment of it."""
+    """An ordinary short reply of one second, interrupted at every moment."""
 
     def run_call(self, after_seconds: float, *, is_raw: bool) -> VirtualCall:
         said = phrase(PCMU, *SHORT)
@@ -147,7 +151,7 @@ class InterruptedReplyTests(SynchronousTestCase):
         call.run()
         return call
 
-    def test_each_turn_of_the_agent_is_told_at_once_in_order_and_with_its_sound(
+    def test_each_turn_of_the_agent_is_reported_at_once_in_order_and_complete(
         self,
     ) -> None:
         for is_raw in (False, True):

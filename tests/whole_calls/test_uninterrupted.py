@@ -1,5 +1,5 @@
 """
-Whole calls with an agent that cannot be interrupted: what is said into its answer is
+Whole calls with an agent that cannot be interrupted: speech during its answer is
 answered afterwards, once.
 """
 
@@ -21,7 +21,7 @@ from chime_gateway.sim.realtime.voices import Script
 from tests.support.virtual import VirtualCall
 from tests.whole_calls.test_media_stream import SHORT, phrase
 
-#: Moments of an answer at which the caller speaks; the same ones each time.
+#: Moments of an answer at which the caller speaks; the same in each run.
 RUNS = 30
 
 VADS: tuple[Mapping[str, Any], ...] = (
@@ -34,7 +34,7 @@ class UninterruptedTests(SynchronousTestCase):
     def run_call(self, dice: random.Random) -> VirtualCall:
         said = phrase(PCMU, *SHORT)
         plan = CallPlan(
-            # Who waits for the answer says nothing meanwhile.
+            # A caller who waits for the answer says nothing meanwhile.
             utterances=(said, said, PCMU.silence(6 * PCMU.bytes_per_second)),
             interrupt_after_seconds=(dice.uniform(0.05, 4.0),),
             answer_seconds=8.0,
@@ -45,12 +45,12 @@ class UninterruptedTests(SynchronousTestCase):
             is_raw=dice.random() < 0.5,
             is_preview=dice.random() < 0.3,
             voice=Script([[reply]], Path(".")),
-            # From one that speaks in real time to one that is done at once.
+            # From a service in real time to one that sends everything at once.
             behaviour=Behaviour(speed=dice.choice([1.0, 1.5, 5.0])),
             profile=AgentProfile(interruptible=False, turn_detection=dice.choice(VADS)),
         )
 
-    def test_what_is_said_into_an_answer_is_answered_afterwards_and_once(self) -> None:
+    def test_speech_during_an_answer_is_answered_afterwards_and_once(self) -> None:
         dice = random.Random(21)
         for run in range(RUNS):
             call = self.run_call(dice)

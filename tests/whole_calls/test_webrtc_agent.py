@@ -1,4 +1,4 @@
-"""Whole calls in memory whose agent is reached over WebRTC, in good weather and bad."""
+"""Whole calls in memory with an agent over WebRTC, on good and bad networks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RtcAgentTests(SynchronousTestCase):
                 self.assert_as_it_should_be(call)
                 self.assertGreater(self.last_likeness(report, *LONG), 0.99)
 
-    def test_the_service_cuts_where_it_has_sent_to(self) -> None:
+    def test_the_service_cuts_at_what_it_has_sent(self) -> None:
         call = VirtualRtcCall(plan(interrupt_after=0.8))
         report = call.run()
         self.assert_as_it_should_be(call)
@@ -49,17 +49,17 @@ class RtcAgentTests(SynchronousTestCase):
         ((item_id, told_ms, _),) = call.agents.sessions[0].log.truncations
         spoken = call.agents.sessions[0].log.spoken[item_id]
         self.assertEqual(told_ms, len(spoken) // 8)
-        # What is on its way, and in buffers, was not heard: never more than was sent.
+        # Audio in transit or in buffers was not heard: never more than was sent.
         self.assertLessEqual(cut.heard_ms, told_ms)
         self.assertEqual(report.stale_bytes, 0)
         self.assertGreater(self.last_likeness(report, *SHORT), 0.99)
 
     @settings(max_examples=4, deadline=None)
     @given(st.integers(0, 2**20), st.sampled_from([0.0, 0.1]), st.floats(0.0, 3.0))
-    def test_a_service_may_answer_no_check_that_does_not_nominate(
+    def test_a_service_may_answer_only_checks_that_nominate(
         self, seed: int, loss: float, since: float
     ) -> None:
-        """From the first one, or some seconds later."""
+        """It nominates from the first check, or some seconds later."""
         call = VirtualRtcCall(plan(), seed=seed)
         deaf_at = since if since > 1.0 else 0.0
 
@@ -83,7 +83,7 @@ class RtcAgentTests(SynchronousTestCase):
         st.sampled_from([0.0, 0.05]),
         st.sampled_from([0.0, 0.01, 0.03]),
     )
-    def test_whatever_the_network_does_the_call_goes_on(
+    def test_the_call_continues_whatever_the_network_does(
         self,
         interrupt_after: float,
         seed: int,
@@ -92,7 +92,7 @@ class RtcAgentTests(SynchronousTestCase):
         spread: float,
     ) -> None:
         call = VirtualRtcCall(plan(interrupt_after=interrupt_after), seed=seed)
-        # OpenSSL says again what is lost of a handshake, and has a clock of its own.
+        # OpenSSL repeats lost parts of a handshake by its own clock.
         weather = {"loss": loss, "repeated": repeated, "spread": spread}
         call.clock.callLater(1.0, vars(call.rtc.network).update, weather)
         report = call.run()

@@ -53,7 +53,7 @@ class ConversationTests(RtcCallTestCase):
         st.sampled_from((PCMU, L16_16000)),
         st.booleans(),
     )
-    def test_whenever_it_is_interrupted_it_is_silent_and_the_last_answer_is_whole(
+    def test_an_interrupted_agent_falls_silent_and_the_last_answer_is_complete(
         self, after: list[float | None], codec: Codec, is_raw: bool
     ) -> None:
         said = [phrase(codec, *LONG)] * len(after) + [phrase(codec, *SHORT)]
@@ -63,7 +63,7 @@ class ConversationTests(RtcCallTestCase):
         last = decode(codec, phrase(codec, *SHORT))
         score, _ = correlation(last, decode(codec, bytes(self.report.heard)))
         self.assertGreater(score, 0.97)
-        # What is written down was heard, by our own clock.
+        # The transcript has what was heard, by the gateway's clock.
         cuts = self.report.interruptions
         told = [t.heard for t in self.agent_turns() if t.heard and t.heard.interrupted]
         self.assertEqual(len(told), len(cuts))
@@ -88,7 +88,7 @@ class ConversationTests(RtcCallTestCase):
             self.assertEqual(self.record.ending.reason, "the agent ended the call")
             self.assertApproximates(self.loud_seconds(), seconds, 0.1 * seconds + 0.1)
 
-    def test_a_tool_is_called_and_the_agent_speaks_to_its_result(self) -> None:
+    def test_a_tool_is_called_and_the_agent_answers_with_its_result(self) -> None:
         for seconds in (0.1, 3.0):
             server = Server(seconds)
             voice = script(
@@ -124,7 +124,7 @@ class ConversationTests(RtcCallTestCase):
         (one,) = call.table.calls()
         one.digit_pressed("1")
 
-    def test_what_the_network_loses_of_the_agent_is_counted(self) -> None:
+    def test_audio_of_the_agent_that_the_network_loses_is_counted(self) -> None:
         voice = script({"tone": 440, "seconds": 6, "say": "A long story."})
         plan = CallPlan(utterances=(phrase(PCMU, *SHORT),), answer_seconds=12.0)
         call = VirtualRtcCall(plan, voice=voice, seed=3)
@@ -138,7 +138,7 @@ class ConversationTests(RtcCallTestCase):
         self.assertGreater(total.packets_in, 250)
         self.assertGreater(total.packets_out, 250)
 
-    def test_who_hangs_up_in_the_middle_pays_for_what_was_made(self) -> None:
+    def test_tokens_of_an_answer_cut_by_hanging_up_are_counted(self) -> None:
         voice = script({"tone": 440, "seconds": 12, "say": "A long story."})
         plan = CallPlan(utterances=(phrase(PCMU, *SHORT),), answer_seconds=3.0)
         call = VirtualRtcCall(plan, voice=voice)
@@ -151,7 +151,7 @@ class ConversationTests(RtcCallTestCase):
 class FailoverTests(RtcCallTestCase):
     @settings(max_examples=3, deadline=None)
     @given(st.floats(1.0, 9.0))
-    def test_a_session_that_goes_in_mid_sentence_is_followed_by_the_next(
+    def test_a_session_lost_in_mid_sentence_is_followed_by_the_next(
         self, at: float
     ) -> None:
         voice = script({"tone": 440, "seconds": 4, "say": "One two three four five."})

@@ -1,4 +1,4 @@
-"""Nothing of WebRTC that is read takes more than its length of time."""
+"""The time to parse an input of WebRTC is proportional to its length."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """
-What holds of whole calls whose agent is reached by a WebSocket holds over WebRTC: what
-operators have it say, farewells, tools, recordings, and sessions that fail.
+What holds for calls whose agent is reached over a WebSocket also holds over WebRTC:
+texts of operators, farewells, tools, recordings, and sessions that fail.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tests.whole_calls import (
     test_transcripts,
 )
 
-# No class of another module is named here: runners would run its tests twice.
+# Do not import test classes here: the runners would run their tests twice.
 
 
 class OverWebRtc:
     """
-    @cvar module: where the tests are.
-    @cvar runs: so many calls are drawn.
+    @cvar module: the module with the tests.
+    @cvar runs: number of random calls.
     """
 
     module: ModuleType
@@ -54,7 +54,7 @@ class ToolTests(OverWebRtc, test_conversations.ToolConversationTests):
 class RecordingTests(OverWebRtc, test_conversations.RecordedConversationTests):
     module = test_conversations
 
-    #: How fast the agent speaks is not known of audio that comes as it is heard.
+    #: The speaking rate cannot be learned from audio that arrives in real time.
     heard_texts = ("one two", "one two three")
 
 
@@ -68,6 +68,6 @@ class FailoverToolTests(OverWebRtc, test_failover_tools.FailoverToolTests):
 
     def setUp(self) -> None:
         super().setUp()
-        # One that is lost before the pause behind its last word is long enough is
-        # followed by one that says that again.
+        # If the session is lost before the pause after its last word is long enough,
+        # the next session repeats that word.
         self.patch(test_failover_tools, "THEN", ("", "mute"))

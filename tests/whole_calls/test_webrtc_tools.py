@@ -1,6 +1,6 @@
 """
-Whole calls whose agent is reached over WebRTC: servers of tools that the service asks
-by itself, handing on, and what is paid for.
+Whole calls whose agent is reached over WebRTC: servers of tools that the service calls
+itself, transfers, and usage.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ OFFICE = Target(address="sip:office@example.com", description="Open from 9 to 5.
 
 
 class ServerTests(SynchronousTestCase):
-    """MCP."""
+    """MCP servers."""
 
-    def test_what_they_give_is_spoken_to_once(self) -> None:
+    def test_their_results_are_answered_once(self) -> None:
         for name in ("look_up", "fail_up"):
             server = McpServer(
                 name="crm", url="https://crm.example/mcp", allowed_tools=(name,)
@@ -64,7 +64,7 @@ class TransferTests(SynchronousTestCase):
     @settings(max_examples=5, deadline=None)
     @example(0.04)
     @given(st.floats(0.1, 8.0))
-    def test_the_caller_is_handed_on_when_he_has_heard_that_he_is(
+    def test_the_caller_is_transferred_after_hearing_the_announcement(
         self, seconds: float
     ) -> None:
         voice = script(
@@ -98,7 +98,7 @@ class TransferTests(SynchronousTestCase):
 
 
 class UsageTests(SynchronousTestCase):
-    def test_it_is_what_it_is_over_the_websocket(self) -> None:
+    def test_usage_is_the_same_as_over_the_websocket(self) -> None:
         plan = CallPlan(utterances=(phrase(PCMU, *LONG), phrase(PCMU, *SHORT)))
         paid = []
         for kind in (VirtualCall, VirtualRtcCall):
