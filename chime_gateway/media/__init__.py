@@ -2,5 +2,5 @@
 Audio in time and order: the pump, the queues, the clocks, the jitter buffer and the
 recorder.
 
-Clocks are arguments.
+The current time is always an argument.
 """

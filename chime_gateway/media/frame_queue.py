@@ -1,7 +1,7 @@
 """
-A queue of frames that wait for their beat, which becomes shorter when it is late.
+A queue of frames that wait for their beat, and that is shortened when it is late.
 
-A little lateness is caught up: a frame of a pause is left out, or speech is played
+A little lateness is caught up: frames of a pause are left out, or speech is played
 faster, with cuts where they are not heard.  Frames beyond that are dropped.
 """
 
@@ -15,17 +15,19 @@ from chime_gateway.codec.splice import is_silence, join, shorten
 from chime_gateway.media.catch_up import CatchUp
 from chime_gateway.media.pace import Pace
 
-#: So many frames are caught up: in less than a second, half as fast again.
+#: This many frames are caught up, in less than a second, by playing 1.5 times as fast.
 CAUGHT_UP_FRAMES: Final = 15
 
-#: Between cuts: of three frames two are played.
+#: Two of three frames are played.
 _BEATS_PER_CUT: Final = 3
 
 
 class FrameQueue:
     """
-    @ivar frames: what waits, next first.
-    @ivar late: knows what of it is late.
+    Frames of one call that wait to be played.
+
+    @ivar frames: the frames, next first.
+    @ivar late: how many of them are late.
     """
 
     __slots__ = ("_beats", "_codec", "_excess", "_size", "frames", "late")
@@ -41,30 +43,32 @@ class FrameQueue:
     def add(self, audio: bytes) -> None:
         """Append whole frames."""
         size = self._size
-        if len(audio) == size:  # as most often, of an agent at pace
+        if len(audio) == size:  # the usual case if the agent speaks in real time
             self.frames.append(audio)
             return
         self.frames.extend(audio[at : at + size] for at in range(0, len(audio), size))
 
     def clear(self) -> None:
-        """Drop all frames; nothing is late then."""
+        """Drop all frames.  Nothing is late then."""
         self.frames.clear()
         self._excess = 0
         self.late.settle()
 
     @property
     def is_decided(self) -> bool:
-        """It was seen whether what waits is late, and then it was got rid of."""
+        """Whether it is known what is late, and all of it has been removed."""
         return self.late.has_decided and not self._excess
 
     def shorten(self, taken: int, due: int, *, is_read: bool) -> int:
         """
-        A beat of a queue that is behind, before so many frames are taken.
+        Remove late frames.  Called on each beat of a queue that is behind, before
+        frames are taken.
 
-        @param taken: less than none: so many wait elsewhere, before these.
-        @param due: so many beats passed since the last one.
-        @param is_read: what came meanwhile is read.
-        @return: how many frames were left out.
+        @param taken: the number of frames about to be taken.  Negative: so many frames
+            wait elsewhere, before these.
+        @param due: beats since the last call.
+        @param is_read: all audio that has arrived is in the queue.
+        @return: the number of frames removed.
         """
         frames, excess = self.frames, self._excess
         waiting = max(0, len(frames) - taken - excess)
@@ -79,7 +83,7 @@ class FrameQueue:
             self._excess -= removed
             self.late.caught_up(removed)
         if len(frames) <= max(1, taken):
-            self._excess = 0  # nothing stands any more
+            self._excess = 0  # nothing is left to remove
         return removed
 
     def _shorten(self) -> int:

@@ -2,9 +2,9 @@
 Tracks which item each byte of the stream to the caller belongs to, and what an
 interruption cuts.
 
-Every byte handed to the leg belongs to an item of the agent's conversation.
-L{Ledger} keeps that by position, so that after an interruption the agent can be told,
-item by item, how much was heard.
+Every byte handed to the leg belongs to an item of the agent's conversation.  L{Ledger}
+tracks items by position in the stream, so that after an interruption the agent can be
+told, item by item, how much was heard.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attrs import Factory, define, frozen
 #: (item id, content index)
 ItemKey: TypeAlias = tuple[str, int]
 
-#: Late audio of this many interrupted items and responses is recognised.
+#: The number of interrupted items and responses whose late audio is recognised.
 _REMEMBERED_CUTS: Final = 64
 
 _K = TypeVar("_K")
@@ -24,7 +24,7 @@ _V = TypeVar("_V")
 
 
 def remember(cuts: dict[_K, _V | None], key: _K, value: _V | None = None) -> None:
-    """Remember interrupted items, the most recent ones only."""
+    """Remember an interrupted item or response, and forget the oldest beyond 64."""
     cuts[key] = value
     if len(cuts) > _REMEMBERED_CUTS:
         del cuts[next(iter(cuts))]
@@ -35,13 +35,13 @@ class Item:
     """
     One piece of the agent's speech.
 
-    @ivar is_local: the gateway's own sound, of which the agent knows nothing.
+    @ivar is_local: a sound of the gateway, unknown to the agent.
     @ivar received_bytes: its length so far, in its session's codec.
-    @ivar half: the beginning of a sample of which the rest is still to come.
+    @ivar half: the beginning of a sample whose rest is still to come.
     @ivar is_complete: no more will come.
-    @ivar is_of_past_session: the session that said it is not the call's any more.
+    @ivar is_of_past_session: it belongs to an earlier session of the call.
     @ivar spans: where it lies in the stream, as [start, end) positions.
-    @ivar padding: how much of that is silence of ours, for whole frames.
+    @ivar padding: how many of these bytes are silence that completes a frame.
     """
 
     key: ItemKey
@@ -56,31 +56,32 @@ class Item:
 
     def whole_samples(self, audio: bytes, sample_bytes: int) -> bytes:
         """
-        Its next piece, in whole samples.  The half belongs to this item: whatever is
-        said next begins with a sample of its own.
+        Return its next piece, in whole samples.  Half a sample is kept for this item:
+        the next item begins with a sample of its own.
         """
         audio = self.half + audio
         whole = len(audio) - len(audio) % sample_bytes
         self.half = audio[whole:]
         return audio[:whole]
 
-    def own(self, start: int, end: int) -> None:
-        """C{[start, end)} of the stream is this item's."""
+    def add_span(self, start: int, end: int) -> None:
+        """C{[start, end)} of the stream belongs to this item."""
         if self.spans and self.spans[-1][1] == start:
             self.spans[-1][1] = end
         else:
             self.spans.append([start, end])
 
     def heard(self, head: int) -> int:
-        """How many of its bytes lie before C{head}."""
+        """Return how many of its bytes lie before C{head}."""
         return sum(min(end, head) - start for start, end in self.spans if start < head)
 
     @property
     def owed(self) -> int:
+        """Its bytes in the stream, with padding."""
         return sum(end - start for start, end in self.spans)
 
     def is_heard(self, head: int) -> bool:
-        """Heard to its end before C{head}, not counting the padding behind it."""
+        """Return whether it ends before C{head}, not counting its padding."""
         return self.heard(head) >= (self.spoken if self.is_complete else self.owed)
 
     @property
@@ -107,7 +108,7 @@ class Ledger:
         self._past: list[Item] = []  # of sessions that are gone
 
     def item(self, response_id: str, key: ItemKey) -> Item:
-        """The item of that key; entered when it is new."""
+        """Return the item with this key.  A new one is added."""
         item = self._items.get(key)
         if item is None:
             item = self._items[key] = Item(key, response_id)
@@ -121,10 +122,10 @@ class Ledger:
 
     def end_session(self) -> list[Item]:
         """
-        The session that said all this is gone.  Ids are a session's own, so none of
-        these may be taken for an item of the next one.
+        The session that said these items has ended.  Ids are unique within a session
+        only, so none of these may be mistaken for an item of the next session.
 
-        @return: items of which more was expected.
+        @return: the items that were not complete.
         """
         ended = list(self._items.values())
         for item in ended:
@@ -138,8 +139,8 @@ class Ledger:
 
     def take_heard(self, head: int) -> list[Item]:
         """
-        What is complete and was heard to its end; it is forgotten here.  So is what
-        was heard before that: nobody says any more that it is complete.
+        Remove and return the items that are complete and were heard to their end.
+        Earlier items that are not complete go with them: they will not be completed.
         """
         played = [
             item for item in (*self._past, *self._items.values()) if item.is_heard(head)
@@ -155,8 +156,8 @@ class Ledger:
 
     def cut(self, head: int) -> list[Cut]:
         """
-        Interrupt at C{head}: every item not heard to its end, in order, and
-        every one of which more would come.  The ledger is empty afterwards.
+        Interrupt at C{head}: return every item that was not heard to its end, and every
+        one that was not complete, in order.  The ledger is empty afterwards.
         """
         cuts = [
             Cut(item, item.heard(head))

@@ -1,14 +1,13 @@
 """
-The jitter buffer: puts a caller's packets in order, and decides when a missing one is
-given up.
+The jitter buffer: puts a caller's packets in order, and decides when a missing packet
+is given up.
 
-The listener is a model, not an ear: it needs every frame, in order, as soon as
-possible, and no steady clock.  So a packet that comes in order is passed on at once,
-with no delay.  Only behind a missing packet the later ones are held back, for as long
-as late packets have recently been late; then the missing one is given up.  The
-L{Timeline} fills the gap.
+The listener is a model, not a person: it needs every frame, in order, as soon as
+possible, but no steady clock.  So a packet that arrives in order is passed on at once.
+Packets after a missing one are held back, for as long as late packets have recently
+been late; then the missing one is given up.  The L{Timeline} fills the gap.
 
-It owns no timer and no socket.
+The buffer owns no timer and no socket.
 """
 
 from __future__ import annotations
@@ -19,31 +18,31 @@ from attrs import define
 
 from chime_gateway.media.timeline import Timeline
 
-#: How long a missing packet is waited for, in seconds.
+#: Bounds of the wait for a missing packet.
 MIN_WAIT_SECONDS: Final = 0.02
 MAX_WAIT_SECONDS: Final = 0.22
 
-#: What was learnt of late packets is forgotten by so much a second.
+#: The wait becomes shorter by this much a second, in seconds.
 _FORGET_PER_SECOND: Final = 0.005
 
-#: Steps that a stream does not make by itself (RFC 3550 appendix A.1).
+#: Larger steps of the sequence number mean a new stream (RFC 3550 appendix A.1).
 MAX_DROPOUT: Final = 3000
 MAX_MISORDER: Final = 100
 
-#: Packets held back at most.
+#: The maximum number of packets held back.
 _MAX_HELD: Final = 64
 
-#: What a packet that is no audio has in place of a level of noise.
+#: The noise level of a packet that is not comfort noise.
 NO_NOISE: Final = -1
 
-#: (timestamp, audio, level of noise in -dBov): without audio it is a pause, and
-#: without both it has a number and nothing else.
+#: (timestamp, audio, noise level in -dBov).  Without audio it is a pause; with neither
+#: audio nor noise, only its sequence number counts.
 _Packet: TypeAlias = tuple[int, bytes, int]
 
 
 @define
 class JitterStats:
-    """Plain counts, of packets."""
+    """Counts of packets.  C{resets} are new streams."""
 
     late: int = 0
     duplicates: int = 0
@@ -55,9 +54,9 @@ class JitterStats:
 
 class JitterBuffer:
     """
-    @ivar wait_seconds: how long a missing packet is waited for now.
-    @ivar held: what is held back and when it came, by number, in the order in which
-        it came.
+    @ivar wait_seconds: the current wait for a missing packet.
+    @ivar held: packets held back, with their time of arrival, by sequence number, in
+        order of arrival.
     """
 
     __slots__ = (
@@ -79,10 +78,10 @@ class JitterBuffer:
         self, sequence_number: int, timestamp: int, payload: bytes, now: float
     ) -> bool:
         """
-        Audio came; the usual, and the only thing that must be fast.
+        Take an audio packet that arrived in order.  This is the usual case, and the
+        only one that must be fast.
 
-        @return: it is its turn, and it can be passed on as it is; if not, it has to be
-            L{put}.
+        @return: whether it can be passed on as it is.  If not, give it to L{put}.
         """
         timeline = self._timeline
         if sequence_number != self._next or timestamp != timeline.head or self.held:
@@ -101,9 +100,9 @@ class JitterBuffer:
         self, sequence_number: int, timestamp: int, payload: bytes, now: float
     ) -> list[bytes]:
         """
-        Audio came, of whatever kind.
+        Take any audio packet.
 
-        @return: what can be passed on, in order.
+        @return: the audio that can be passed on, in order.
         """
         if self.passes(sequence_number, timestamp, payload, now):
             return [payload]
@@ -113,23 +112,23 @@ class JitterBuffer:
         self, sequence_number: int, timestamp: int, noise: int, now: float
     ) -> list[bytes]:
         """
-        A packet that is no audio.
+        Take a packet that is not audio.
 
-        @param noise: of comfort noise its level, in -dBov; L{NO_NOISE}: what it is
-            does not matter, but its number is in turn.
+        @param noise: the level of comfort noise, in -dBov.  L{NO_NOISE}: only the
+            packet's sequence number counts.
         """
         return self._put(sequence_number, (timestamp, b"", noise), now)
 
     def due(self, now: float) -> list[bytes]:
-        """Time has passed: what is not waited for any longer."""
+        """Give up packets that have been waited for long enough."""
         return self._release(now) if self.held else []
 
     def keep(self, now: float) -> bytes:
-        """Time has passed and nothing came: what stands for it; see L{Timeline}."""
+        """Return audio for time in which nothing came.  See L{Timeline.keep}."""
         return b"" if self.held else self._timeline.keep(now, self._wait(now))
 
     def rest(self, now: float) -> list[bytes]:
-        """Give up what is missing, and return all that is held back."""
+        """Give up all missing packets, and return all audio that is held back."""
         ready: list[bytes] = []
         while self.held:
             self._give_up(ready, now)
@@ -137,7 +136,7 @@ class JitterBuffer:
         return ready
 
     def reset(self) -> None:
-        """Begin another stream; call L{rest} first."""
+        """Begin a new stream.  Call L{rest} first."""
         self._next = None
         self._suspect = None
         self.held.clear()
@@ -176,9 +175,7 @@ class JitterBuffer:
     def _restart(
         self, sequence_number: int, packets: list[tuple[_Packet, float]]
     ) -> list[bytes]:
-        """
-        @param packets: and when each came.
-        """
+        """@param packets: each with its time of arrival."""
         self.reset()
         self._next = (sequence_number + 1) & 0xFFFF
         ready: list[bytes] = []
@@ -187,7 +184,7 @@ class JitterBuffer:
         return ready
 
     def _jumped(self, sequence_number: int, packet: _Packet, now: float) -> list[bytes]:
-        """A wild step is believed when the next packet makes it again."""
+        """Take a large step for a new stream once a second packet continues it."""
         suspect = self._suspect
         if suspect is not None:
             if suspect[0] == sequence_number:
@@ -206,7 +203,7 @@ class JitterBuffer:
             return
         self.stats.late += 1
         self.stats.lost -= 1
-        # Had it been waited for so much longer, it would have been heard.
+        # With a wait this much longer, the packet would have been heard.
         self._learn(now, self._wait(now) + (now - given_up_at))
 
     def _learn(self, now: float, seconds: float) -> None:
@@ -231,13 +228,14 @@ class JitterBuffer:
                 self._learn(now, self._wait(now) + late)
         elif noise != NO_NOISE:
             timeline.paused(timestamp, noise, now, ready, lost=lost)
-        # Keys of one event have one timestamp, of a clock that may be another.
+        # All packets of a DTMF event have the same timestamp, and not always of the
+        # audio's clock.
 
     def _release(self, now: float) -> list[bytes]:
         ready: list[bytes] = []
         self._in_turn(ready, now)
         while self.held:
-            # What is missing was missed when the first of those behind it came.
+            # The wait began when the first packet after the missing one came.
             _, missed_at = next(iter(self.held.values()))
             if now - missed_at < self._wait(now) and len(self.held) <= _MAX_HELD:
                 break
@@ -253,7 +251,7 @@ class JitterBuffer:
             self._place(one[0], now, ready)
 
     def _give_up(self, ready: list[bytes], now: float) -> None:
-        """Give up what is missing before the first packet that is held back."""
+        """Give up the packets missing before the first one that is held back."""
         gap, first = min((self._ahead(number), number) for number in self.held)
         assert self._next is not None
         for number in range(gap):

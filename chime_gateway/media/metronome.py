@@ -1,12 +1,11 @@
 """
 The metronome of the process: ticks all calls every 20 ms.
 
-Legs whose packets are longer or shorter are ticked in their own beat.  A call that
-has nothing to do every 20 ms is ticked on every fifth of these beats, in one of five
-groups.
+Legs whose packets are longer or shorter are ticked at their own period.  A call that
+has nothing to do every 20 ms is ticked on every fifth beat, in one of five groups.
 
-Beats are absolute: a late tick says how many frames have become due, so the stream
-does not slip.
+Beats are at absolute times: a late tick says how many frames have become due, so the
+stream does not drift.
 """
 
 from __future__ import annotations
@@ -26,19 +25,20 @@ Failed: TypeAlias = Callable[[Failure], None]
 
 PERIOD_SECONDS: Final = PTIME_MS / 1000
 
-#: A slow tick comes each so many beats.
+#: A slow tick comes once in this many beats.
 SLOW_BEATS: Final = 5
 SLOW_SECONDS: Final = SLOW_BEATS * PERIOD_SECONDS
 
-#: So many frames of a late tick are made up: a buffer at the other end bridges them.
-#: After a longer one that buffer is empty, and nobody waits for what was due.
+#: The maximum number of frames that a late tick makes up: a buffer at the other end
+#: bridges them.  After a longer delay that buffer is empty, and sending the missed
+#: frames would only make the stream late.
 MAX_MADE_UP: Final = 5
 
 
-#: A beat that had no memory, to be scheduled or to begin, is made up so much later.
+#: A beat that failed for lack of memory is made up this much later.
 SPARE_SECONDS: Final = MAX_MADE_UP * PERIOD_SECONDS
 
-#: Why, where there is no memory to say it.
+#: The failure that is reported when there is no memory to make one.
 _UNKNOWN: Final = Failure(MemoryError())
 
 
@@ -50,9 +50,9 @@ class _Beat:
     """
     The members that are ticked at one period.
 
-    @ivar due_at: when they are next.
-    @ivar ticked: each time.
-    @ivar slow: and those of one group after the other.
+    @ivar due_at: when the next tick is due.
+    @ivar ticked: members ticked every time.
+    @ivar slow: groups of members that take turns.
     """
 
     def __init__(self, period: float, due_at: float) -> None:
@@ -66,7 +66,7 @@ class _Beat:
         return len(self.ticked) + sum([len(group) for group in self.slow])
 
     def remove(self, tick: Tick) -> bool:
-        """@return: whether it was a member."""
+        """@return: whether C{tick} was a member."""
         for group in (self.ticked, *self.slow):
             if tick in group:
                 del group[tick]
@@ -77,13 +77,13 @@ class _Beat:
         for group in (self.ticked, *self.slow):
             failed = group.get(tick)
             if failed is not None and (group is not self.ticked) is not is_slow:
-                # Should there be no memory, it stays where it is.
+                # Added before it is removed: without memory it stays where it is.
                 (min(self.slow, key=len) if is_slow else self.ticked)[tick] = failed
                 del group[tick]
                 return
 
     def take(self, due: int) -> list[tuple[Tick, Failed]]:
-        """So many beats have come: who is to be ticked, each once."""
+        """@return: the members that C{due} beats tick, each once."""
         ticked = list(self.ticked.items())
         for number in range(self._number, self._number + min(due, SLOW_BEATS)):
             ticked += self.slow[number % SLOW_BEATS].items()
@@ -93,7 +93,9 @@ class _Beat:
 
 class Metronome:
     """
-    @param late: told how many seconds after its time each tick came.
+    Calls its members at each beat.
+
+    @param late: called at each beat with its delay in seconds.
     """
 
     _log = Logger()
@@ -115,12 +117,12 @@ class Metronome:
 
     def add(self, tick: Tick, failed: Failed, *, is_slow: bool = False) -> None:
         """
-        Call C{tick(now, due)} every 20 ms, C{due} being 1 or, after a late
-        one, more.  Should it raise, it is removed and C{failed} is told: a bug
-        in one call must not silence the others, nor must one in C{failed}.
+        Call C{tick(now, due)} every 20 ms.  C{due} is 1, or more after a late beat.  A
+        C{tick} that raises is removed, and C{failed} is called: a bug in one call must
+        not silence the others, nor must one in C{failed}.
 
-        @param is_slow: on every fifth beat; C{due} is more than 1 by the beats by which
-            that one was late.
+        @param is_slow: call it on every fifth beat.  C{due} is 1 plus the number of
+            beats by which that one was late.
         """
         self.add_each(PERIOD_SECONDS, tick, failed)
         if is_slow:
@@ -128,17 +130,20 @@ class Metronome:
                 self.set_slow(tick, True)
 
     def set_slow(self, tick: Tick, is_slow: bool) -> None:
-        """Takes effect at the next beat; an unknown C{tick} is ignored."""
+        """
+        Change how often C{tick} is called, from the next beat on.  An unknown C{tick}
+        is ignored.
+        """
         beat = self._beats.get(PERIOD_SECONDS)
         if beat is not None:
             beat.set_slow(tick, is_slow)
 
     def add_each(self, period: float, tick: Tick, failed: Failed) -> None:
         """
-        The same each C{period} seconds.
+        Call C{tick} every C{period} seconds.  See L{add}.
 
-        All periods have their beats on one grid; of those that fall together the
-        one of 20 ms is first, at which calls say what is to be sent.
+        The beats of all periods begin at the same time.  Where beats coincide, the one
+        of 20 ms comes first: calls decide then what is to be sent.
         """
         beat = self._beats.get(period)
         if beat is None:
@@ -163,7 +168,7 @@ class Metronome:
             raise
 
     def remove(self, tick: Tick) -> None:
-        """Stop ticking it; an unknown C{tick} is ignored."""
+        """Stop calling C{tick}.  An unknown C{tick} is ignored."""
         for beat in self._beats.values():
             if beat.remove(tick):
                 if not len(beat):
@@ -177,7 +182,7 @@ class Metronome:
 
     def _schedule(self, due_at: float) -> None:
         wait = max(0.0, due_at - self._clock.seconds())
-        # First, for what it is there for: no memory for the next one.
+        # The spare is scheduled first: it is for when there is no memory for the next.
         if _is_due(self._spare):
             self._spare.reset(wait + SPARE_SECONDS)
         else:
@@ -185,8 +190,7 @@ class Metronome:
         if not _is_due(self._next):
             self._next = self._clock.callLater(wait, self._tick)
         elif self._clock.seconds() + wait < self._next.getTime():
-            # Sooner, and never later: what is due already is not put off by whoever
-            # comes before it is its turn.
+            # Sooner only, never later: a new member must not delay a beat that is due.
             self._next.reset(wait)
 
     def _tick(self) -> None:
@@ -199,7 +203,7 @@ class Metronome:
                     self._run(beat, now)
         finally:
             self._is_ticking = False
-            # Whatever failed, there is a next one.
+            # Whatever failed, the next beat is scheduled.
             if self._beats:
                 self._schedule(min([beat.due_at for beat in self._beats.values()]))
 
@@ -216,7 +220,7 @@ class Metronome:
                 self._failed(tick, failed)
 
     def _failed(self, tick: Tick, failed: Failed) -> None:
-        """Out of memory, any of it may fail: the others are ticked all the same."""
+        """End a member.  Without memory any step may fail; the others go on anyway."""
         with contextlib.suppress(Exception):
             self.remove(tick)
         failure = _UNKNOWN
@@ -235,11 +239,11 @@ class Metronome:
 
 class Ticked:
     """
-    A call's beat: each 20 ms, while something may be due with each frame, and slowly as
-    long as that will do.  What need not be known to the frame is looked at on every
-    fifth beat in either case.
+    One member's ticks: every 20 ms while something may be due with each frame, else
+    slow.  What need not be exact to the frame is checked on every fifth beat in either
+    case.
 
-    @param is_slow: it begins so.
+    @param is_slow: begin with slow ticks.
     """
 
     __slots__ = ("_beats_left", "_each", "_is_slow", "_look", "_metronome")
@@ -258,8 +262,8 @@ class Ticked:
         """
         See L{Metronome.add}.
 
-        @param each: is called with each tick, and says whether a slow one will do.
-        @param look: and behind it on every fifth beat.
+        @param each: called on each tick.  It returns whether slow ticks will do.
+        @param look: called after it on every fifth beat.
         """
         self._each = each
         self._look = look
@@ -269,7 +273,7 @@ class Ticked:
         self._metronome.remove(self._tick)
 
     def want(self) -> None:
-        """Each 20 ms from now on."""
+        """Tick every 20 ms from now on."""
         self._set_slow(False)
 
     def _tick(self, now: float, due: int) -> None:
@@ -277,7 +281,7 @@ class Ticked:
         left = self._beats_left = self._beats_left - due
         if left > 0:
             return
-        # Calls that look at different beats do so behind a stop of all of them, too.
+        # Modulo, so that after a stall the calls do not all look on the same beat.
         self._beats_left = 1 if is_slow else SLOW_BEATS - -left % SLOW_BEATS
         self._set_slow(is_slow)
         self._look(now)

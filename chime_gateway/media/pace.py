@@ -1,12 +1,12 @@
 """
 Decides whether an agent speaks in real time, or ahead of its listener.
 
-From an agent at real time, no more audio comes than time has passed, but for the
-piece that it says at once; after this process or its connection stood still, the last
-of the delayed audio restores that.  From an agent that is ahead, more and more comes.
-So the lead of the audio over the clock is measured on arrival: neither stops of this
-process nor what it plays change that, except that audio read after a stop may have
-arrived earlier, by as much as the stop took.
+An agent in real time sends no more audio than time has passed, except for the piece
+that it sends at once.  After a stall of this process or its connection, the last of
+the delayed audio restores that.  An agent that is ahead sends more and more.  So the
+lead of the audio over the clock is measured on arrival.  It depends neither on stalls
+of this process nor on what is played, except that audio read after a stall may have
+arrived earlier, by as much as the stall took.
 """
 
 from __future__ import annotations
@@ -14,31 +14,33 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
-#: The most by which what came leads the clock is looked at in windows of so long, each
-#: with something that came.
+#: The maximum lead is taken of windows of this length, each with some audio.
 _WINDOW_SECONDS: Final = 0.24
 
-#: It is steady when that differed by no more than this ...
+#: The agent is steady if the lead differed by no more than this ...
 _STEADY_SECONDS: Final = 0.05
 
-#: ... for so long.
+#: ... for this long.
 _SETTLED_SECONDS: Final = 0.72
 
-#: One that is lower in two windows has fallen for good: of a link that was held up the
-#: last piece may be late itself.  Where only a piece may be late it is so in three.
+#: A lead that is far lower in two windows, or a little lower in three, has fallen for
+#: good.  Once may be chance: after a stall of the connection the last piece may be late
+#: itself.  A lead is only a little lower if one late piece explains it.
 _FALLEN: Final = 6
 _FAR: Final = 3
 _NEAR: Final = 2
 
-#: A longer piece is a sentence.
+#: A longer piece is a sentence, sent at once.
 _LONGEST_PIECE_SECONDS: Final = 1.0
 
 
 class Pace:
     """
-    @ivar said: seconds of audio that came.
-    @ivar beat_at: when the last beat of this process came.
-    @ivar piece: seconds of the longest piece that came recently.
+    The pace of one agent.
+
+    @ivar said: seconds of audio received.
+    @ivar beat_at: the time of the last beat of this process.
+    @ivar piece: seconds of the longest piece received recently.
     """
 
     __slots__ = (
@@ -61,12 +63,12 @@ class Pace:
         self._fallen = self._windows = 0
 
     def late_beat(self, now: float) -> None:
-        """What came since the one before it may be read only behind it."""
+        """Audio that came since the previous beat may be read only after this one."""
         self._free_at = self.beat_at
         self._late_at = now
 
     def came(self, seconds: float, now: float) -> None:
-        """So much audio, at once."""
+        """Audio came, in one piece."""
         self.said = said = self.said + seconds
         lead = said - now
         if lead > self._lead:
@@ -99,7 +101,7 @@ class Pace:
         self._before = longest
 
     def _read_since(self) -> float:
-        """What came before that was read as soon as it came."""
+        """@return: audio that came before this time was read at once."""
         is_late = self._late_at == self.beat_at
         return self._free_at if is_late else self.beat_at
 
@@ -110,17 +112,20 @@ class Pace:
 
     @property
     def is_settled(self) -> bool:
-        """What came in kept step with the clock for a while."""
+        """Whether the audio has kept step with the clock for a while."""
         return self._settled >= _SETTLED_SECONDS and self._windows > 2
 
     @property
     def is_unsure(self) -> bool:
-        """It was at pace, and what came last may have come earlier: the next tells."""
+        """
+        Whether an agent that was in real time may have changed: the last piece may
+        have arrived earlier than it was read, and the next one will tell.
+        """
         return not self._is_level and self.is_settled
 
     @property
     def is_steady(self) -> bool:
-        """It does now."""
+        """Whether the audio keeps step with the clock now."""
         return (
             self._is_level
             and self._lead <= self._level + _STEADY_SECONDS

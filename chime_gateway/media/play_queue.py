@@ -1,10 +1,10 @@
 """
 Queues what the agent has said and the caller has not heard yet.
 
-A leg with a playout buffer gets everything at once, with marks to follow it; a paced
-leg gets a frame each time one is due.  Either way every byte belongs to an item, and
-its place in the stream says when it is heard.  Audio that was delayed, and is not
-ahead of its listener, does not make the rest of the call late.
+A leg with a playout buffer gets everything at once, with marks that show the progress
+of playback.  A paced leg gets a frame each time one is due.  Either way every byte
+belongs to an item, and its place in the stream says when it is heard.  Audio that was
+delayed and is not ahead of its listener does not make the rest of the call late.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chime_gateway.media.playout_clock import Playout
 from chime_gateway.media.recorder import Recorder
 from chime_gateway.media.stats import MediaStats
 
-#: A mark is asked for at least this often, to follow the carrier's clock.
+#: A mark is sent at least this often, to follow the carrier's clock.
 MARK_SECONDS: Final = 1.0
 
 FRAME_SECONDS: Final = PTIME_MS / 1000
@@ -31,18 +31,19 @@ FRAME_SECONDS: Final = PTIME_MS / 1000
 
 class PlayQueue:
     """
-    All audio here is in the leg's codec.
+    The agent's audio on its way to one leg, in the leg's codec.
 
-    @param max_seconds: waiting to be heard; more is dropped.
-    @param observe_turn: told the seconds from the end of the caller's turn to
+    @param max_seconds: the most audio that may wait to be heard.  More is dropped.
+    @param observe_turn: called with the seconds from the end of the caller's turn to
         the first audio of the answer.
-    @param observe_began: told the id of an item and when it begins to be heard.
-    @param observe_heard: told the id of an item that was heard to its end or cut,
-        how many ms of it were heard, of how many, and whether it was cut.
-    @param want_beat: is called when L{tick} is to come each 20 ms from now on.
-    @ivar recorder: records what is played, while there is one.
-    @ivar turn_ended_at: since when the caller waits for an answer.
-    @ivar current: the item that is being said, if no other is L{item}.
+    @param observe_began: called with the id of an item and the time at which it begins
+        to be heard.
+    @param observe_heard: called when an item was heard to its end or cut, with its id,
+        the ms of it that were heard, its ms in all, and whether it was cut.
+    @param want_beat: called when L{tick} has to come every 20 ms from now on.
+    @ivar recorder: records what is played, if set.
+    @ivar turn_ended_at: when the turn ended that the caller awaits an answer to.
+    @ivar current: the item that is being said.
     """
 
     __slots__ = (
@@ -105,7 +106,7 @@ class PlayQueue:
     # -- items ---------------------------------------------------------------
 
     def item(self, response_id: str, key: ItemKey, now: float) -> Item:
-        """The item of that key; what comes next belongs to it."""
+        """Return the item with this key, and make it the current one."""
         if self.current is not None and self.current.key == key:
             return self.current
         self._pad_partial(now)
@@ -126,16 +127,16 @@ class PlayQueue:
             whole = len(audio) - rest
             audio, self._partial = audio[:whole], audio[whole:]
         if audio:
-            self._owe(item, audio, now)
+            self._enqueue(item, audio, now)
 
     def add_local(self, audio: bytes, now: float) -> None:
-        """Add a sound of the gateway's own, after all that is queued."""
+        """Add a sound of the gateway, after all audio that is queued."""
         self._local_count += 1
         item = Item(("", -self._local_count), "", is_local=True, is_complete=True)
         self._ledger.add(item)
         self._pad_partial(now)
         missing = -len(audio) % self._frame_bytes
-        self._owe(item, audio + self._codec.silence(missing), now)
+        self._enqueue(item, audio + self._codec.silence(missing), now)
 
     def response_done(self, response_id: str, now: float) -> None:
         """No more will come of any item of this response."""
@@ -148,7 +149,7 @@ class PlayQueue:
             self._complete(item, now)
 
     def session_ended(self, now: float) -> None:
-        """No more will come of any item, and nobody is told what was heard."""
+        """No more will come of any item, and the agent gets no more reports."""
         for item in self._ledger.end_session():
             self._complete(item, now)
 
@@ -168,16 +169,16 @@ class PlayQueue:
             missing = self._frame_bytes - len(self._partial)
             frame = self._partial + self._codec.silence(missing)
             self._partial = b""
-            if self._owe(self.current, frame, now):
+            if self._enqueue(self.current, frame, now):
                 self.current.padding += missing
 
     # -- to the leg ------------------------------------------------------------
 
-    def _owe(self, item: Item, audio: bytes, now: float) -> bool:
+    def _enqueue(self, item: Item, audio: bytes, now: float) -> bool:
         """
-        Whole frames, to be heard behind all that is owed already.
+        Add whole frames, to be heard after all that is queued already.
 
-        @return: C{False}: there is no room for them.
+        @return: C{False}: the queue is full, and they were dropped.
         """
         playout, waiting = self._playout, self._waiting
         start, ahead = playout.sent, playout.dry_at - now
@@ -190,9 +191,9 @@ class PlayQueue:
             return False
         spans, end = item.spans, start + len(audio)
         if spans and spans[-1][1] == start:
-            spans[-1][1] = end  # as most often: right behind its last piece
+            spans[-1][1] = end  # the usual case: right after its last piece
         else:
-            item.own(start, end)
+            item.add_span(start, end)
         if self._is_paced or waiting:
             self._queue.add(audio)
             return True
@@ -202,7 +203,7 @@ class PlayQueue:
             self._queue.add(audio)
             self._want_beat()
             return True
-        # To a leg with a playout buffer: all at once, with marks to follow it.
+        # A leg with a playout buffer gets all at once, with marks.
         if ahead <= 0:
             audio = self._begin(item, audio, now)
         if audio:
@@ -212,7 +213,7 @@ class PlayQueue:
         return True
 
     def _is_behind(self, item: Item, now: float) -> bool:
-        """What comes for a leg with a buffer may all be late."""
+        """Return whether new audio for a leg with a buffer may be late as a whole."""
         playout = self._playout
         ahead = playout.soonest_dry_at - now
         is_within = ahead < 0 and item.spans[0][0] < playout.sent
@@ -220,9 +221,9 @@ class PlayQueue:
 
     def _begin(self, item: Item, audio: bytes, now: float) -> bytes:
         """
-        A leg with a playout buffer has nothing: it plays from now on.
+        The playout buffer of the leg is empty: it plays from now on.
 
-        @return: what is still to be handed over.
+        @return: the audio that is still to be handed over.
         """
         playout = self._playout
         is_new = item.spans[0][0] == playout.sent
@@ -231,7 +232,7 @@ class PlayQueue:
         if self._wants_marks and (
             is_new or playout.sent - self._marked_at >= self._mark_bytes
         ):
-            # The mark behind the first frame tells when playing began.
+            # The mark after the first frame shows when playback began.
             first = self._frame_bytes
             self._play(audio[:first], now)
             self._mark()
@@ -283,27 +284,27 @@ class PlayQueue:
         return not (self._is_paced or waiting or self._late.is_far_behind)
 
     def _play_late(self, now: float, due: int) -> None:
-        """More is due than one frame, or something was before."""
+        """Play when more than one frame is due, or the queue is behind."""
         waiting = self._waiting
-        # Who heard nothing in a stop has nothing that bridges a late beat either, and
-        # what is made up makes it late; not any more when that stop is over.
+        # After a stall the listener's buffer is empty: nothing bridges a late beat, and
+        # frames that are made up would be late.  This ends when the queue has decided.
         is_bridged = not self._late.behind or self._queue.is_decided
         count = due if due <= MAX_MADE_UP and is_bridged else 1
         stood = due - min(count, len(waiting))
         if stood:
-            self._late.stood_still(stood)
+            self._late.stalled(stood)
         if self._late.behind:
             self._shorten(count, due, is_read=not stood)
         for made_up in range(min(count, len(waiting)) - 1, -1, -1):
-            # Each counts as heard when it was due.
+            # Each frame counts as heard when it was due.
             self._play(waiting.popleft(), now - made_up * FRAME_SECONDS)
 
     def _feed_late(self, now: float, due: int) -> None:
-        """A leg with a buffer gets what may be late as it is heard."""
+        """Feed audio that may be late to a leg with a buffer, in real time."""
         playout, queue, waiting = self._playout, self._queue, self._waiting
         stood = playout.dry_frames(now)
         if stood:
-            self._late.stood_still(stood)
+            self._late.stalled(stood)
         if self._late.behind:
             has = max(0, int((playout.soonest_dry_at - now) / FRAME_SECONDS))
             self._shorten(-has, due, is_read=not stood)
@@ -311,14 +312,15 @@ class PlayQueue:
             self._play(waiting.popleft(), now)
         is_ahead = self._late.is_ahead and self.current is None
         if waiting and (is_ahead or not self._late.behind):
-            # As ever.  Of one that is silent in the middle more may be held up.
+            # Not late: all at once, as usual.  An agent that falls silent within an
+            # item may be delayed, so its audio stays here.
             self._play(b"".join(waiting), now)
             queue.clear()
         if playout.sent - self._marked_at >= self._mark_bytes:
             self._mark()
 
     def _shorten(self, taken: int, due: int, *, is_read: bool) -> None:
-        """Of what waits, some may be late; so many frames are taken now."""
+        """Remove late frames before C{taken} frames are taken."""
         skipped = self._queue.shorten(taken, due, is_read=is_read)
         if skipped:
             self._playout.skip(skipped * self._frame_bytes)
@@ -328,9 +330,9 @@ class PlayQueue:
 
     def cut(self, now: float) -> list[Cut]:
         """
-        An interruption: silence the leg at once and forget what is owed.
+        Interrupt: silence the leg at once and forget what was not heard.
 
-        @return: every item not heard to its end, in order.
+        @return: every item that was not heard to its end, in order.
         """
         self.turn_ended_at = None
         waiting = len(self._waiting) + bool(self._partial)
@@ -345,7 +347,7 @@ class PlayQueue:
             self.recorder.cut(self._playout.sent - head)
         self._playout.clear(now)
         self._marked_at = self._playout.sent
-        # What was heard to its end just now is not cut, and is told of all the same.
+        # An item that was heard to its end just now is not cut, but is still reported.
         self._report_heard(head)
         cuts = self._ledger.cut(head)
         if unheard:
@@ -353,7 +355,7 @@ class PlayQueue:
         return cuts
 
     def report_cut(self, cut: Cut) -> None:
-        """Tell of an item that was not heard to its end."""
+        """Report an item that was not heard to its end."""
         self._report(cut.item, cut.heard_bytes, is_cut=True)
 
     def stop(self, now: float) -> None:
@@ -368,7 +370,7 @@ class PlayQueue:
             self.report_cut(cut)
 
     def report_heard(self, now: float) -> None:
-        """Tell of items that were heard to their end since the last time."""
+        """Report the items that were heard to their end since the last call."""
         self._report_heard(self._playout.head(now))
 
     def _report_heard(self, head: int) -> None:
@@ -383,16 +385,16 @@ class PlayQueue:
             self._observe_heard(item.key[0], heard_ms, spoken_ms, is_cut)
 
     def queued_seconds(self, now: float) -> float:
-        """How much is not heard yet."""
+        """Return how much audio is not heard yet."""
         sent = self._playout.sent - self._playout.head(now)
         owed = sent + len(self._waiting) * self._frame_bytes
         return owed / self._codec.bytes_per_second
 
     @property
     def is_open(self) -> bool:
-        """An item is being said whose end was not reported yet."""
+        """Whether the agent is in the middle of an item."""
         return self.current is not None and not self.current.is_local
 
     def is_drained(self, now: float) -> bool:
-        """All audio was heard."""
+        """Return whether all audio was heard."""
         return not self._waiting and self._playout.is_idle(now)

@@ -1,9 +1,9 @@
 """
-Tells how much of what was handed to a leg the caller has heard.
+Tells how much of the audio handed to a leg the caller has heard.
 
 Positions are bytes since the start of the call.  What happens at the far end of a leg
-can only be inferred: from the clock, and from marks where the carrier has a playout
-buffer of its own and returns them.
+can only be inferred: from the clock, and from marks if the carrier has a playout
+buffer and returns them.
 """
 
 from __future__ import annotations
@@ -13,32 +13,30 @@ from typing import Final
 
 from chime_gateway.audio import PTIME_MS
 
-#: A mark that returns this much before its audio can have been played was not
-#: bound to playout (some carriers return marks at once); it proves nothing.
+#: A mark that returns this much before its audio can have been played was not tied to
+#: playout (some carriers return marks at once).  It is ignored.
 _UNTRUE_MARK_SECONDS: Final = 0.06
 
-#: A carrier known to return marks that is this late with one has stalled, and
-#: its position is taken to be that of the mark.
+#: A carrier that is known to return marks, and is this late with one, has stalled.  The
+#: position of that mark is taken as the position heard.
 _LATE_MARK_SECONDS: Final = 0.1
 
-#: A mark that is not back so long after the end of all audio never comes.
+#: A mark that is not back this long after the end of all audio is taken for lost.
 _LOST_MARK_SECONDS: Final = 3.0
 
-#: A carrier that is late adds so many of its lags to that: one for each piece.
+#: For a carrier with a lag, this many lags are added: one for each piece.
 _LOST_MARK_LAGS: Final = 10
 
 
 class Playout:
     """
-    A clock that starts when audio is handed over, corrected by marks if there
-    are any.
+    A clock that starts when audio is handed over, corrected by marks if there are any.
 
-    The clock alone is the fastest a carrier can be.  A mark that comes back
-    later than the clock says shows how far behind the carrier really is; one
-    that comes back sooner is not believed.
+    No carrier is faster than the clock.  A mark that comes back later than the clock
+    says shows how far behind the carrier is.  One that comes back sooner is ignored.
 
-    @param lag_seconds: a carrier that may be so late returns every mark, and
-        until it does nothing of it is believed to be heard.
+    @param lag_seconds: how late the carrier may be.  If not 0, it returns every mark,
+        and audio counts as heard only when its mark has come back.
     @ivar sent: the position up to which audio was handed over.
     @ivar dry_at: when all of it will have been heard.
     @ivar soonest_dry_at: the same by the clock alone.
@@ -55,7 +53,7 @@ class Playout:
         self.dry_at = 0.0
         self.soonest_dry_at = 0.0
         self._dry_until = self._dry_rest = 0.0
-        # A carrier that is late by nature takes what it is given, whenever.
+        # The buffer of a carrier with a lag is not taken to run dry.
         self._is_timely = lag_seconds == 0
         self._rate = bytes_per_second
         self._marks: OrderedDict[str, int] = OrderedDict()
@@ -63,7 +61,7 @@ class Playout:
         self._lost_after = _LOST_MARK_SECONDS + lag_seconds * _LOST_MARK_LAGS
 
     def head(self, now: float) -> int:
-        """The position heard at C{now}."""
+        """Return the position heard at C{now}."""
         left = self.dry_at - now
         played = self.sent if left <= 0 else self.sent - round(left * self._rate)
         if self._marks and self._marks_returned:
@@ -74,18 +72,18 @@ class Playout:
 
     def is_idle(self, now: float) -> bool:
         """
-        Nothing is left to be heard: by the clock, and by every mark, unless
-        the carrier never returns any.
+        Return whether all audio was heard: by the clock, and by every mark unless the
+        carrier never returns any.
         """
         if now < self.dry_at:
             return False
         if not self._marks or not self._marks_returned:
             return True
-        # A mark is still out.  It was lost if it is far behind the clock.
+        # A mark has not come back.  If it is far behind the clock, it was lost.
         return now - self.dry_at > self._lost_after
 
     def play(self, byte_count: int, now: float) -> None:
-        # A carrier that had run dry plays from now on.
+        # A carrier whose buffer was empty plays from now on.
         seconds = byte_count / self._rate
         dry_at, soonest = self.dry_at, self.soonest_dry_at
         self.dry_at = (dry_at if dry_at > now else now) + seconds
@@ -94,10 +92,8 @@ class Playout:
 
     def dry_frames(self, now: float) -> int:
         """
-        For so many frames nothing was there to be heard, by the clock: marks of a
-        carrier say how late it is itself.
-
-        @return: so many more than before.
+        Return for how many more frames the carrier's buffer was empty since the last
+        call.  Only the clock counts: marks show delays of the carrier itself.
         """
         since = max(self._dry_until, self.soonest_dry_at)
         if now <= since or not self._is_timely:
@@ -109,7 +105,7 @@ class Playout:
         return frames
 
     def skip(self, byte_count: int) -> None:
-        """So much is never handed over; it counts as heard."""
+        """Leave out audio that is never handed over.  It counts as heard."""
         self.sent += byte_count
         for name in self._marks:
             self._marks[name] += byte_count
@@ -121,8 +117,7 @@ class Playout:
         """
         The carrier returned a mark.
 
-        @return: C{False} for a mark that means nothing: never sent, or sent
-            before a L{clear}.
+        @return: C{False}: the mark is unknown, or was sent before a L{clear}.
         """
         position = self._marks.get(name)
         if position is None:
@@ -138,8 +133,8 @@ class Playout:
 
     def clear(self, now: float) -> None:
         """
-        What was not heard is taken back.  Marks on their way come back without
-        having been heard, so they are forgotten.
+        Take back what was not heard.  The carrier returns its marks although it was not
+        heard, so they are forgotten.
         """
         self.sent = self.head(now)
         self.dry_at = self.soonest_dry_at = now

@@ -7,7 +7,7 @@ VAD needs a continuous stream.
 
 Agent to caller: the agent speaks faster than real time.  The pump owns what is not
 played yet, knows which item every byte belongs to, and on an interruption flushes the
-leg and says of each item how much was heard.
+leg and reports how much of each item was heard.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from chime_gateway.media.recorder import Recorder
 from chime_gateway.media.stats import MediaStats
 from chime_gateway.settings.sound import Sound
 
-#: A caller's side that is silent for longer than this sends no silence of its
-#: own (DTX, mute, a stalled link): it is filled.  Longer than a TCP
-#: retransmission, so that a hiccup does not put holes into words.
+#: When the caller's side has sent nothing for this long, the gap is filled with silence
+#: (DTX, mute, a stalled link).  It is longer than a TCP retransmission, so that a short
+#: delay does not put gaps into words.
 GAP_SECONDS: Final = 0.2
 
-#: What the caller says while the agent's session is being opened, at most.
+#: The most of the caller's audio that is kept while the agent's session opens.
 EARLY_SECONDS: Final = 2.0
 
-#: All that was said is heard so long after it should be, or never; a carrier that is
-#: late adds twice its lag.
+#: Audio that is not heard this long after it should be is not waited for.  Twice the
+#: carrier's lag is added.
 _HEARD_SLACK_SECONDS: Final = 2.0
 
-#: Who speaks as it is heard has no more to say than that, as a rule.
+#: The longest that an agent in real time is expected to speak on.
 _MOST_SAID_SECONDS: Final = 60.0
 
 
 class MediaPump:
     """
+    The media of one call.
+
     @param clock: seconds, monotonic.
-    @param keep_early: whether what the caller says before the agent is ready is
-        kept for it (up to L{EARLY_SECONDS}).
-    @param max_queue_seconds: agent's audio waiting to be heard; more is dropped.
-    @param want_beat: C{observe_turn}, C{observe_began} and C{observe_heard}: see
-        L{PlayQueue}.
-    @param observe_bridge: told, about once a second, how long a piece of audio
-        took from its arrival here until it was handed on.
+    @param keep_early: keep what the caller says before the agent is ready, up to
+        L{EARLY_SECONDS}.
+    @param max_queue_seconds: the most of the agent's audio that may wait to be heard.
+    @param observe_bridge: called about once a second with the time that a piece of
+        audio took through the pump.  See L{PlayQueue} for the other callables.
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class MediaPump:
         self._observe_bridge = observe_bridge
         self._codec = leg.codec
         self._frame_bytes = leg.codec.frame_bytes
-        # What is not passed on is whole samples, too.
+        # Whole samples, also for audio that is not passed on.
         is_wide = leg.codec.sample_bytes > 1
         self._align = Aligner(leg.codec.sample_bytes).align if is_wide else None
         self._play_queue = PlayQueue(
@@ -109,13 +109,13 @@ class MediaPump:
         self._early: deque[bytes] | None = deque() if keep_early else None
         self._early_bytes = 0
         self._active_responses: set[str] = set()
-        # With the ms after which it is to be truncated, if more of it comes.
+        # With the ms at which to truncate it if more of it comes.
         self._cut_items: dict[ItemKey, int | None] = {}
         self._cut_responses: dict[str, None] = {}
 
         lag = leg.traits.lag_seconds
         self._gap_seconds = inf if leg.traits.keeps_time else GAP_SECONDS + lag
-        # So long no gap begins before the next slow tick.
+        # Up to this, no gap can begin before the next slow tick.
         self._slow_seconds = self._gap_seconds - SLOW_SECONDS
         self._heard_slack_seconds = _HEARD_SLACK_SECONDS + 2 * lag
         self._heard_caller_at = self._quiet_since = clock()
@@ -131,8 +131,8 @@ class MediaPump:
         """
         An agent's session is ready: join both sides.
 
-        It may be the next one of this call.  What the one before has said is still
-        owed to the caller, and nobody is told any more how much of it was heard.
+        It may replace an earlier session of this call.  What that one said is still
+        played, but its agent gets no more reports of what was heard.
         """
         if self._agent is None:
             self._heard_caller_at = self._quiet_since = self._clock()
@@ -147,7 +147,7 @@ class MediaPump:
             self._send(agent, audio)
 
     def detach_agent(self) -> None:
-        """The agent is gone; what it said is still owed to the caller."""
+        """The agent is gone.  What it said is still played to the caller."""
         self._part_with_agent()
         self._early = None
 
@@ -159,7 +159,7 @@ class MediaPump:
         self._cut_items.clear()
 
     def stop(self) -> None:
-        """Nothing is played, sent or reported any more."""
+        """Stop playing, sending and reporting."""
         self._agent = None
         self._early = None
         self._play_queue.stop(self._clock())
@@ -167,7 +167,7 @@ class MediaPump:
     # -- caller to agent -----------------------------------------------------
 
     def caller_audio(self, audio: bytes) -> None:
-        """Audio of any length, in the leg's codec."""
+        """Take audio of any length, in the leg's codec."""
         now = self._heard_caller_at = self._quiet_since = self._clock()
         self._filled = 0
         self._stats.frames_in += len(audio) / self._frame_bytes
@@ -189,7 +189,7 @@ class MediaPump:
             self._observe_bridge(self._clock() - now)
 
     def gap_filled(self, audio: bytes) -> None:
-        """The leg has filled a gap by itself: nothing came from the caller."""
+        """The leg has filled a gap: nothing came from the caller."""
         self._quiet_since = self._clock()
         self._filled = 0
         self._stats.frames_filled += len(audio) // self._frame_bytes
@@ -251,7 +251,7 @@ class MediaPump:
     def agent_audio(
         self, response_id: str, item_id: str, content_index: int, audio: bytes
     ) -> None:
-        """Audio of any length, in the agent's codec; an item need not be announced."""
+        """Take audio of any length, in the agent's codec."""
         if self._agent is None:
             self.drop("call_ending", len(audio))
             return
@@ -274,7 +274,7 @@ class MediaPump:
             self._observe_bridge(self._clock() - now)
 
     def _drop_cut(self, agent: AgentSession, key: ItemKey, audio: bytes) -> None:
-        """Nobody is to hear it any more."""
+        """Drop audio of an item that was interrupted."""
         frame_bytes = agent.traits.codec.frame_bytes
         self._stats.dropped["stale"] += -(-len(audio) // frame_bytes)
         played_ms = self._cut_items.get(key)
@@ -284,8 +284,8 @@ class MediaPump:
 
     def play_local(self, audio: bytes) -> None:
         """
-        A sound of the gateway's own, in the leg's codec, behind all that is owed.
-        An interruption cuts it as well.
+        Play a sound of the gateway, in the leg's codec, after all that is queued.  An
+        interruption cuts it as well.
         """
         self._play_queue.add_local(audio, self._clock())
 
@@ -297,13 +297,13 @@ class MediaPump:
             self.play_local(prompt(sound, self._codec))
 
     def play_tone(self) -> None:
-        """A soft tone that shows that the line is alive."""
+        """Play a soft tone that shows that the line is alive."""
         self.play_local(waiting_tone(self._codec))
 
     # -- turns ---------------------------------------------------------------
 
     def turn_ended(self) -> None:
-        """The caller stopped speaking: the answer is measured from here."""
+        """The caller stopped speaking: the agent's latency is measured from here."""
         self._play_queue.turn_ended_at = self._clock()
 
     def interrupt(self) -> bool:
@@ -330,7 +330,7 @@ class MediaPump:
         """
         Tell the agent how much of an item was heard, if it has said more.
 
-        @return: that is not known yet, and so many ms were.
+        @return: the ms that were heard, if it is not known yet whether more comes.
         """
         agent, item = self._agent, cut.item
         if agent is None or item.is_of_past_session or agent.traits.cuts_itself:
@@ -338,7 +338,7 @@ class MediaPump:
         received_ms = agent.traits.codec.duration_ms(item.received_bytes)
         played_ms = min(self._codec.duration_ms(cut.heard_bytes), received_ms)
         if played_ms and played_ms == received_ms:
-            # It would lose its text for nothing.
+            # Truncation would only make the item lose its text.
             return None if item.is_complete else played_ms
         agent.truncate(*item.key, played_ms)
         return None
@@ -348,16 +348,16 @@ class MediaPump:
     @property
     def tick(self) -> Callable[[float, int], bool]:
         """
-        Every 20 ms; C{due} frames have become due since the last time.
+        Called every 20 ms.  C{due} frames have become due since the last call.
 
-        @return: each fifth time will do: nothing has to be done with the next frames.
+        @return: slow ticks will do: the next frames need nothing.
         """
         # A leg that keeps the time fills its gaps itself.
         return self._play_queue.tick if self._gap_seconds == inf else self._tick
 
     def _tick(self, now: float, due: int) -> bool:
         if due > MAX_MADE_UP:
-            # It was we who did nothing: what came meanwhile is not read yet.
+            # This process stalled: what came meanwhile is not read yet.
             stood = (due - 1) * FRAME_SECONDS
             self._quiet_since = min(now, self._quiet_since + stood)
         may_be_slow = self._play_queue.tick(now, due)
@@ -368,32 +368,32 @@ class MediaPump:
         return False
 
     def heard_by(self, now: float) -> float:
-        """When all that was said is heard, or no longer waited for."""
+        """Return when all that was said is heard, or is no longer waited for."""
         return now + self.queued_seconds(now) + self._heard_slack_seconds
 
     @property
     def is_speaking(self) -> bool:
-        """The agent speaks in real time, and more of it is to come."""
+        """Whether an agent in real time is in the middle of an item."""
         return self._is_at_pace and self._play_queue.is_open
 
     def rest_seconds(self, now: float) -> float:
-        """What is being said is heard within so long, or is not waited for."""
+        """Return how long to wait at most until all that is being said is heard."""
         more = _MOST_SAID_SECONDS if self._is_at_pace and not self.is_said(now) else 0.0
         return self.queued_seconds(now) + more
 
     def is_drained(self, now: float) -> bool:
-        """All that the agent said was heard."""
+        """Return whether all that the agent said was heard."""
         return not self.is_speaking and self._play_queue.is_drained(now)
 
     def is_said(self, now: float) -> bool:
-        """And no answer is being made whose first word is still to come."""
+        """Whether all was heard, and an agent in real time makes no response."""
         is_made = self._is_at_pace and self._active_responses
         return self.is_drained(now) and not is_made
 
     def idle_seconds(self, now: float) -> float:
-        """How long nothing came from the caller's side."""
+        """Return for how long nothing came from the caller's side."""
         return now - self._heard_caller_at
 
     def drop(self, reason: str, byte_count: int) -> None:
-        """Count audio in the leg's codec that is not delivered."""
+        """Count audio, in the leg's codec, that is not delivered."""
         self._stats.dropped[reason] += -(-byte_count // self._frame_bytes)

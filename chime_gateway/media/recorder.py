@@ -2,9 +2,9 @@
 Puts both sides of a call on one time line: what the caller said, and what the caller
 heard.
 
-The caller's audio is placed where it came in, the agent's where the caller hears it;
-an interruption removes what was not heard.  Pieces of both tracks, equally long, come
-out a moment behind the clock.
+The caller's audio is placed at its time of arrival, the agent's at the time when the
+caller hears it.  An interruption removes what was not heard.  Both tracks are read in
+pieces of equal length, a moment behind the clock.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Final
 from chime_gateway.audio import Codec
 from chime_gateway.codec.stream import Aligner
 
-#: What is younger may still be cut, or filled by audio on its way.
+#: More recent audio is not read yet: it may be cut, or more may arrive for that time.
 HOLD_SECONDS: Final = 0.2
 
-#: A step in time up to this is a hiccup; audio goes on where it ended.
+#: A gap up to this is jitter: the audio is appended without the gap.
 _HICCUP_SECONDS: Final = 0.2
 
-#: The caller's audio may be ahead of the clock by this much, as after a stall;
-#: more is left out, or the rest of the call would be late.
+#: The caller's audio may be ahead of the clock by this much, as after a stall.  More is
+#: left out, or the rest of the call would be late.
 _MAX_AHEAD_SECONDS: Final = 1.0
 
 
@@ -40,7 +40,7 @@ class _Track:
         self.end = start + len(audio)
 
     def cut(self, byte_count: int) -> None:
-        """Take back the last so many bytes, as far as they are still here."""
+        """Remove the last bytes, as far as they have not been taken."""
         pieces = self.pieces
         while byte_count > 0 and pieces:
             start, audio = pieces.pop()
@@ -55,9 +55,10 @@ class _Track:
 
     def read(self, upto: int) -> tuple[bytes, deque[tuple[int, bytes]]]:
         """
-        Everything up to there, silence where there is nothing; and what is left.
+        Return the audio up to a position, with silence in its gaps, and the pieces that
+        are left.
 
-        Nothing is changed by it: out of memory, it may fail half-way.
+        The track does not change: without memory this may fail half-way.
         """
         parts: list[bytes] = []
         at = self.taken
@@ -82,8 +83,10 @@ class _Track:
 
 class Recorder:
     """
-    @param began: the clock's time at which the recording begins.
-    @ivar dropped_bytes: of the caller's audio that came too fast.
+    The recording of one call.
+
+    @param began: when the recording begins, by the monotonic clock.
+    @ivar dropped_bytes: bytes of the caller's audio that came too fast.
     """
 
     def __init__(self, codec: Codec, began: float) -> None:
@@ -96,7 +99,7 @@ class Recorder:
         self._caller = _Track(codec)
         self._agent = _Track(codec)
         self._blanks: list[list[int | None]] = []
-        # Callers may send half a sample.
+        # A caller's audio may be split within a sample.
         is_wide = codec.sample_bytes > 1
         self._align = Aligner(codec.sample_bytes).align if is_wide else None
 
@@ -105,7 +108,7 @@ class Recorder:
         return max(0, samples) * self._codec.sample_bytes
 
     def caller(self, audio: bytes, now: float) -> None:
-        """The caller's audio that ends now."""
+        """Add audio of the caller that ends now."""
         track = self._caller
         if self._align is not None:
             audio = self._align(audio)
@@ -117,14 +120,14 @@ class Recorder:
         track.lay(track.end if ahead >= -self._hiccup else start, audio)
 
     def agent(self, audio: bytes, heard_at: float) -> None:
-        """The agent's audio that the caller hears from C{heard_at} on."""
+        """Add audio of the agent that the caller hears from C{heard_at} on."""
         track = self._agent
         start = self._position(heard_at)
-        # Frames follow each other; a beat that is late by some ms is no gap.
+        # A beat that is late by some ms leaves no gap between frames.
         track.lay(start if start - track.end > self._hiccup else track.end, audio)
 
     def cut(self, byte_count: int) -> None:
-        """The last bytes of the agent's audio were not heard."""
+        """Remove the last bytes of the agent's audio: they were not heard."""
         self._agent.cut(byte_count)
 
     def pause(self, now: float) -> None:
@@ -142,9 +145,10 @@ class Recorder:
 
     def take(self, now: float, *, is_over: bool = False) -> tuple[bytes, bytes]:
         """
-        What is settled since the last time: the caller's side and the agent's.
+        Return the audio since the last call that can no longer change: the caller's
+        side and the agent's.
 
-        @param is_over: the call is; take all up to now.
+        @param is_over: the call has ended: take everything up to now.
         """
         upto = self._position(now if is_over else now - HOLD_SECONDS)
         start = self._caller.taken
@@ -156,7 +160,7 @@ class Recorder:
         if blanks:
             caller, agent = self._blanked(caller, start), self._blanked(agent, start)
             blanks = [b for b in blanks if b[1] is None or b[1] > upto]
-        # Both sides or none are taken: from here on there is nothing to fail.
+        # Both sides are taken, or none: from here on nothing can fail.
         for track, rest in ((self._caller, callers_rest), (self._agent, agents_rest)):
             track.pieces, track.taken = rest, upto
             track.end = max(track.end, upto)

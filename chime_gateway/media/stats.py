@@ -1,8 +1,8 @@
 """
-The counts of one call while it runs.
+The counters of one call while it runs.
 
 They are plain numbers that the per-frame path adds to.  Sums over calls are computed
-when they are asked for; nothing is pushed anywhere per frame.
+on demand; nothing is pushed anywhere per frame.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from attrs import Factory, define
 @define
 class MediaStats:
     """
-    @ivar frames_in: 20 ms frames from the caller (a part counts as its share).
+    Counters of audio.
+
+    @ivar frames_in: 20 ms frames from the caller (part of a frame counts as a
+        fraction).
     @ivar frames_out: 20 ms frames of the agent handed to the leg.
-    @ivar frames_filled: silence put in for what the caller's side did not send.
+    @ivar frames_filled: frames of silence in place of audio that the caller's side did
+        not send.
     @ivar dropped: frames not delivered, by reason.
-    @ivar underruns: the leg ran dry in the middle of an item.
-    @ivar barge_ins: the caller's speech cut the agent's.
+    @ivar underruns: how often the leg ran dry in the middle of an item.
+    @ivar barge_ins: how often the caller's speech cut the agent's.
     @ivar turn_latencies: seconds from the end of the caller's turn to the first
         audio of the answer.
     """
@@ -37,15 +41,16 @@ class MediaStats:
 @define
 class NetworkStats:
     """
-    What is counted of a call's packets, for legs that have some.
+    Counters of a call's packets, for legs that use RTP.
 
-    @ivar packets_in: RTP that was taken; C{packets_out}: that was sent.
-    @ivar dropped: RTP and RTCP not taken or not sent, by reason.
-    @ivar lost: packets that never came, or too late.
-    @ivar concealed: of those, how many were made up for.
-    @ivar clock_resets: how often the other side's clock was followed anew.
-    @ivar jitter_seconds: of what comes, smoothed (RFC 3550 section 6.4.1).
-    @ivar remote_lost: packets of ours that the other side says it lost.
+    @ivar packets_in: RTP packets accepted.
+    @ivar packets_out: RTP packets sent.
+    @ivar dropped: RTP and RTCP packets not accepted or not sent, by reason.
+    @ivar lost: packets that came too late or never.
+    @ivar concealed: how many of those were concealed.
+    @ivar clock_resets: how often the peer's RTP clock jumped and was followed anew.
+    @ivar jitter_seconds: of received packets, smoothed (RFC 3550 section 6.4.1).
+    @ivar remote_lost: sent packets that the peer reports as lost.
     @ivar round_trip_seconds: C{None}: not known.
     """
 
@@ -63,7 +68,7 @@ class NetworkStats:
     round_trip_seconds: float | None = None
 
     def facts(self) -> dict[str, object]:
-        """As a line of the log has them."""
+        """Return the counters as fields of a log event."""
         round_trip_ms = None
         if self.round_trip_seconds is not None:
             round_trip_ms = round(self.round_trip_seconds * 1000, 1)
@@ -79,7 +84,7 @@ class NetworkStats:
         }
 
     def add(self, other: NetworkStats) -> None:
-        """Sums; of what cannot be summed, the worst."""
+        """Add another call's counters.  Keep the worst of what cannot be summed."""
         self.packets_in += other.packets_in
         self.packets_out += other.packets_out
         self.dropped.update(other.dropped)

@@ -1,17 +1,17 @@
 """
-Places the caller's audio on its RTP clock, and fills what is missing, to the sample.
+Places the caller's audio by its RTP timestamps, and fills gaps to the sample.
 
 A timestamp says where a packet's audio belongs (RFC 3550 section 5.1), and so what is
-missing before it: lost packets, or a pause of the sender's (DTX).  The model gets a
-continuous stream that lasts as long as the clock says; its VAD needs that.
+missing before it: lost packets, or a pause of the sender (DTX).  The model gets a
+continuous stream that lasts as long as the RTP clock says; its VAD needs that.
 
-While nothing comes, the stream goes on in real time, a little behind.  Audio for a
+While nothing comes, the stream is filled in real time, a little behind.  Audio for a
 time that is already filled is too late, unless the sender's clock stood still.  When
-the clock makes no sense, the time line starts again from it, and fills only the time
-that has passed locally.
+the clock jumps, the timeline starts again at the new timestamp, and fills only the
+time that has passed locally.
 
-The jitter buffer orders the packets and gives up missing ones.  Audio is G.711: a
-byte is a sample, and a sample is one unit of the timestamp.
+The jitter buffer orders the packets and gives up missing ones.  Audio is G.711: a byte
+is a sample, and a sample is one unit of the timestamp.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ from attrs import Factory, define
 
 from chime_gateway.audio import PTIME_MS
 
-#: Nothing has come for so long: the stream goes on by itself.  What a network only held
-#: up so long is heard, every word of it.  A VAD counts the seconds that it hears, so it
-#: finds the end of a turn no later, if it waits for as much silence as this.
+#: When nothing has come for this long, the stream is filled.  Audio that the network
+#: delays by less is heard in full.  A VAD measures the audio that it hears; so it finds
+#: the end of a turn no later, if it waits for at least this much silence.
 PAUSE_SECONDS: Final = 0.5
 
-#: The sender's clock may be ahead of ours by so much, and more by one part in 2,000:
-#: of a timestamp beyond that nothing is believed.
+#: The sender's clock may be ahead of the local one by this much, and run faster by one
+#: part in 2,000.  A timestamp beyond that is not believed.
 _MAX_AHEAD_SECONDS: Final = 1.0
 _MAX_SKEW: Final = 0.0005
 
-#: Timestamps taken from a wall clock tremble; what is off by less is not corrected.
+#: Timestamps taken from a wall clock vary a little.  A smaller gap is ignored.
 _TOLERANCE_SECONDS: Final = 0.005
 
-#: Where a clock begins anew, so much of what has passed here is filled at most; a
-#: longer pause was filled while it lasted.
+#: The most that is filled where a clock jumps.  A longer pause was filled while it
+#: lasted.
 _MAX_REJOIN_SECONDS: Final = PAUSE_SECONDS + 0.2
 
-#: Packets that are late for so long, and do not come faster than they are spoken, are
-#: not late: the sender's clock stood still in a pause.
+#: If all packets are late for this long, and do not come faster than real time, they
+#: are not late: the sender's clock stood still in a pause.
 _MAX_LATE_SECONDS: Final = 0.2
 
-#: So much faster than it is spoken comes what was held up on its way.
+#: Audio that was delayed on its way comes faster than real time, by this factor.
 _HELD_UP_PACE: Final = 1.25
 
-#: Late packets that are kept until it is known what they are.
+#: The most late packets that are kept until that is decided.
 _MAX_LATE_PACKETS: Final = 64
 
-#: More than this is never filled at once, whatever a timestamp says.
+#: The most that is filled at once, whatever a timestamp says.
 _MAX_FILL_SECONDS: Final = 30.0
 
 _FRAME_SECONDS: Final = PTIME_MS / 1000
@@ -59,16 +59,16 @@ class Filling(Protocol):
     """Makes the audio that fills gaps."""
 
     def heard(self, audio: bytes) -> None:
-        """Takes the last audio that came before a gap."""
+        """Take the last audio before a gap."""
 
     def conceal(self, byte_count: int) -> bytes:
-        """Audio in place of a lost packet: what might have been said, fading."""
+        """Return audio in place of lost packets, which fades out."""
 
     def silence(self, byte_count: int, noise: int | None) -> bytes:
         """
-        In a pause.
+        Return audio for a pause.
 
-        @param noise: its level, in -dBov (RFC 3389 section 3); C{None}: it is digital
+        @param noise: its level, in -dBov (RFC 3389 section 3).  C{None}: digital
             silence.
         """
 
@@ -76,11 +76,11 @@ class Filling(Protocol):
 @define
 class Pause:
     """
-    No audio has come since the last.
+    A time in which no audio comes.
 
-    @ivar noise: the sender said that it is a pause, and how loud its noise is.
-    @ivar invented: samples that were put in since then, in real time.
-    @ivar late: what came for a time that was filled: timestamp, audio, and when.
+    @ivar noise: the level of comfort noise, if the sender announced the pause.
+    @ivar invented: samples filled in since the last audio, in real time.
+    @ivar late: packets for a time that was filled: timestamp, audio, time of arrival.
     """
 
     noise: int | None = None
@@ -90,16 +90,19 @@ class Pause:
 
 class Timeline:
     """
-    @param rate: of the timestamps, per second.
+    The timeline of one RTP stream.
+
+    @param rate: of the timestamps, in Hz.
     @ivar head: the timestamp up to which audio was passed on.
     @ivar arrived: when the last audio came; C{None}: none is expected yet.
-    @ivar pause: C{None}: there is none, as far as is known.
-    @ivar frame: samples of 20 ms.
-    @ivar before: the last audio but one that was passed on, and C{last}: the last, each
-        a frame or more; whoever passes some on past L{place} puts it there, or tells
-        L{heard}.
+    @ivar pause: the current pause; C{None}: none is known.
+    @ivar frame: samples in 20 ms.
+    @ivar before: the last audio but one that was passed on, a frame or more.  Audio
+        that is passed on without L{place} has to be put into it and C{last}, or given
+        to L{heard}.
+    @ivar last: the last audio that was passed on, a frame or more.
     @ivar late: packets that came when their time was filled already.
-    @ivar resets: how often the sender's clock was followed anew.
+    @ivar resets: how often the sender's clock jumped and was followed anew.
     """
 
     __slots__ = (
@@ -119,15 +122,15 @@ class Timeline:
         self._tolerance = int(_TOLERANCE_SECONDS * rate)
         self.frame = int(_FRAME_SECONDS * rate)
         self._began: float | None = None  # when the first audio came
-        self._origin = 0  # the timestamp of then, as the sender counts now
+        self._origin = 0  # the timestamp of that moment, by the sender's current clock
 
     def expect(self, now: float) -> None:
-        """Audio may come from now on; until it does there is a pause."""
+        """Audio may come from now on.  Until it does, there is a pause."""
         if self.arrived is None:
             self.arrived = now
 
-    def speak(self, filling: Filling) -> None:
-        """Change the codec: earlier audio is of no use for concealment then."""
+    def set_filling(self, filling: Filling) -> None:
+        """Change the codec.  Earlier audio cannot be used for concealment then."""
         self._filling = filling
         self.before = self.last = b""
 
@@ -141,11 +144,11 @@ class Timeline:
         lost: bool,
     ) -> float:
         """
-        Audio, in its turn.
+        Take the next audio, in order.
 
-        @param ready: what is to be passed on is put there.
+        @param ready: audio to pass on is added here.
         @param lost: packets before it were given up.
-        @return: how late it was, in seconds; 0: it was not.
+        @return: how late it was, in seconds; 0: it was not late.
         """
         gap = ((timestamp - self.head + 0x80000000) & 0xFFFFFFFF) - 0x80000000
         pause = self.pause
@@ -179,7 +182,7 @@ class Timeline:
     def paused(
         self, timestamp: int, noise: int, now: float, ready: list[bytes], *, lost: bool
     ) -> None:
-        """The sender says that it will be silent from then on (RFC 3389)."""
+        """The sender announces a pause from C{timestamp} on (RFC 3389)."""
         if self._began is None:
             self._began = now
             self._origin = self.head = timestamp
@@ -190,7 +193,7 @@ class Timeline:
             self.head = timestamp
             self.arrived = now
             self.pause = None
-        # Else no time has passed but what is filled here since the last audio.
+        # Otherwise only the time has passed that was filled since the last audio.
         if self.pause is None:
             self.pause = Pause(noise)
         else:
@@ -198,10 +201,10 @@ class Timeline:
 
     def keep(self, now: float, behind: float) -> bytes:
         """
-        Nothing came: the stream goes on without.
+        Fill the stream while nothing comes.
 
-        @param behind: seconds for which a packet may still be on its way.
-        @return: what stands for the time that has passed; it may be empty.
+        @param behind: seconds for which packets may still be on their way.
+        @return: audio for the time that has passed; it may be empty.
         """
         arrived, pause = self.arrived, self.pause
         if arrived is None:
@@ -214,7 +217,7 @@ class Timeline:
             pause = self.pause = Pause()
         elif pause.late:
             if now - pause.late[-1][2] < _MAX_LATE_SECONDS:
-                return b""  # it is not known yet whether these are heard
+                return b""  # it is not decided yet whether these are passed on
             pause.late.clear()
         owed = int((passed - behind) / _FRAME_SECONDS + 1e-6) * self.frame
         missing = owed - pause.invented
@@ -235,8 +238,8 @@ class Timeline:
 
     def stalled(self, now: float, seconds: float) -> None:
         """
-        It was we who did nothing for so long: what came meanwhile is not read yet, and
-        that it was not says nothing.
+        This process stalled.  Packets that came meanwhile are not read yet, so that
+        time does not count as a pause.
         """
         if self.arrived is not None:
             self.arrived = min(now, self.arrived + seconds)
@@ -244,7 +247,7 @@ class Timeline:
     # -- inside ----------------------------------------------------------------
 
     def _is_believed(self, gap: int, now: float) -> bool:
-        """Whether so much time may have passed at the sender."""
+        """Return whether so much time may have passed at the sender."""
         assert self._began is not None
         passed = now - self._began
         given = (self.head - self._origin) & 0xFFFFFFFF
@@ -259,7 +262,7 @@ class Timeline:
         packet: tuple[int, bytes, float],
         ready: list[bytes],
     ) -> None:
-        """Audio came whose time was filled already, as did the packets before it."""
+        """Take audio whose time was filled already.  Decide whether it is late."""
         self.late += 1
         late.append(packet)
         if len(late) > _MAX_LATE_PACKETS:
@@ -282,7 +285,7 @@ class Timeline:
     def _rejoin(
         self, timestamp: int, byte_count: int, now: float, ready: list[bytes]
     ) -> None:
-        """The sender's clock makes no sense: count the time that has passed locally."""
+        """The sender's clock jumped: fill the time that has passed locally."""
         self.resets += 1
         invented = 0 if self.pause is None else self.pause.invented
         passed = 0.0 if self.arrived is None else now - self.arrived

@@ -1,8 +1,8 @@
 """
-The keys of SRTP, and how they protect packets, as both sides agreed on.
+The negotiated keys and protection profile of SRTP.
 
-L{chime_gateway.rtp.srtp} protects the packets.  It is imported only where there are
-keys: libsrtp and its dependencies take 5 MB, and most SIP calls do without.
+L{chime_gateway.rtp.srtp} protects the packets.  It is imported only when there are
+keys: libsrtp and its dependencies take 5 MB, and most SIP calls do not need them.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from chime_gateway.errors import RemoteProtocolError
 
 
 class SrtpError(RemoteProtocolError):
-    """A packet that was not made with the key agreed on, or came before."""
+    """The packet was not made with the negotiated key, or is a replay."""
 
 
 @frozen
 class SrtpProfile:
     """
-    How packets are protected: AES in counter mode, HMAC-SHA1 (RFC 3711, RFC 6188), or
-    AES in Galois counter mode, which needs nothing besides (RFC 7714).
+    A protection profile: AES in counter mode with HMAC-SHA1 (RFC 3711, RFC 6188), or
+    AES in Galois/counter mode, which includes authentication (RFC 7714).
 
-    @ivar key_bytes: of a master key and its salt together.
-    @ivar tag_bytes: of RTP; RTCP's tag has the long form always.
-    @ivar salt_bytes: of the salt.
+    @ivar key_bytes: length of a master key with its salt.
+    @ivar tag_bytes: length of RTP's authentication tag.  RTCP always has the long one.
+    @ivar salt_bytes: length of the salt.
     """
 
     key_bytes: int
@@ -45,9 +45,10 @@ AEAD_AES_256_GCM: Final = SrtpProfile(key_bytes=44, tag_bytes=16, salt_bytes=12)
 @frozen
 class SrtpKeys:
     """
-    What each side encrypts with, wherever the two agreed on it.
+    The keys that each side encrypts with, however they were negotiated.
 
-    @ivar local: our master key and salt together; C{remote}: the other side's.
+    @ivar local: the gateway's master key with its salt.
+    @ivar remote: the peer's.
     """
 
     profile: SrtpProfile

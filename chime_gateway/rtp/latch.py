@@ -1,10 +1,10 @@
 """
-Latching: finds the address of the other side, and chooses among the sources that
-send.
+Latching (RFC 7362): finds the address of the peer's media, and chooses among the
+sources that send.
 
-The description says where media will come from, but NAT, session border controllers
-and transfers change that, and strangers may send as well.  RFC 7362 calls it
-latching; docs/decisions/0021 has the rule and its reasons.
+The session description says where media will come from, but NAT, session border
+controllers and transfers change that, and strangers may send as well.
+docs/decisions/0021 has the rule and its reasons.
 """
 
 from __future__ import annotations
@@ -18,29 +18,31 @@ from attrs import Factory, define
 from chime_gateway.rtp.ports import Address
 from chime_gateway.wire.rtp.packet import RtpPacket, sequence_delta
 
-#: Packets in a row that show whose they are where their place or their numbers do.
+#: This many packets in a row are accepted if their address or their sequence numbers
+#: are those of the peer.
 KNOWN_PACKETS: Final = 2
 
-#: Where a stream goes on from another place, the old one must be still for so long.
+#: Before a stream continues from another address, the old one must be silent for this
+#: long.
 QUIET_SECONDS: Final = 0.05
 
-#: As long the place that the description names goes before any other.
+#: For this long, the address in the description takes precedence over any other.
 START_SECONDS: Final = 0.2
 
-#: Somebody of whom nothing is known but the named host: so much silence, and packets
-#: in a row.
+#: For a source of which only the host is known: the silence before it, and the number
+#: of its packets in a row.
 STRANGER_SECONDS: Final = 3.0
 STRANGER_PACKETS: Final = 5
 
-#: Numbers in a row may lack some that were lost, but no more at once.
+#: The largest step between sequence numbers in a row: packets may be lost.
 _MAX_STEP: Final = 10
 
-#: Packets a second at most (a ptime of 10 ms), and some to spare: how far a stream
-#: can have gone on while nothing of it came.
+#: How far a stream can have advanced while none of it came: the highest packet rate (a
+#: ptime of 10 ms), and some to spare.
 _PACKETS_PER_SECOND: Final = 100
 _SPARE_PACKETS: Final = 100
 
-#: Places and sources that are looked at, at once.
+#: The most sources, each with its address, that are considered at the same time.
 _MAX_RIVALS: Final = 16
 
 _Key: TypeAlias = tuple[Address, int]
@@ -48,7 +50,7 @@ _Key: TypeAlias = tuple[Address, int]
 
 @define
 class _Run:
-    """Packets in a row, the last ones of them."""
+    """The last packets of one source, in a row."""
 
     packets: list[RtpPacket] = Factory(list)
 
@@ -57,7 +59,7 @@ class _Run:
         if packets:
             step = sequence_delta(packet.sequence_number, packets[-1].sequence_number)
             if step == 0:
-                return  # the same again proves nothing
+                return  # a duplicate proves nothing
             if not 0 < step <= _MAX_STEP:
                 packets.clear()
         packets.append(packet)
@@ -66,18 +68,20 @@ class _Run:
 
 class Latch:
     """
-    @ivar source: where the other side is; C{None}: nothing came since a description
-        said where it would be.
-    @ivar ssrc: of its voice; C{None} likewise.
-    @ivar number: sequence number of its last packet.
+    Decides which packets are accepted as the peer's.
+
+    @ivar source: the address of the peer's media; C{None}: nothing was accepted since
+        the last description.
+    @ivar ssrc: its SSRC, or C{None} as well.
+    @ivar number: the sequence number of its last packet.
     @ivar heard_at: when that came.
-    @ivar is_contested: others have spoken since then; the next packet of the source
-        wants L{settle} to be called.
+    @ivar is_contested: other sources have sent since then.  The next packet of this
+        source has to call L{settle}.
     """
 
     __slots__ = (
-        *("_before", "_going_on", "_is_told_truth", "_left", "_named", "_named_runs"),
-        *("_rivals", "heard_at", "is_contested", "number", "source", "ssrc"),
+        *("_before", "_continuing", "_left", "_named", "_named_runs", "_rivals"),
+        *("_was_named_right", "heard_at", "is_contested", "number", "source", "ssrc"),
     )
 
     def __init__(self) -> None:
@@ -87,25 +91,25 @@ class Latch:
         self.heard_at = 0.0
         self.is_contested = False
         self._rivals: OrderedDict[_Key, _Run] = OrderedDict()
-        self._going_on: OrderedDict[_Key, _Run] = OrderedDict()
+        self._continuing: OrderedDict[_Key, _Run] = OrderedDict()
         self._named: Address | None = None
         self._named_runs: OrderedDict[_Key, _Run] = OrderedDict()
         self._left: Address | None = None
         self._before: _Key | None = None
-        self._is_told_truth = False
+        self._was_named_right = False
 
     def expect(self, address: Address, now: float, *, was_heard: bool) -> None:
         """
-        A description names another place: what was learnt before is void.
+        A description names another address: what was learnt before is void.
 
-        @param was_heard: the voice of before was listened to; one that was not, as
-            music on hold, is not heard now.
+        @param was_heard: the previous source was listened to.  One that was not, such
+            as music on hold, is not listened to now.
         """
-        # Where it was as named it is no more.  Where it was learnt it may still be:
-        # a new description knows of the NAT as little as the one before.
+        # A source at its named address is gone from there.  One at a learnt address may
+        # still be there: the new description knows nothing of the NAT either.
         self._left = self.source if self.source == self._named else None
         if self.source is not None and self._named is not None:
-            self._is_told_truth = self.source[0] == self._named[0]
+            self._was_named_right = self.source[0] == self._named[0]
         self._named = address
         if not was_heard:
             self._before = None
@@ -117,19 +121,19 @@ class Latch:
         self.settle()
 
     def settle(self) -> None:
-        """The source goes on where it was: what others said meanwhile is void."""
+        """The source goes on: forget what others sent meanwhile."""
         self.is_contested = False
         self._rivals.clear()
-        self._going_on.clear()
+        self._continuing.clear()
 
     def consider(
         self, packet: RtpPacket, address: Address, now: float, *, is_authentic: bool
     ) -> Sequence[RtpPacket]:
         """
-        A packet of another source, or from another place.
+        Take a packet of another source, or from another address.
 
-        @param is_authentic: only who has the key can have made it (SRTP).
-        @return: it and those before it, if they are believed from now on.
+        @param is_authentic: it was made with the negotiated key (SRTP).
+        @return: if its source is accepted now: this packet and those before it.
         """
         quiet = now - self.heard_at
         is_same = packet.ssrc == self.ssrc and self._goes_on(packet, quiet)
@@ -141,26 +145,28 @@ class Latch:
             elif address == self._left:
                 count, seconds = STRANGER_PACKETS, STRANGER_SECONDS
             elif (
-                self._is_told_truth and not is_authentic and not self._is_host(address)
+                self._was_named_right
+                and not is_authentic
+                and not self._is_host(address)
             ):
-                # Who was where he said will be, and need not be looked for.
+                # A peer whose last description was right needs no search.
                 return ()
             else:
                 count, seconds = KNOWN_PACKETS, START_SECONDS
         elif address == self.source:
             count, seconds = KNOWN_PACKETS, 0.0
         elif is_same or is_authentic:
-            # A run of its own: strangers must not crowd it out.
-            runs = self._going_on
+            # Kept apart, so that strangers cannot crowd it out.
+            runs = self._continuing
             count, seconds = KNOWN_PACKETS, QUIET_SECONDS
         elif is_named:
-            # What others say in between does not count.
+            # Packets of others in between do not count.
             runs = self._named_runs
             count, seconds = KNOWN_PACKETS, 0.0
         elif self._is_host(address):
             count, seconds = STRANGER_PACKETS, STRANGER_SECONDS
         else:
-            # Only with its first packets is a caller learnt on a host nobody named.
+            # After the first packets, no host is learnt that no description named.
             return ()
         self.is_contested = True
         packets = self._run(runs, address, packet)
@@ -169,7 +175,7 @@ class Latch:
         self.source, self.ssrc = address, packet.ssrc
         self.number, self.heard_at = packet.sequence_number, now
         if self._before == (address, packet.ssrc):
-            packets = [packet]  # those before it were heard
+            packets = [packet]  # those before it were passed on already
         self._before = None
         self._named_runs.clear()
         self.settle()
@@ -177,19 +183,19 @@ class Latch:
 
     def is_still_heard(self, packet: RtpPacket, address: Address) -> bool:
         """
-        Whether it is the voice of before the last description, which is the rightful
-        one until another is believed.  It is not sent to any more.
+        Return whether the packet is of the source before the last description.  It is
+        listened to until another one is accepted, but no longer sent to.
         """
         return self.source is None and self._before == (address, packet.ssrc)
 
     # -- inside ------------------------------------------------------------------
 
     def _is_host(self, address: Address) -> bool:
-        """Whether the description names its host."""
+        """Return whether the description names its host."""
         return self._named is not None and address[0] == self._named[0]
 
     def _goes_on(self, packet: RtpPacket, quiet: float) -> bool:
-        """Whether its number is one that the source can have got to."""
+        """Return whether the source can have reached its sequence number."""
         ahead = sequence_delta(packet.sequence_number, self.number)
         most = _SPARE_PACKETS + quiet * _PACKETS_PER_SECOND
         return -_MAX_STEP < ahead <= most

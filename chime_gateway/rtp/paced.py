@@ -1,6 +1,6 @@
 """
-Drives an RTP stream on the beat of the process: ticks it once its terms are agreed
-on, watches for timeouts, and returns its counts at the end.
+Drives an RTP stream by the metronome: ticks it once its terms are negotiated, watches
+for timeouts, and returns its counters at the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chime_gateway.rtp.terms import Terms
 
 
 class StreamUser(Protocol):
-    """The user of a stream: gets its audio, and reports of what goes wrong."""
+    """The user of a stream: receives its audio, and reports of what goes wrong."""
 
     def caller_audio(self, audio: bytes) -> None: ...
     def gap_filled(self, audio: bytes) -> None: ...
@@ -28,7 +28,7 @@ class StreamUser(Protocol):
     def audio_held(self, is_held: bool) -> None: ...
     def audio_timed_out(self, seconds: float) -> None: ...
     def hold_unheard(self) -> None:
-        """Nothing came while on hold: the other side may be silent, or gone."""
+        """Nothing came while on hold: the peer may be silent, or gone."""
 
     def audio_failed(self) -> None:
         """A bug in the gateway."""
@@ -36,10 +36,12 @@ class StreamUser(Protocol):
 
 class PacedStream:
     """
-    @ivar stream: whose packets come and go.
-    @param is_allowed: whether media may come from an address.
-    @param timeout_seconds: nothing valid came for so long: its user is told, again and
-        again while that lasts.
+    An RTP stream with its beat.
+
+    @ivar stream: the stream that is driven.
+    @param is_allowed: returns whether media may come from an address.
+    @param timeout_seconds: the user is notified each time that nothing valid came for
+        this long.
     """
 
     __slots__ = (
@@ -82,19 +84,19 @@ class PacedStream:
             gap_filled=self._gap_filled,
             look=self._check,
         )
-        # Called for every packet: nothing stands in between.
+        # Called for every packet, so bound directly.
         self._tick = stream.tick
         self.play: Callable[[bytes], None] = stream.play
         self.clear: Callable[[], None] = stream.clear
         self.send_digits: Callable[[str], bool] = stream.send_digits
 
-    def speak(self, codec: Codec) -> None:
-        """Set the codec to play and report; before L{agree}."""
+    def set_codec(self, codec: Codec) -> None:
+        """Set the codec of audio that is played and reported.  Call before L{agree}."""
         self._codec = codec
-        self.stream.speak(codec)
+        self.stream.set_codec(codec)
 
     def agree(self, terms: Terms) -> None:
-        """Send and listen under these terms."""
+        """Send and receive under these terms."""
         self.stream.agree(terms)
         is_held = not (terms.sends and terms.receives)
         if is_held != self._is_held:
@@ -119,16 +121,16 @@ class PacedStream:
 
     def stop(self) -> NetworkStats:
         """
-        Say goodbye to the other side's RTCP; again if it has failed.
+        Stop, and send an RTCP BYE.  May be repeated after a failure.
 
-        @return: what it was like.
+        @return: the final counters.
         """
         self.pause()
         stats = self.stats()
         self.stream.stop()
         return stats
 
-    def tell(self, stats: NetworkStats, carrier_call_id: str) -> None:
+    def log_stats(self, stats: NetworkStats, carrier_call_id: str) -> None:
         """Log the statistics of the stream."""
         self._log.info(
             "media.ended {carrier_call_id}",
@@ -139,7 +141,7 @@ class PacedStream:
     # -- inside -----------------------------------------------------------------
 
     def _gap_filled(self, audio: bytes) -> None:
-        # A held line is not a dead one.
+        # On hold, a stream without packets is not dead.
         take = self._user.caller_audio if self._is_held else self._user.gap_filled
         take(audio)
 

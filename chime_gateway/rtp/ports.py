@@ -1,8 +1,8 @@
 """
 The sockets of RTP: pairs of UDP ports, each lent to one call at a time.
 
-A returned port rests for a while before it is lent again: what the last call's peer
-still sends must not reach the next call.
+A returned port rests for a while before it is lent again: packets that the last call's
+peer still sends must not reach the next call.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from chime_gateway.wire.address import canonical, mapped
 Address: TypeAlias = tuple[str, int]
 Received: TypeAlias = Callable[[bytes, Address], None]
 
-#: A port rests so long after a call.
+#: How long a port rests after a call.
 REST_SECONDS: Final = 10.0
 
-#: Ports that another program has may be met; so many are passed over.
+#: Ports may be in use by other programs.  At most this many are tried.
 _MAX_TRIES: Final = 50
 
-#: All addresses of IPv6, and on a socket that takes both those of IPv4 as well.
+#: All addresses of IPv6 and, on a dual-stack socket, of IPv4.
 DUAL_STACK: Final = "::"
 
 
 def _ignore() -> None:
-    """There is nobody to tell."""
+    """The default of callbacks that are not set."""
 
 
 class NoPortFree(GatewayError):
@@ -50,9 +50,9 @@ class Batch(Protocol):
 
 def bound(host: str, port: int) -> socket.socket:
     """
-    A UDP socket that does not block.
+    Return a non-blocking UDP socket.
 
-    @raise OSError: the port is somebody else's, the address is not ours.
+    @raise OSError: the port is in use, or the address is not local.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     one = socket.socket(family, socket.SOCK_DGRAM)
@@ -69,11 +69,11 @@ def bound(host: str, port: int) -> socket.socket:
 
 class DatagramSocket:
     """
-    One UDP socket, as the batch reads it.
+    One UDP socket that is read by the batch.
 
-    @ivar received: takes what comes.
-    @ivar failures: sends that did not go out.
-    @ivar broken: called when whoever receives has failed and it is closed.
+    @ivar received: called with each datagram.
+    @ivar failures: the number of datagrams that could not be sent.
+    @ivar broken: called when C{received} has failed and the socket is closed.
     """
 
     __slots__ = (
@@ -95,37 +95,37 @@ class DatagramSocket:
         return self._socket.fileno()
 
     def doRead(self) -> None:
-        """One datagram: whoever polls comes back for the next."""
+        """Read one datagram: the batch calls again for the next."""
         try:
             data, address = self._receive(MAX_DATAGRAM)
         except OSError:
-            return  # nothing there, or an ICMP error of an earlier send
+            return  # no datagram, or an ICMP error of an earlier one
         self.received(data, address)
 
     def send(self, data: bytes, address: Address) -> None:
-        """It never raises: neither a tick nor the end of a call stops at a packet."""
+        """Send a datagram.  Never raises, so that no packet stops a tick or an end."""
         try:
             self._send(data, address)
         except Exception:
-            # Full, unreachable or no address: lost, as on the network.
+            # Buffer full, unreachable, not an address: lost, as on the network.
             self.failures += 1
 
     def settled(self, address: Address) -> SettledSocket[Address]:
         """
-        A socket of its own for the voice that is there.
+        Return a socket on this port that is connected to the peer's address.
 
-        @raise OSError: there is none to be had.
+        @raise OSError: the system has none.
         """
         return SettledSocket(
             self._socket, address, self._raw(address), self.received, self.broken
         )
 
     def _raw(self, address: Address) -> Address:
-        """An address in the form of the system."""
+        """Return an address as the socket takes it."""
         return address
 
     def connectionLost(self, reason: Failure) -> None:
-        """The batch stops reading it, as its receiver has failed."""
+        """The batch has stopped reading this socket, because C{received} failed."""
         self.close()
         self.broken()
 
@@ -135,7 +135,7 @@ class DatagramSocket:
 
 
 class Ipv6Socket(DatagramSocket):
-    """An IPv6 socket, which may receive IPv4 as well."""
+    """An IPv6 socket, perhaps dual-stack."""
 
     __slots__ = ()
 
@@ -160,7 +160,7 @@ class RtpPort:
     """
     A pair of sockets: RTP on an even port, RTCP on the next.
 
-    @ivar number: of the RTP port.
+    @ivar number: the RTP port.
     """
 
     _log = Logger()
@@ -196,12 +196,12 @@ class RtpPort:
             raise
 
     def listen(self, rtp_received: Received, rtcp_received: Received) -> None:
-        """Set the receivers of RTP and RTCP."""
+        """Set what receives RTP and RTCP."""
         self._rtp.received, self._rtcp.received = rtp_received, rtcp_received
         if self._settled is not None:
             self._settled.received = rtp_received
 
-    def tell_if_broken(self, broken: Callable[[], None]) -> None:
+    def call_if_broken(self, broken: Callable[[], None]) -> None:
         """Set what is called when a receiver has failed and its socket is closed."""
         self._rtp.broken = self._rtcp.broken = broken
         if self._settled is not None:
@@ -209,9 +209,10 @@ class RtpPort:
 
     def settle(self, address: Address | None) -> Callable[[bytes], None] | None:
         """
-        Where the voice of RTP is from now on; C{None}: that is not known any more.
+        The peer's RTP comes from this address from now on.  C{None}: the address is
+        no longer known.
 
-        @return: what sends there; C{None}: L{send_rtp} does.
+        @return: a function that sends to it.  C{None}: use L{send_rtp}.
         """
         before = self._settled
         if before is not None and before.place == address and before.connected:
@@ -225,7 +226,7 @@ class RtpPort:
         try:
             one = self._rtp.settled(address)
         except Exception:
-            # Descriptors are short, or it is no address: it goes on without.
+            # No descriptor is left, or it is not an address: no connected socket then.
             return None
         try:
             if self._batch is not None:
@@ -257,8 +258,11 @@ class RtpPort:
 
 class PortPool:
     """
-    @param first: lowest port, C{last}: highest; RTP takes the even ones.
-    @param host: address to bind.
+    The media ports of the process.
+
+    @param first: the lowest port.  RTP uses the even ports.
+    @param last: the highest port.
+    @param host: the address to bind.
     @param clock: seconds, monotonic.
     """
 
@@ -276,14 +280,14 @@ class PortPool:
         self._clock = clock
         self._rest_seconds = rest_seconds
         start = first + first % 2
-        # Longest unused first: every port rests as long as it can.
+        # Longest unused first, so that every port rests as long as possible.
         self._free = deque(range(start, last, 2))
         self._resting: deque[tuple[float, int]] = deque()
         self._lent: set[RtpPort] = set()
         self._others: dict[str, frozenset[int]] = {}
 
     def reaches(self, host: str) -> bool:
-        """Whether an address is of a family that the ports can send to."""
+        """Return whether the ports can send to the address family of C{host}."""
         return self._host == DUAL_STACK or (":" in host) == (":" in self._host)
 
     @property
@@ -295,27 +299,29 @@ class PortPool:
         return len(self._free) + len(self._resting) + self.in_use
 
     def not_free(self) -> frozenset[int]:
-        """The number of ports that are lent, or rest."""
+        """Return the numbers of the ports that are lent or resting."""
         now = self._clock()
         lent = (port.number for port in self._lent)
         resting = (number for until, number in self._resting if until > now)
         return frozenset((*lent, *resting))
 
-    def leave_to(self, other: str, numbers: Iterable[int]) -> None:
+    def reserve_for(self, other: str, numbers: Iterable[int]) -> None:
         """
-        Another process of this gateway has them, or had them just now; what it has
-        not any more is ours again.
+        Set the ports that another process of this gateway uses or has just used.  Ports
+        that it used before and that are not listed may be lent again.
         """
         self._others[other] = frozenset(numbers)
         if not self._others[other]:
             del self._others[other]
 
-    def leave_to_nobody(self) -> None:
+    def clear_reserved(self) -> None:
         """Forget the ports of other processes."""
         self._others.clear()
 
     def lend(self, rtp_received: Received, rtcp_received: Received) -> RtpPort:
         """
+        Lend a port to a call.
+
         @raise NoPortFree: none is left.
         """
         now = self._clock()

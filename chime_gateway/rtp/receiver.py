@@ -1,7 +1,7 @@
 """
 Receives RTP: accepts packets from the right source, in order and in time.
 
-The source may change during a call; a new one must be allowed, send valid packets,
+The source may change during a call.  A new one must be allowed, send valid packets,
 and not talk over a source that is still active.
 """
 
@@ -37,17 +37,20 @@ class Listener(Protocol):
 
 class RtpReceiver:
     """
-    @param codec: of the audio that is reported, whatever travels.
-    @param stats: what comes is counted there.
-    @param is_allowed: whether media may come from an address.
-    @param moved: told where the other side is, when it is not where it was.
-    @param rtcp_received: gets RTCP that comes to this port (RFC 5761).
-    @param gap_filled: gets what stands for audio of which nothing came.
-    @ivar heard_at: when something valid last came.
-    @ivar jitter: the buffer.
-    @ivar ssrc: of the other side; C{None}: nothing came yet.
-    @ivar reception: what came of it.
-    @ivar sender_report: NTP time of its last one, and when that came; 0: none did.
+    The receiving side of a stream.
+
+    @param codec: the codec of the audio that is reported, whatever is received.
+    @param stats: counts received packets.
+    @param is_allowed: returns whether media may come from an address.
+    @param moved: called with the peer's address when it has changed.
+    @param rtcp_received: receives RTCP that comes to this port (RFC 5761).
+    @param gap_filled: receives audio for time in which nothing came.
+    @ivar heard_at: when the last valid packet came.
+    @ivar jitter: the jitter buffer.
+    @ivar ssrc: the peer's SSRC; C{None}: nothing came yet.
+    @ivar reception: statistics of this SSRC.
+    @ivar sender_report: the NTP time in its last sender report, and when that came; 0:
+        none came.
     """
 
     __slots__ = (
@@ -83,7 +86,7 @@ class RtpReceiver:
         self._rtcp_received = rtcp_received
         self._gap_filled = gap_filled
         self._terms: Terms | None = None
-        # How the usual packet begins; -1: there is none.
+        # The first bytes of a usual packet; -1: no packet is usual.
         self._usual = -1
         self._srtp: SrtpCodec | None = None
         self._decode: Callable[[bytes], bytes] | None = None
@@ -95,24 +98,24 @@ class RtpReceiver:
         self._timeline = Timeline(Concealment(codec), codec.clock_rate)
         self.jitter = JitterBuffer(self._timeline, self._jitter_stats)
 
-    def speak(self, codec: Codec) -> None:
-        """Set the codec to report; before L{agree}."""
+    def set_codec(self, codec: Codec) -> None:
+        """Set the codec of reported audio.  Call before L{agree}."""
         self._codec = codec
         self._rate = codec.clock_rate
 
     def agree(self, terms: Terms, srtp: SrtpCodec | None) -> None:
-        """Begin, or go on under other terms."""
+        """Begin, or go on under new terms."""
         before, self._terms = self._terms, terms
         self._srtp = srtp
         self.heard_at = now = self._clock()
         if before is not None and _listening(before) != _listening(terms):
-            # What waits was said before, and in the old codec.
+            # Packets in the buffer were sent under the old terms, in the old codec.
             self._pass_on(self.jitter.rest(now))
         if before is None or before.remote != terms.remote:
             was_heard = before is not None and before.receives
             self._latch.expect(terms.remote, now, was_heard=was_heard)
         if before is None or before.codec != terms.codec:
-            self._timeline.speak(Concealment(terms.codec))
+            self._timeline.set_filling(Concealment(terms.codec))
             self._decode = transcoder(terms.codec, self._codec)
         self._events = terms.other_events | {terms.telephone_event}
         self._others = {
@@ -120,7 +123,7 @@ class RtpReceiver:
             for payload_type, codec in terms.other_codecs.items()
         }
         if before is not None and before.receives != terms.receives:
-            # Numbers went by while nobody listened.
+            # Sequence numbers advanced while packets were ignored.
             self.jitter.reset()
         self._timeline.expect(now)
         is_usual = terms.receives and terms.payload_type not in self._others
@@ -128,31 +131,31 @@ class RtpReceiver:
 
     @property
     def source(self) -> Address | None:
-        """Where the voice comes from; C{None}: from nowhere yet."""
+        """The address that audio comes from; C{None}: none came yet."""
         return self._latch.source
 
     @property
     def voice(self) -> int | None:
-        """Its SSRC; C{None}: nobody spoke since a description named the place."""
+        """Its SSRC; C{None}: no audio came since the last description."""
         return self._latch.ssrc
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the voice comes from another place than the description names."""
+        """Whether audio comes from another address than the description names."""
         terms, source = self._terms, self._latch.source
         return terms is not None and source is not None and source != terms.remote
 
     def stop(self) -> None:
-        """Stop listening."""
+        """Stop receiving."""
         self._terms = None
         self._usual = -1
 
     def received(self, data: bytes, address: Address) -> None:
         """
-        A datagram on the RTP port.
+        Take a datagram of the RTP port.
 
-        The usual one is audio of the voice, from its place, and nothing besides: it is
-        done with here, where it lies.  All others take the long way.
+        A usual packet is plain audio of the current source, from its address.  It is
+        parsed in place.  L{_received} takes all others.
         """
         if len(data) <= rtp.HEADER_BYTES:
             self._received(data, address)
@@ -188,7 +191,7 @@ class RtpReceiver:
             self._listener.caller_audio(payload)
 
     def _received(self, data: bytes, address: Address) -> None:
-        """A datagram that is not the usual one."""
+        """Take a datagram that is not a usual packet."""
         terms = self._terms
         if terms is None:
             self._stats.dropped["early"] += 1
@@ -240,7 +243,7 @@ class RtpReceiver:
             self._take(packet, terms, now)
 
     def _take(self, packet: rtp.RtpPacket, terms: Terms, now: float) -> None:
-        """One packet of the other side's."""
+        """Take a packet of the peer."""
         self.heard_at = now
         self._stats.packets_in += 1
         number, timestamp = packet.sequence_number, packet.timestamp
@@ -263,17 +266,17 @@ class RtpReceiver:
             if digit is not None:
                 self._listener.digit_pressed(digit)
         else:
-            # RFC 3389 section 3: the first byte; what is reserved in it is no level.
+            # RFC 3389 section 3: the first byte, without its reserved bit.
             noise = payload[0] & 0x7F if payload else 0x7F
         if terms.receives:
             self._pass_on(self.jitter.put_other(number, timestamp, noise, now))
 
     def stalled(self, now: float, seconds: float) -> None:
-        """This process itself did nothing for so many seconds."""
+        """This process stalled for C{seconds}."""
         self._timeline.stalled(now, seconds)
 
     def tick(self, now: float) -> None:
-        """Pass on what is not waited for any longer, and fill what did not come."""
+        """Give up packets that are too late, and fill gaps."""
         jitter, timeline = self.jitter, self._timeline
         if jitter.held:
             self._pass_on(jitter.due(now))
@@ -286,7 +289,7 @@ class RtpReceiver:
                 self._gap_filled(audio if decode is None else decode(audio))
 
     def refresh_stats(self) -> None:
-        """Update the counts that are not kept packet by packet."""
+        """Update the counters that are not kept per packet."""
         stats, jitter = self._stats, self._jitter_stats
         stats.lost, stats.late = jitter.lost, jitter.late + self._timeline.late
         stats.clock_resets = self._timeline.resets
@@ -303,7 +306,7 @@ class RtpReceiver:
                 self._listener.caller_audio(audio if decode is None else decode(audio))
 
     def _begin(self, first: rtp.RtpPacket, now: float) -> None:
-        """Another source is the voice from now on; its counters begin anywhere."""
+        """Change to another source.  Its counters begin anywhere."""
         self._pass_on(self.jitter.rest(now))
         self.ssrc = first.ssrc
         self.reception = Reception(first.sequence_number)

@@ -1,7 +1,7 @@
 """
 The RTCP of one stream: every few seconds, each side reports what it received.
 
-It reads the counts of the sender and the receiver; audio does not pass here.
+Reports are made from the counters of the sender and the receiver.
 """
 
 from __future__ import annotations
@@ -22,22 +22,25 @@ from chime_gateway.wire.rtp import rtcp
 if TYPE_CHECKING:
     from chime_gateway.rtp.srtp import SrtpCodec
 
-#: Reports go out about every so often (RFC 3550 section 6.2).
+#: The average interval between reports (RFC 3550 section 6.2).
 RTCP_SECONDS: Final = 5.0
 
 
-#: A report that says nothing: RFC 3550 section 6.1 wants a description behind it.
+#: The length of an empty report.  RFC 3550 section 6.1 requires a source description
+#: after it.
 _BARE_BYTES: Final = 8
 
 
 class RtcpReports:
     """
-    @param stats: what the other side says of ours is noted there.
-    @param is_allowed: whether reports may come from an address.
+    Sends and receives RTCP reports.
+
+    @param stats: receives what the peer reports about the sent stream.
+    @param is_allowed: returns whether reports may come from an address.
     @param wall_time: Unix seconds, for sender reports.
     @param random32: spreads the reports of many calls.
-    @param cname: what we are called in them (RFC 3550 section 6.5.1).
-    @ivar due_at: when L{report} wants to be called.
+    @param cname: the canonical name in reports (RFC 3550 section 6.5.1).
+    @ivar due_at: when to call L{report}.
     """
 
     __slots__ = (
@@ -75,11 +78,11 @@ class RtcpReports:
         self._reported_packets = -1
 
     def attach(self, send: Callable[[bytes, Address], None]) -> None:
-        """Set where reports are sent; before L{agree}."""
+        """Set what sends reports.  Call before L{agree}."""
         self._send_packet = send
 
     def agree(self, terms: Terms, srtp: SrtpCodec | None) -> None:
-        """Begin, or go on under other terms."""
+        """Begin, or go on under new terms."""
         before, self._terms = self._terms, terms
         self._srtp = srtp
         if before is None or _places(before) != _places(terms):
@@ -89,7 +92,7 @@ class RtcpReports:
             self.due_at = self._clock() + RTCP_SECONDS / 2
 
     def received(self, data: bytes, address: Address) -> None:
-        """A datagram on the RTCP port, or RTCP on the other one."""
+        """Take a datagram of the RTCP port, or RTCP that came to the RTP port."""
         if not self._is_allowed(address[0]):
             self._stats.dropped["stranger"] += 1
             return
@@ -111,7 +114,7 @@ class RtcpReports:
         receiver = self._receiver
         if len(data) > _BARE_BYTES and not compound.goodbye:
             receiver.heard_at = now
-        # Behind NAT reports, too, are reached where they come from.
+        # Behind NAT, reports go to where the peer's reports come from.
         self._remote = address if receiver.is_elsewhere else terms.remote_rtcp
         if compound.sender_ntp is not None and compound.ssrc == receiver.ssrc:
             receiver.sender_report = compound.sender_ntp, now
@@ -124,9 +127,9 @@ class RtcpReports:
 
     def _is_known(self, ssrc: int | None, address: Address, terms: Terms) -> bool:
         """
-        Whether address and source are those of the other side.  A carrier's host may
-        be that of many, so its port counts as well; only where a NAT chose that of
-        the voice, it chooses this one, too.
+        Return whether address and SSRC are the peer's.  Many calls may share a host of
+        a carrier, so the port has to match as well, unless a NAT has chosen the port
+        of the audio: then it chooses this one, too.
         """
         receiver = self._receiver
         source = receiver.source
@@ -135,16 +138,16 @@ class RtcpReports:
         )
         if not is_place or ssrc is None:
             return False
-        # At a new place there may be another source, and it may only listen.
+        # At a new address there may be another source, which may never send audio.
         voice = receiver.voice
         if voice is None and self._ssrc is None:
             self._ssrc = ssrc
         return ssrc == (self._ssrc if voice is None else voice)
 
     def report(self, now: float) -> None:
-        """Send one, and say when the next is due."""
-        # Between half and one and a half times the interval, or the reports of
-        # many calls would fall together.
+        """Send a report, and set when the next is due."""
+        # Between 0.5 and 1.5 times the interval, so that the reports of many calls do
+        # not coincide.
         spread = 0.5 + self._random32() / 2**32
         self.due_at = now + RTCP_SECONDS * spread
         self._send(self._compound(now))
@@ -159,7 +162,7 @@ class RtcpReports:
 
     def _send(self, packet: bytes) -> None:
         if not is_destination(self._remote[0]):
-            return  # held from the start: there is nowhere to send to yet
+            return  # on hold from the start: there is no address yet
         if self._srtp is not None:
             packet = self._srtp.protect_rtcp(packet)
         self._send_packet(packet, self._remote)
@@ -188,8 +191,8 @@ class RtcpReports:
 
     def _ntp_time(self) -> int:
         """
-        What the wall clock said when the stream began, and what has passed since: a
-        clock that is set in between could measure no round trip.
+        Return the wall time at the beginning of the stream plus the time that has
+        passed.  If the wall clock were set meanwhile, round trips would be wrong.
         """
         return rtcp.ntp_time(self._wall_offset + self._clock())
 

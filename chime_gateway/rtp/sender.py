@@ -1,9 +1,9 @@
 """
 Sends RTP: one packet each ptime, with sequence number and timestamp, and DTMF digits.
 
-Its owner ticks it once each negotiated ptime; audio is played in frames of 20 ms in
-any case.  When the agent has nothing to say it sends silence, so that nothing on the
-path takes the stream for dead.
+Its owner ticks it once each negotiated ptime, but always plays frames of 20 ms.  When
+the agent has nothing to say, silence is sent, so that nothing on the path takes the
+stream for dead.
 """
 
 from __future__ import annotations
@@ -23,34 +23,37 @@ from chime_gateway.wire.rtp.dtmf import key_packets
 if TYPE_CHECKING:
     from chime_gateway.rtp.srtp import SrtpCodec
 
-#: A key of ours: how long it is pressed, and the pause behind it.
+#: How long a sent DTMF digit lasts, and the pause after it.
 KEY_MS: Final = 160
 KEY_PAUSE_MS: Final = 80
 
-#: Agent's frames that wait to be sent: what a late beat makes up, and what a longer
-#: packet is gathered of.  More of them would stay, and all that follows be late.
+#: The maximum number of frames that wait to be sent: those that a late beat makes up,
+#: and those that a longer packet consists of.  More would stay, and delay all audio
+#: after them.
 _MAX_WAITING: Final = MAX_MADE_UP + 3
 
 
-#: Sends to one place; C{None}: there is none such.
+#: Sends by a socket that is connected to the peer; C{None}: there is no such socket.
 Settled: TypeAlias = Callable[[bytes], None] | None
 
 
-def _is_nowhere(remote: Address | None) -> Settled:
-    """Does nothing: all packets go by one socket, wherever the source is."""
+def _never_settled(remote: Address | None) -> Settled:
+    """All packets go by one socket that is not connected."""
     return None
 
 
 class RtpSender:
     """
-    @param codec: of the audio that is played, whatever travels.
-    @param stats: what is sent is counted there.
+    The sending side of a stream.
+
+    @param codec: the codec of the audio that is played, whatever is sent.
+    @param stats: counts sent packets.
     @param random32: for SSRC and the first counters (RFC 3550 section 5.1).
-    @ivar ssrc: ours.
-    @ivar timestamp: of the next packet.
-    @ivar bytes_out: of payload, since the SSRC is ours.
-    @ivar packets_before: that went out under another one.
-    @ivar waiting: frames for the next packets; it is the same list always.
+    @ivar ssrc: the SSRC of sent packets.
+    @ivar timestamp: the timestamp of the next packet.
+    @ivar bytes_out: payload sent with this SSRC.
+    @ivar packets_before: packets sent with earlier SSRCs.
+    @ivar waiting: frames for the next packets; always the same list.
     """
 
     __slots__ = (
@@ -71,16 +74,16 @@ class RtpSender:
         self._begin()
         self._send_packet: Callable[[bytes, Address], None]
         self._remote: Address = ("", 0)
-        self._settle: Callable[[Address | None], Settled] = _is_nowhere
-        # Sends to where the voice is.
+        self._settle: Callable[[Address | None], Settled] = _never_settled
+        # Sends to the address that audio comes from.
         self._settled: Settled = None
         self._terms: Terms | None = None
         self._payload_type = 0
-        # What is played is sent as it is, and nothing else is to be sent.
+        # Frames are sent as they are played, and there is nothing else to send.
         self._is_plain = False
         self._protect: Callable[[bytes], bytes] | None = None
         self._encode: Callable[[bytes], bytes] | None = None
-        # Both are short, or empty all call long: a deque is ten times as large.
+        # A list, as it is short: a deque is ten times as large.
         self.waiting: list[bytes] = []
         self._partial = b""
         self._is_short = False
@@ -89,42 +92,43 @@ class RtpSender:
         self._key: Iterator[tuple[bool, bytes]] | None = None
         self._key_timestamp = 0
         self._key_pause = 0
-        self.speak(codec)
+        self.set_codec(codec)
 
     def attach(self, send: Callable[[bytes, Address], None]) -> None:
-        """Set where packets are sent; before L{agree}."""
+        """Set what sends packets.  Call before L{agree}."""
         self._send_packet = send
 
     def settle_by(self, settle: Callable[[Address | None], Settled]) -> None:
         """
-        @param settle: told where the voice is; C{None}: it is not known any more.  What
-            it returns sends packets there.
+        Use a connected socket when the peer's address is known.
+
+        @param settle: called with the address that audio comes from, or C{None} when it
+            is no longer known.  It returns what sends packets there.
         """
         self._settle = settle
 
-    def speak(self, codec: Codec) -> None:
-        """Set the codec to play; before L{agree}."""
+    def set_codec(self, codec: Codec) -> None:
+        """Set the codec of played audio.  Call before L{agree}."""
         self._codec = codec
         self._ptime_ms = PTIME_MS
         self._samples = codec.frame_bytes // codec.sample_bytes
         self._silence = codec.silence(codec.frame_bytes)
 
     def agree(self, terms: Terms, srtp: SrtpCodec | None) -> None:
-        """Begin, or go on under other terms."""
+        """Begin, or go on under new terms."""
         before, self._terms = self._terms, terms
         self._payload_type = terms.payload_type
         self._protect = None if srtp is None else srtp.protect
         if before is not None and srtp is not None and before.keys != terms.keys:
-            # Whether a new key counts rollovers anew is told differently by RFC 3711
-            # (section 3.3.1) and by those who use RFC 4568.  With a new source there
-            # is nothing to count yet.
+            # RFC 3711 (section 3.3.1) and implementations of RFC 4568 differ on
+            # whether a new key resets the rollover count.  A new SSRC has none yet.
             self._begin()
         if before is None or before.remote != terms.remote:
             self._remote = terms.remote
             if self._settled is not None:
                 self._settled = self._settle(None)
         if terms.telephone_event is None:
-            # What has not been pressed yet nobody takes any more.
+            # The peer no longer accepts digits that were not sent yet.
             self._keys, self._key = "", None
         if before is None or before.codec != terms.codec:
             self._encode = transcoder(self._codec, terms.codec)
@@ -137,7 +141,7 @@ class RtpSender:
         self._look()
 
     def _look(self) -> None:
-        """Note whether packets are the usual ones from now on."""
+        """Note whether the next packets are usual ones."""
         terms = self._terms
         self._is_plain = (
             terms is not None
@@ -149,12 +153,12 @@ class RtpSender:
         )
 
     def follow(self, remote: Address) -> None:
-        """Send to the address where the other side is, whatever was agreed on."""
+        """Send to the address that the peer's audio comes from."""
         self._remote = remote
         self._settled = self._settle(remote)
 
     def play(self, frame: bytes) -> None:
-        """One frame of 20 ms, sent with the next packet."""
+        """Play one frame of 20 ms.  It is sent with the next packet."""
         self.waiting.append(frame)
         if len(self.waiting) > _MAX_WAITING:
             del self.waiting[0]
@@ -166,9 +170,9 @@ class RtpSender:
 
     def send_digits(self, digits: str) -> bool:
         """
-        Press keys, one after the other.
+        Send DTMF digits, one after the other.
 
-        @return: C{False}: the other side takes no telephone-events.
+        @return: C{False}: the peer accepts no telephone-events.
         """
         if self._terms is None or self._terms.telephone_event is None:
             return False
@@ -178,9 +182,9 @@ class RtpSender:
 
     def send(self, frame: bytes | None) -> None:
         """
-        The time of one packet has come; called for every one.
+        Send one packet.  Called for every packet, when it is due.
 
-        @param frame: what is in it; C{None}: silence.
+        @param frame: its audio; C{None}: silence.
         """
         if not self._is_plain:
             if frame is not None:
@@ -208,7 +212,7 @@ class RtpSender:
         self.bytes_out += len(frame)
 
     def _send_other(self) -> None:
-        """One that is on hold, may be a key, has another length or codec."""
+        """Send a packet that is not a usual one: hold, digits, other ptime or codec."""
         terms, waiting, samples = self._terms, self.waiting, self._samples
         if terms is None:
             return
@@ -243,22 +247,22 @@ class RtpSender:
 
     def pass_over(self, packets: int) -> None:
         """
-        The time of so many packets has passed, and nobody waits for them any more:
-        the timestamp goes on (RFC 3550 section 5.1), the numbers do not.
+        Skip packets that are too late to be of use.  The timestamp advances (RFC 3550
+        section 5.1), the sequence number does not.
         """
         self.timestamp = (self.timestamp + packets * self._samples) & 0xFFFFFFFF
         self._is_silent = True
 
     def _gathered(self) -> bytes | None:
-        """Audio for one packet, of frames and their parts; C{None}: there is none."""
+        """Return audio for one packet, made of frames; C{None}: there is none."""
         waiting, size = self.waiting, len(self._silence)
         audio = self._partial
         while waiting and len(audio) < size:
             audio += waiting.pop(0)
         if len(audio) < size:
             if not audio or (self._is_silent and not self._is_short):
-                # It begins when a packet is full, and then never runs short: while
-                # one is sent as much comes in.
+                # Audio begins with a full packet.  Then it never runs short: while a
+                # packet is sent, as much audio comes in.
                 self._partial = audio
                 self._is_short = bool(audio)
                 return None
@@ -270,14 +274,18 @@ class RtpSender:
     def _begin(self) -> None:
         """Begin a new source (SSRC) with new counters."""
         self.ssrc = self._random32()
-        # RFC 3711 section 3.3.1: were it near its end, and the packets lost in which
-        # it begins anew, the other side would count rollovers wrongly for good.
+        # Not near its end (RFC 3711 section 3.3.1): if the packets around the first
+        # rollover were lost, the peer would count rollovers wrongly from then on.
         self._sequence_number = self._random32() & 0x7FFF
         self.packets_before = self._stats.packets_out
         self.bytes_out = 0
 
     def _press(self, terms: Terms) -> bool:
-        """Whether a DTMF digit takes the time of this packet."""
+        """
+        Send a packet of the current DTMF digit, if there is one.
+
+        @return: whether it was sent in place of audio.
+        """
         if self._key_pause > 0:
             self._key_pause -= self._ptime_ms
             return False

@@ -1,9 +1,9 @@
 """
-A second socket for the settled source: on the same port, connected to its address.
+A second socket on a media port, connected to the address of the accepted source.
 
-The kernel gives it what comes from that address, and sending needs no address.
-Whatever comes from elsewhere goes to the first socket, as before.  So a source that
-moves is received there, and gets a socket of its own once it is accepted.
+The kernel gives it the datagrams from that address, and sending needs no address.
+Datagrams from other addresses go to the first socket.  So a source that moves is
+received there, and gets a new connected socket once it is accepted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from chime_gateway.net.system.descriptors import is_in_reserve
 
 Address: TypeAlias = tuple[str, int]
 
-#: What a place is to whoever receives from there.
+#: The receiver's form of the peer's address.
 _Place = TypeVar("_Place")
 
 MAX_DATAGRAM: Final = 2048
@@ -26,9 +26,9 @@ MAX_DATAGRAM: Final = 2048
 
 def _beside(one: socket.socket, address: Address) -> socket.socket:
     """
-    Another socket on a port, for what comes from one address.
+    Return another socket on a port, for datagrams from one address.
 
-    @raise OSError: there is none to be had.
+    @raise OSError: the system has none.
     """
     other = socket.socket(one.family, one.type)
     try:
@@ -38,8 +38,7 @@ def _beside(one: socket.socket, address: Address) -> socket.socket:
         if one.family == socket.AF_INET6:
             only = one.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-        # For this moment only: nobody else can have the port while one of its sockets
-        # does not share it.
+        # For this moment only, so that no other program can bind the port.
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,7 +54,7 @@ def _beside(one: socket.socket, address: Address) -> socket.socket:
 
 
 def _empty(one: socket.socket) -> None:
-    """Drop what came before the socket was connected, as it may be from anywhere."""
+    """Drop datagrams from before the socket was connected: they may be anyone's."""
     try:
         while True:
             one.recv(MAX_DATAGRAM)
@@ -65,15 +64,15 @@ def _empty(one: socket.socket) -> None:
 
 class SettledSocket(Generic[_Place]):
     """
-    As the batch reads it.
+    A connected socket that is read by the batch.
 
     @param one: the socket of the port.
-    @param raw: C{place} as the system has it.
-    @ivar place: where the voice is, as it is told.
-    @ivar received: takes what comes, with that place.
-    @ivar failures: sends that did not go out.
-    @ivar broken: called when whoever receives has failed and it is closed.
-    @raise OSError: there is none to be had.
+    @param raw: C{place} as the socket takes it.
+    @ivar place: the peer's address, as C{received} gets it.
+    @ivar received: called with each datagram and C{place}.
+    @ivar failures: the number of datagrams that could not be sent.
+    @ivar broken: called when C{received} has failed and the socket is closed.
+    @raise OSError: the system has none.
     """
 
     __slots__ = (
@@ -103,15 +102,15 @@ class SettledSocket(Generic[_Place]):
         return self._socket.fileno()
 
     def doRead(self) -> None:
-        """One datagram: whoever polls comes back for the next."""
+        """Read one datagram: the batch calls again for the next."""
         try:
             data = self._receive(MAX_DATAGRAM)
         except OSError:
-            return  # nothing there, or an ICMP error of an earlier send
+            return  # no datagram, or an ICMP error of an earlier one
         self.received(data, self.place)
 
     def send(self, data: bytes) -> None:
-        """Send a datagram; never raises."""
+        """Send a datagram.  Never raises."""
         try:
             self._send(data)
         except Exception:
@@ -119,9 +118,9 @@ class SettledSocket(Generic[_Place]):
 
     def send_to(self, data: bytes, address: Address) -> bool:
         """
-        The same, for whoever knows of addresses: this is there.
+        As L{send}, for callers that pass an address.  It is C{place}.
 
-        @return: whether it went out.
+        @return: whether it was sent.
         """
         try:
             self._send(data)
@@ -131,9 +130,8 @@ class SettledSocket(Generic[_Place]):
 
     def _send_again(self, data: bytes) -> bool:
         """
-        It may have been what ICMP says of an earlier one, that nobody listened there
-        or that a firewall was in between: that is told once, and took the turn of
-        this one.
+        Try a second time: the error may be an ICMP error of an earlier datagram, which
+        the system reports once, in place of sending.
         """
         try:
             self._send(data)
@@ -143,7 +141,7 @@ class SettledSocket(Generic[_Place]):
         return True
 
     def connectionLost(self, reason: Failure) -> None:
-        """The batch stops reading it, as its receiver has failed."""
+        """The batch has stopped reading this socket, because C{received} failed."""
         self.close()
         self.broken()
 

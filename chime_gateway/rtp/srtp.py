@@ -1,7 +1,5 @@
 """
-SRTP for one call (RFC 3711).
-
-The cipher work is libsrtp's.
+SRTP for one call (RFC 3711), by libsrtp.
 """
 
 from __future__ import annotations
@@ -30,11 +28,11 @@ _HMAC_SHA1: Final = 3
 _AES_ICM_256: Final = 5
 _CONFIDENTIALITY_AND_AUTHENTICATION: Final = 3
 
-#: libsrtp's srtp_crypto_policy_t: cipher, key length, authentication, its key
-#: length, tag length, services.  pylibsrtp names no 256 bit counter mode.
+#: libsrtp's srtp_crypto_policy_t: cipher, key length, authentication, its key length,
+#: tag length, services.  pylibsrtp has no constant for 256-bit counter mode.
 _CRYPTO_POLICY: Final = struct.Struct("@iiiiii")
 
-#: What libsrtp calls them; those of RFC 6188 are made of the counter modes' first.
+#: libsrtp's profiles.  Those of RFC 6188 are derived from AES-128 in counter mode.
 _NAMES: Final[Mapping[SrtpProfile, int]] = {
     AES_128_TAG_80: Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
     AES_128_TAG_32: Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
@@ -48,7 +46,7 @@ _NAMES: Final[Mapping[SrtpProfile, int]] = {
 def _policy(profile: SrtpProfile, key: bytes, ssrc_type: int) -> Policy:
     policy = Policy(key=key, ssrc_type=ssrc_type, srtp_profile=_NAMES[profile])
     if profile.key_bytes == AES_256_TAG_80.key_bytes:
-        # RFC 6188; SRTCP has the long tag always (RFC 4568 section 6.2).
+        # RFC 6188.  SRTCP always has the long tag (RFC 4568 section 6.2).
         for part, tag_bytes in (
             (policy._policy.rtp, profile.tag_bytes),
             (policy._policy.rtcp, 10),
@@ -67,22 +65,24 @@ def _policy(profile: SrtpProfile, key: bytes, ssrc_type: int) -> Policy:
     return policy
 
 
-#: What libsrtp says of a packet that was made with another key, or under another
-#: count of rollovers.
+#: libsrtp's status for a packet that was made with another key or another rollover
+#: count.
 _NOT_AUTHENTIC: Final = ERRORS.index("authentication failure")
 
-#: A datagram, and what SRTCP puts behind one at most (SRTP_MAX_SRTCP_TRAILER_LEN).
+#: The maximum length of a datagram, and of what SRTCP appends to it
+#: (SRTP_MAX_SRTCP_TRAILER_LEN).
 _MAX_PACKET: Final = 2048
 _MAX_TRAILER: Final = 4 + 16 + 128
 
-#: Where a packet is worked on, and its length: one at a time, of all calls, as they are
-#: all in the reactor's thread.
+#: The packet that is being processed, and its length.  All calls share it, as they all
+#: run in the reactor's thread.
 _PLACE: Final = ffi.new("unsigned char[]", _MAX_PACKET + _MAX_TRAILER)
 _BYTES: Final = ffi.buffer(_PLACE)
 _SIZE: Final = ffi.new("int *")
 
-#: Packets that bring a context to a count of rollovers: so far from one to the next,
-#: and the last so far from the one that is looked at that it is none that still comes.
+#: Dummy packets bring a context to a rollover count.  This is their distance from each
+#: other, and the distance of the last one from the packet in question: so far that no
+#: packet with its number can still come.
 _STEP: Final = 0x7000
 _BEFORE: Final = 256
 _DUMMY: Final = struct.Struct("!BBHII")
@@ -90,11 +90,12 @@ _DUMMY: Final = struct.Struct("!BBHII")
 
 class Session:
     """
-    One direction, of any number of sources.  That of pylibsrtp makes a number and
-    three calls more for each packet, and has 1,500 bytes of its own.
+    One direction, for any number of sources.  It replaces pylibsrtp's session, which
+    creates one more object and makes three more calls for each packet, and takes 1,500
+    bytes.
 
-    @raise SrtpError: libsrtp takes no such policy.
-    @ivar last: the last one that was authentic.
+    @raise SrtpError: libsrtp does not accept the policy.
+    @ivar last: the last authentic packet.
     """
 
     __slots__ = ("_owner", "_session", "last")
@@ -103,12 +104,12 @@ class Session:
         owner = ffi.new("srtp_t *")
         if lib.srtp_create(owner, policy._policy):
             raise SrtpError("srtp policy")
-        self._owner = ffi.gc(owner, _let_go)
+        self._owner = ffi.gc(owner, _free)
         self._session = owner[0]
         self.last = b""
 
     def protect(self, packet: bytes) -> bytes:
-        """@raise SrtpError: it is not RTP, or the key is used up."""
+        """@raise SrtpError: C{packet} is not RTP, or the key is used up."""
         size = len(packet)
         if size > _MAX_PACKET:
             raise SrtpError("srtp")
@@ -120,8 +121,9 @@ class Session:
 
     def unprotect(self, packet: bytes) -> bytes:
         """
-        @return: RTP; empty: it is not authentic, as far as is known.
-        @raise SrtpError: whoever made it.
+        @return: the RTP packet; empty: it failed authentication, perhaps because of an
+            unknown rollover count.
+        @raise SrtpError: it is not valid, whoever made it.
         """
         size = len(packet)
         if size > _MAX_PACKET:
@@ -137,15 +139,15 @@ class Session:
         raise SrtpError("srtp")
 
     def protect_rtcp(self, packet: bytes) -> bytes:
-        """@raise SrtpError: it is not RTCP, or the key is used up."""
+        """@raise SrtpError: C{packet} is not RTCP, or the key is used up."""
         return self._rtcp(lib.srtp_protect_rtcp, packet)
 
     def unprotect_rtcp(self, packet: bytes) -> bytes:
-        """@raise SrtpError: drop it."""
+        """@raise SrtpError: C{packet} is to be dropped."""
         return self._rtcp(lib.srtp_unprotect_rtcp, packet)
 
     def remove_stream(self, ssrc: int) -> None:
-        """Remove a stream; an unknown one is ignored."""
+        """Forget a source.  An unknown one is ignored."""
         lib.srtp_remove_stream(self._session, htonl(ssrc))
 
     def _rtcp(self, function: Callable[..., int], packet: bytes) -> bytes:
@@ -158,7 +160,7 @@ class Session:
         raise SrtpError("srtcp")
 
 
-def _let_go(owner: Any) -> None:
+def _free(owner: Any) -> None:
     lib.srtp_dealloc(owner[0])
 
 
@@ -168,10 +170,12 @@ _unprotect: Final = lib.srtp_unprotect
 
 class SrtpCodec:
     """
-    Protect what goes out, check and open what comes in.
+    Protects sent packets, and authenticates and decrypts received ones.
 
-    @param ssrc: a source that came under another key before, and C{rollovers} of it.
-    @ivar unprotect_usual: L{unprotect} for every packet; empty: it does not tell.
+    @param ssrc: a source that was received under an earlier key.
+    @param rollovers: its rollover count.
+    @ivar unprotect_usual: a faster L{unprotect}.  It returns an empty result if the
+        packet has to be given to L{unprotect}.
     """
 
     __slots__ = (
@@ -187,7 +191,7 @@ class SrtpCodec:
         self.protect: Callable[[bytes], bytes] = outbound.protect
         self.protect_rtcp: Callable[[bytes], bytes] = outbound.protect_rtcp
         self.unprotect_rtcp: Callable[[bytes], bytes] = inbound.unprotect_rtcp
-        # Called for every packet: nothing stands in between.
+        # Called for every packet, so bound directly.
         self.unprotect_usual: Callable[[bytes], bytes] = inbound.unprotect
         self._inbound = inbound
         self._keys = keys
@@ -195,9 +199,7 @@ class SrtpCodec:
         self._trial: tuple[Session, Session] | None = None
 
     def unprotect(self, packet: bytes) -> bytes:
-        """
-        @raise SrtpError: drop it.
-        """
+        """@raise SrtpError: C{packet} is to be dropped."""
         plain = self._inbound.unprotect(packet)
         if plain:
             return plain
@@ -207,11 +209,11 @@ class SrtpCodec:
 
     def _unprotect_first(self, packet: bytes) -> bytes:
         """
-        The first one of a source that has rollovers behind it, of which nothing came:
-        one that began near the end of its numbers, or one that counts on under a new
-        key (RFC 3711 section 3.3.1).
+        Decrypt the first packet of a source whose sequence number has already rolled
+        over: it began near the end of the range, or did not reset its count under a
+        new key (RFC 3711 section 3.3.1).
 
-        @raise SrtpError: that is not what is wrong with it.
+        @raise SrtpError: the packet is not valid with these counts either.
         """
         number = int.from_bytes(packet[2:4])
         ssrc, rollovers = self._known
@@ -225,11 +227,11 @@ class SrtpCodec:
         raise SrtpError("srtp")
 
     def _unprotect_counted(self, packet: bytes, index: int) -> bytes | None:
-        """On trial first: a context that has been there cannot go back."""
+        """Decrypt in a trial context first, as a context cannot be set back."""
         sender, receiver = self._trial or self._new_trial()
         ssrc = int.from_bytes(packet[8:12])
         last = index - _BEFORE
-        # As the other side would have made them.
+        # As the peer would have sent them.
         dummies = [
             sender.protect(_DUMMY.pack(0x80, 0, at & 0xFFFF, 0, ssrc))
             for at in (*range(last % _STEP, last, _STEP), last)
@@ -245,7 +247,7 @@ class SrtpCodec:
         except SrtpError:
             return None
         finally:
-            # Anybody can send any number of sources.
+            # Strangers can send any number of sources.
             sender.remove_stream(ssrc)
             receiver.remove_stream(ssrc)
 

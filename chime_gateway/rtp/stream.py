@@ -1,8 +1,8 @@
 """
-The audio of one call over RTP, both ways, with its RTCP.
+The audio of one call over RTP, in both directions, with its RTCP.
 
-Datagrams come in and go out by plain functions, and its owner's ticks tell the time.
-The sender, the receiver and the reports do the work.
+Datagrams are passed in and out by plain functions, and the owner's ticks give the
+time.  The sender, the receiver and the reports do the work.
 """
 
 from __future__ import annotations
@@ -23,24 +23,27 @@ from chime_gateway.rtp.terms import Terms
 if TYPE_CHECKING:
     from chime_gateway.rtp.srtp import SrtpCodec
 
-#: How often a stream is looked after, in seconds, besides for reports of RTCP.
+#: How often a stream is checked, apart from RTCP reports.
 LOOK_SECONDS: Final = 0.5
 
 
 class RtpStream:
     """
-    @param codec: of the audio that is played and reported, whatever travels.
-    @param is_allowed: whether media may come from an address.
+    One RTP stream.
+
+    @param codec: the codec of played and reported audio, whatever is sent and received.
+    @param is_allowed: returns whether media may come from an address.
     @param random32: for SSRC and the first counters (RFC 3550 section 5.1).
     @param wall_time: Unix seconds, for sender reports.
-    @param gap_filled: gets what stands for audio of which nothing came.
-    @param look: called each half second, with the time.
-    @ivar play: takes one frame, sent with the next tick.
-    @ivar send: sends one now, of whoever does so in his own time; C{None}: silence.
-    @ivar clear: forgets what was played and is not sent.
-    @ivar send_digits: presses keys; C{False}: the other side takes none.
-    @ivar rtp_received: takes a datagram of the RTP port; C{rtcp_received}: of the
-        RTCP port.
+    @param gap_filled: receives audio for time in which nothing came.
+    @param look: called every half second, with the time.
+    @ivar play: takes one frame, which is sent with the next tick.
+    @ivar send: sends a frame, or silence for C{None}, at once.  For owners that do
+        their own pacing.
+    @ivar clear: drops audio that was played and not sent.
+    @ivar send_digits: sends DTMF digits; C{False}: the peer accepts none.
+    @ivar rtp_received: takes a datagram of the RTP port.
+    @ivar rtcp_received: takes a datagram of the RTCP port.
     """
 
     __slots__ = (
@@ -89,7 +92,7 @@ class RtpStream:
             random32=random32,
             cname=cname,
         )
-        # Called for every packet: nothing stands in between.
+        # Called for every packet, so bound directly.
         self.play: Callable[[bytes], None] = self._sender.play
         self.clear: Callable[[], None] = self._sender.clear
         self.send: Callable[[bytes | None], None] = self._sender.send
@@ -103,25 +106,25 @@ class RtpStream:
         send: Callable[[bytes, Address], None],
         send_rtcp: Callable[[bytes, Address], None],
     ) -> None:
-        """Set where packets are sent; before L{agree}."""
+        """Set what sends packets.  Call before L{agree}."""
         self._sender.attach(send)
         self._reports.attach(send_rtcp)
 
     def settle_by(self, settle: Callable[[Address | None], Settled]) -> None:
         """
-        RTP may have a way of its own to where the voice is.
+        Send RTP by a connected socket when the peer's address is known.
 
         @param settle: see L{RtpSender.settle_by}.
         """
         self._sender.settle_by(settle)
 
-    def speak(self, codec: Codec) -> None:
-        """Set the codec to play and report; before L{agree}."""
-        self._sender.speak(codec)
-        self._receiver.speak(codec)
+    def set_codec(self, codec: Codec) -> None:
+        """Set the codec of played and reported audio.  Call before L{agree}."""
+        self._sender.set_codec(codec)
+        self._receiver.set_codec(codec)
 
     def agree(self, terms: Terms) -> None:
-        """Begin, or go on under other terms (a re-INVITE)."""
+        """Begin, or go on under new terms (a re-INVITE)."""
         before, self._terms = self._terms, terms
         if before is None or before.keys != terms.keys:
             self._srtp = None if terms.keys is None else self._new_srtp(terms.keys)
@@ -139,17 +142,17 @@ class RtpStream:
 
     @property
     def ssrc(self) -> int:
-        """The SSRC of the sent stream; a new key in mid-stream begins another."""
+        """The SSRC of sent packets.  It changes when a key is replaced."""
         return self._sender.ssrc
 
     def tick(self, now: float, due: int) -> None:
-        """Once each ptime; C{due} packets have become due."""
+        """Called once each ptime.  C{due} packets have become due."""
         terms = self._terms
         if terms is None:
             return
         waiting = self._waiting
         if due != 1:
-            if self._stood_still(terms, now, due):
+            if self._has_stalled(terms, now, due):
                 self._sender.pass_over(due - 1)
                 due = 1
             for _ in range(due - 1):
@@ -160,25 +163,25 @@ class RtpStream:
             self._look_around(now)
 
     def listen(self, now: float, due: int) -> None:
-        """As L{tick}, of whoever sends in his own time (L{send})."""
+        """As L{tick}, for owners that send packets themselves (L{send})."""
         terms = self._terms
         if terms is None:
             return
         if due != 1:
-            self._stood_still(terms, now, due)
+            self._has_stalled(terms, now, due)
         self._receiver.tick(now)
         if now >= self._look_at:
             self._look_around(now)
 
-    def _stood_still(self, terms: Terms, now: float, due: int) -> bool:
-        """Whether so many packets are more than the other side's buffer bridges."""
+    def _has_stalled(self, terms: Terms, now: float, due: int) -> bool:
+        """Return whether more packets are due than the peer's buffer bridges."""
         if due * terms.ptime_ms <= MAX_MADE_UP * PTIME_MS:
             return False
         self._receiver.stalled(now, (due - 1) * terms.ptime_ms / 1000)
         return True
 
     def _look_around(self, now: float) -> None:
-        """Check what need not be checked on every beat."""
+        """Do what need not be done on every beat."""
         reports = self._reports
         if now >= reports.due_at:
             reports.report(now)
@@ -186,16 +189,16 @@ class RtpStream:
         self._look(now)
 
     def pass_over(self, packets: int) -> None:
-        """The time of so many packets has passed, and none was sent."""
+        """Skip packets that are too late to be of use."""
         self._sender.pass_over(packets)
 
     @property
     def heard_at(self) -> float:
-        """When something valid last came."""
+        """When the last valid packet came."""
         return self._receiver.heard_at
 
     def refresh_stats(self) -> NetworkStats:
-        """Update the counts."""
+        """Update and return the counters."""
         self._receiver.refresh_stats()
         return self.stats
 
@@ -208,8 +211,8 @@ class RtpStream:
 
 
 def _codec(keys: SrtpKeys, ssrc: int | None = None, rollovers: int = 0) -> SrtpCodec:
-    # The first call with keys waits some 10 ms for it, where no carrier has told that
-    # there will be some.
+    # Imported late.  If no carrier has imported it before, the first call with keys
+    # waits some 10 ms for it.
     from chime_gateway.rtp.srtp import SrtpCodec
 
     return SrtpCodec(keys, ssrc, rollovers)

@@ -1,4 +1,4 @@
-"""The terms of a stream that both sides agreed on: codec, payload types, addresses."""
+"""The negotiated terms of a stream: codec, payload types, addresses, keys."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ class Terms:
     The terms of one stream.
 
     @ivar payload_type: of sent audio, and usually of received audio.
-    @ivar telephone_event: the payload type of sent digits; C{None}: the other side
-        takes none.
+    @ivar telephone_event: the payload type of sent digits; C{None}: the peer accepts
+        none.
     @ivar other_codecs: other codecs that may be received, by payload type.
     @ivar other_events: other payload types of received digits.
-    @ivar remote: where RTP goes first; C{remote_rtcp}: where RTCP goes.
-    @ivar sends: audio is sent; C{receives}: audio is received.
-    @ivar rtcp_keys: of RTCP, if it has keys of its own.
-    @ivar dtls: the association that agrees on the keys, if DTLS does.
+    @ivar remote: the address that RTP is sent to first.
+    @ivar remote_rtcp: the address that RTCP is sent to.
+    @ivar sends: audio is sent.
+    @ivar receives: audio is received.
+    @ivar rtcp_keys: the keys of RTCP, if it has separate ones.
+    @ivar dtls: the association that negotiates the keys, if DTLS does.
     """
 
     codec: Codec

@@ -9,10 +9,10 @@ class LedgerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.ledger = Ledger()
         self.first = self.ledger.item("r1", ("a", 0))
-        self.first.own(0, 100)
-        self.first.own(100, 160)
+        self.first.add_span(0, 100)
+        self.first.add_span(100, 160)
         self.second = self.ledger.item("r1", ("b", 0))
-        self.second.own(160, 320)
+        self.second.add_span(160, 320)
 
     def cut(self, head: int) -> list[tuple[str, int]]:
         return [(c.item.key[0], c.heard_bytes) for c in self.ledger.cut(head)]
@@ -32,7 +32,7 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(self.cut(320), [("b", 160)])
 
     def test_an_item_in_pieces_counts_only_its_own(self) -> None:
-        self.first.own(320, 400)
+        self.first.add_span(320, 400)
         self.assertEqual(self.cut(360), [("a", 200), ("b", 160)])
 
     def test_after_a_cut_nothing_is_left_to_cut(self) -> None:

@@ -99,14 +99,14 @@ class PortTests(SynchronousTestCase):
         other = PortPool(5001, 5005, "127.0.0.1", None, lambda: self.now, 10.0)
         used, resting = (other.lend(lambda *_: None, lambda *_: None) for _ in "ab")
         other.take_back(resting)
-        self.pool.leave_to("older", other.not_free())
+        self.pool.reserve_for("older", other.not_free())
         with self.assertRaises(NoPortFree):
             self.lend()
         self.now = 10.0
-        self.pool.leave_to("older", other.not_free())
+        self.pool.reserve_for("older", other.not_free())
         self.assertEqual(self.lend().number, resting.number)
         other.take_back(used)
-        self.pool.leave_to("older", ())
+        self.pool.reserve_for("older", ())
         self.assertEqual(self.lend().number, used.number)
 
     @given(
@@ -119,8 +119,8 @@ class PortTests(SynchronousTestCase):
         pool = PortPool(5000, 4999 + 2 * pairs, "127.0.0.1", None, lambda: 0.0)
         theirs = {5000 + 2 * one for one in some | more}
         FakeSocket.taken = set(theirs)
-        pool.leave_to("one", [5000 + 2 * one for one in some])
-        pool.leave_to("other", [5000 + 2 * one for one in more])
+        pool.reserve_for("one", [5000 + 2 * one for one in some])
+        pool.reserve_for("other", [5000 + 2 * one for one in more])
         lent = [
             pool.lend(lambda *_: None, lambda *_: None)
             for _ in range(pairs - len(theirs))
@@ -160,7 +160,7 @@ class PortTests(SynchronousTestCase):
     def test_who_listens_is_told_that_nothing_comes_any_more(self) -> None:
         port = self.lend()
         told: list[bool] = []
-        port.tell_if_broken(lambda: told.append(True))
+        port.call_if_broken(lambda: told.append(True))
         port._rtp.connectionLost(Failure(ZeroDivisionError()))
         self.assertEqual(told, [True])
         self.pool.take_back(port)

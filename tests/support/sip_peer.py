@@ -92,7 +92,7 @@ class FakePort:
         self.sent: list[tuple[bytes, Address]] = []
         self.sent_rtcp: list[tuple[bytes, Address]] = []
 
-    def tell_if_broken(self, broken: Callable[[], None]) -> None:
+    def call_if_broken(self, broken: Callable[[], None]) -> None:
         self.broken = broken
 
     def listen(self, rtp: Any, rtcp: Any) -> None:
@@ -141,8 +141,8 @@ class FakePorts:
         lent = (port for port in self.lent if port not in self.taken_back)
         return frozenset(port.number for port in lent)
 
-    def leave_to(self, other: str, numbers: list[int]) -> None: ...
-    def leave_to_nobody(self) -> None: ...
+    def reserve_for(self, other: str, numbers: list[int]) -> None: ...
+    def clear_reserved(self) -> None: ...
 
 
 class Switchboard(RecordingSwitchboard):

@@ -74,7 +74,7 @@ class LegAudio:
         try:
             stream.attach(self._port.send_rtp, self._port.send_rtcp)
             stream.settle_by(self._port.settle)
-            self._port.tell_if_broken(self._broken)
+            self._port.call_if_broken(self._broken)
             self.descriptions = SessionDescriptions(
                 host=host,
                 port=self._port.number,
@@ -90,7 +90,7 @@ class LegAudio:
         self.play: Callable[[bytes], None] = paced.play
         self.clear: Callable[[], None] = paced.clear
         self.send_digits: Callable[[str], bool] = paced.send_digits
-        self.speak: Callable[[Codec], None] = paced.speak
+        self.set_codec: Callable[[Codec], None] = paced.set_codec
         self.pause: Callable[[], None] = paced.pause
         self.stats: Callable[[], NetworkStats] = paced.stats
 
@@ -163,7 +163,7 @@ class LegAudio:
                 stats.dropped["not_sent"] += self._port.failures
         finally:
             self._context.ports.take_back(self._port)
-        self._paced.tell(stats, carrier_call_id)
+        self._paced.log_stats(stats, carrier_call_id)
         self._context.finished.add(stats)
 
     def _broken(self) -> None:

@@ -170,7 +170,7 @@ class InboundLeg(SipLeg):
             # like best.
             self.codec = CODECS[context.settings.codecs[0]]
             self._answer = audio.descriptions.make_offer()
-        audio.speak(self.codec)
+        audio.set_codec(self.codec)
         return dialog
 
     def _refuse(self, status: int, why: str, *extra: Header) -> None:

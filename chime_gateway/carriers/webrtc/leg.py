@@ -313,7 +313,7 @@ class WebRtcLeg(TowardsCall):
             return
         stats = self._paced.stop()
         self._is_streaming = False
-        self._paced.tell(stats, self.info.carrier_call_id)
+        self._paced.log_stats(stats, self.info.carrier_call_id)
         self._context.finished.add(stats)
 
     def _close_peer(self) -> None:

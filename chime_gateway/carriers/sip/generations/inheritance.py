@@ -87,7 +87,7 @@ class Inheritance:
         """There is a newest process, or another one, which all others tell as well."""
         self.records.forget()
         self.admission.elsewhere.clear()
-        self.context.ports.leave_to_nobody()
+        self.context.ports.clear_reserved()
         self._tell(peer)
         self._next.start(TELL_SECONDS, self._tell_more)
 
@@ -153,7 +153,7 @@ class Inheritance:
         self.admission.elsewhere[peer.generation] = places
 
     def _ports(self, peer: Peer, message: Message) -> None:
-        self.context.ports.leave_to(peer.generation, message.head["numbers"])
+        self.context.ports.reserve_for(peer.generation, message.head["numbers"])
 
     def _proofs(self, peer: Peer, message: Message) -> None:
         used = []
@@ -174,7 +174,7 @@ class Inheritance:
         generation = peer.generation
         self.records.gone(generation)
         self.admission.elsewhere.pop(generation, None)
-        self.context.ports.leave_to(generation, ())
+        self.context.ports.reserve_for(generation, ())
         for digest in self._under_way.pop(generation, ()):
             self.admission.proofs.settle(digest, was_answered=False)
 
