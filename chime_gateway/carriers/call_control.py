@@ -1,9 +1,9 @@
 """
-Controls a call from outside of it: asks the SIP media application to act on a caller.
+Controls calls from outside: asks the SIP media application to act on a caller.
 
-C{UpdateSipMediaApplicationCall} is accepted at once and carried out later, by the
-Lambda (L{chime_gateway.aws.sma}); the result shows in the call.  An account may make
-five requests a second, so requests wait in a queue here.
+C{UpdateSipMediaApplicationCall} is accepted at once and carried out later by the Lambda
+(L{chime_gateway.aws.sma}); the result shows in the call.  An account may make five
+requests a second, so requests are queued here.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ class CallGone(Exception):
 
 class SmaControl:
     """
-    @param application_id: of the SIP media application.
+    Sends requests to one SIP media application.
+
+    @param application_id: the id of the application.
     @param updates_per_second: the account's quota (5 unless it was raised).
     @param calls_per_second: the account's quota for new calls (1).
-    @ivar counts: of updates, by what became of them.
+    @ivar counts: the number of updates, by result.
     """
 
     _log = Logger()
@@ -63,15 +65,15 @@ class SmaControl:
         self._calls.stop()
 
     def turn(self) -> Deferred[None]:
-        """Fires when the next L{update_now} may be made."""
+        """Fires when the next L{update_now} may be called."""
         return self._updates.turn()
 
     async def update(self, transaction_id: str, arguments: Mapping[str, str]) -> None:
         """
-        Ask for something that cannot wait for the replies in line.
+        Request an update that is urgent: it goes before the replies that are queued.
 
         @raise CallGone: the caller has left.
-        @raise AwsError: it was not taken.
+        @raise AwsError: it was not accepted.
         """
         await self._updates.turn(urgent=True)
         await self.update_now(transaction_id, arguments)
@@ -80,10 +82,10 @@ class SmaControl:
         self, transaction_id: str, arguments: Mapping[str, str]
     ) -> None:
         """
-        The same, after L{turn}.
+        Request an update at once.  Wait for L{turn} first.
 
         @raise CallGone: the caller has left.
-        @raise AwsError: it was not taken.
+        @raise AwsError: it was not accepted.
         """
         try:
             await self._aws.call(
@@ -109,11 +111,11 @@ class SmaControl:
         self, info: CallerInfo, target: str, more: Mapping[str, str] = _NOTHING
     ) -> Deferred[None]:
         """
-        Have the caller sent to C{target}; fires when the request was taken.
+        Request a transfer of the caller to C{target}.  Fires when it was accepted.
 
         The Deferred fails with L{TransferFailed}.
 
-        @param more: goes with the request.
+        @param more: further arguments of the request.
         """
         return Deferred.fromCoroutine(self._transfer(info, target, more))
 
@@ -145,14 +147,14 @@ class SmaControl:
         self, from_number: str, to_number: str, arguments: Mapping[str, str]
     ) -> str:
         """
-        Have somebody called; once answered, the call comes in as any other, with
-        C{X-Direction: outbound} and the transaction's id.
+        Place an outbound call.  Once answered, it comes in like any other call, with
+        C{X-Direction: outbound} and the transaction id.
 
         @param from_number: a number of the account.
         @param arguments: C{agent} and C{context} come back as headers.
-        @return: the transaction's id.
-        @raise CallRefused: it was not taken, or (L{CallInDoubt}) nobody knows; the
-            text says why.
+        @return: the transaction id.
+        @raise CallRefused: the request was not accepted.
+        @raise CallInDoubt: it is not known whether it was accepted.
         """
         for number in (from_number, to_number):
             if not is_e164(number):
@@ -168,7 +170,7 @@ class SmaControl:
                     "SipMediaApplicationId": self._application_id,
                     "ArgumentsMap": dict(arguments),
                 },
-                # Tried again, it would ring twice.
+                # A second attempt could ring twice.
                 attempts=1,
             )
         except AwsError as exc:

@@ -1,4 +1,4 @@
-"""A transfer that was requested, until its result is known."""
+"""A requested transfer whose result is not known yet."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class PendingTransfer:
     """
     One attempt.  Reports after its end are ignored.
 
-    @param seconds: if nothing was heard by then, it has failed.
-    @param overdue: says so.
-    @ivar done: fires when the other side has gone where it was sent; fails with
+    @param seconds: without a report by then, it has failed.
+    @param overdue: the error text in that case.
+    @ivar done: fires when the caller is with the target.  Fails with
         L{TransferFailed}.
     """
 

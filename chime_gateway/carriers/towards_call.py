@@ -1,4 +1,4 @@
-"""Passes what an RTP stream receives to the call: the same for every leg with RTP."""
+"""Passes what an RTP stream receives to the call, for every leg that uses RTP."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable
 from chime_gateway.interfaces import LegEvents
 
 
-def _pass_over(audio: bytes) -> None:
-    """Does nothing, as there is no call."""
+def _ignore(audio: bytes) -> None:
+    """Takes audio while there is no call."""
 
 
 class TowardsCall:
     """
-    A part of L{chime_gateway.rtp.paced.StreamUser}, for legs.  All goes nowhere before
-    there is a call, and behind its end.
+    A part of L{chime_gateway.rtp.paced.StreamUser}, for legs.  Everything is ignored
+    before the call begins and after it ends.
 
-    @ivar caller_audio: called for every frame: nothing stands between it and the call.
+    @ivar caller_audio: called for every frame, so bound directly to the call.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class TowardsCall:
     def _call(self, call: LegEvents | None) -> None:
         self._told = call
         self.caller_audio: Callable[[bytes], None] = (
-            _pass_over if call is None else call.caller_audio
+            _ignore if call is None else call.caller_audio
         )
 
     def gap_filled(self, audio: bytes) -> None:

@@ -1,10 +1,10 @@
 """
-The slow carrier: listens by Kinesis Video Streams, answers by PlayAudio.
+The slow carrier: receives audio by Kinesis Video Streams, and plays it by PlayAudio.
 
 It is for calls that cannot use SIP.  The Voice Connector streams the caller's leg and
-announces that in a queue; the agent's voice goes back as files, through the SIP media
-application.  Seconds pass between question and answer, and one utterance is the
-smallest unit that can be played; the seam is the same as that of the other carriers.
+announces that in a queue.  The agent's voice goes back as files, through the SIP media
+application.  Seconds pass between question and answer, and an utterance is the smallest
+unit that can be played.  The seam is the same as that of the other carriers.
 
 L{KinesisCarrier} takes calls from the queue, in competition with other gateways.
 """
@@ -35,24 +35,26 @@ from chime_gateway.settings.aws import KinesisSettings
 from chime_gateway.switchboard import Switchboard
 from chime_gateway.wire.kinesis.stream_notice import Status, StreamNotice, parse_notice
 
-#: While a call runs its message is held on to.
+#: How often the message of a running call is kept invisible to others.
 RENEW_SECONDS: Final = 15.0
 
 _FULL_PAUSE_SECONDS: Final = 1.0
 
-#: A message about another gateway's call is passed on so often.
+#: A message about another gateway's call is received at most this often.
 _MOST_RECEIVES: Final = 4
 
-#: Calls that are over are remembered, as their messages may come late.
+#: How many ended calls are remembered, as their messages may come late.
 _MAX_ENDED: Final = 10_000
 
 
 class KinesisCarrier:
     """
-    @param control: of the calls; the agent's voice goes through it.
-    @param observe_reply: told the seconds from the end of each utterance of the
-        agent until it was heard to begin.
-    @ivar notices: of the queue, by what became of them.
+    The Kinesis carrier of the process.
+
+    @param control: controls the calls, and plays the agent's voice.
+    @param observe_reply: called for each utterance of the agent, with the seconds from
+        its end until the caller began to hear it.
+    @ivar notices: the number of notices from the queue, by what was done.
     """
 
     traits = KinesisLeg.traits
@@ -111,7 +113,7 @@ class KinesisCarrier:
         self._is_paused = False
 
     async def stop(self) -> None:
-        """After the last call."""
+        """Stop, after the last call."""
         for leg in list(self._legs):
             with self._log.failuresHandled("a leg was not hung up"):
                 leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
@@ -120,7 +122,7 @@ class KinesisCarrier:
         for loop in self._loops:
             loop.cancel()
         for doing in tuple(self._doing):
-            # Messages are given back, callers are hung up.
+            # Wait until messages are given back and callers are hung up.
             await doing
         await self._reports.stop()
 
@@ -131,15 +133,15 @@ class KinesisCarrier:
 
     def _loop_failed(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            self._log.failure("a bug: no more calls are taken", failure)
+            self._log.failure("a bug: no more calls are received", failure)
 
-    # -- asked -----------------------------------------------------------------
+    # -- state -----------------------------------------------------------------
 
     def counts(self) -> Mapping[str, int]:
-        """The numbers of what is held at this moment."""
+        """Return the current numbers of legs and requests."""
         return {"legs": len(self._legs), "requests": len(self._doing)}
 
-    # -- by legs ---------------------------------------------------------------
+    # -- called by legs --------------------------------------------------------
 
     def new_reply(self, leg: KinesisLeg, control_id: str) -> Reply:
         settings = self._settings
@@ -156,7 +158,7 @@ class KinesisCarrier:
         )
 
     def transfer(self, info: CallerInfo, target: str) -> Deferred[None]:
-        """L{SmaControl.transfer}, with reports of how it goes."""
+        """Request a transfer, with reports of its progress."""
         url = self._reports.url
         events = {"Events": url} if url else {}
         return self.control.transfer(info, target, events)
@@ -193,14 +195,14 @@ class KinesisCarrier:
             try:
                 messages = await self._queue.receive()
             except AwsError as exc:
-                self._log.warn("no calls are taken: {why}", why=str(exc))
+                self._log.warn("no calls are received: {why}", why=str(exc))
                 failures += 1
                 await deferLater(self.clock, BACK_OFF.pause(failures))
                 continue
             failures = 0
             for message in messages:
-                # A bug in one call must not keep the others out.
-                with self._log.failuresHandled("a notice was not taken"):
+                # A bug in one call must not affect the others.
+                with self._log.failuresHandled("a notice was not processed"):
                     self._notified(message)
 
     def _notified(self, message: Mapping[str, Any]) -> None:
@@ -210,7 +212,7 @@ class KinesisCarrier:
         try:
             notice = parse_notice(message["Body"])
         except RemoteProtocolError as exc:
-            # Left alone: the queue sets it aside (its dead-letter queue).
+            # Not deleted: the queue moves it to its dead-letter queue.
             self.notices["malformed"] += 1
             self._log.warn("malformed message in the queue: {why}", why=str(exc))
             return
@@ -226,7 +228,7 @@ class KinesisCarrier:
     def _started(self, notice: StreamNotice, receipt: str, receives: int) -> None:
         known = self._by_call.get(notice.call_id)
         if known is not None:
-            # It came again, and this receipt is the one that counts now.
+            # The message came again: from now on this receipt is valid.
             self.notices["duplicate"] += 1
             self._legs[known] = receipt
         elif notice.call_id in self._ended:
@@ -243,7 +245,7 @@ class KinesisCarrier:
             self._take(notice, receipt, receives)
 
     def _resumed(self, leg: KinesisLeg, notice: StreamNotice, receipt: str) -> None:
-        """The same call streams again: it came back from a failed transfer."""
+        """The same call is streamed again, after a failed transfer."""
         if not leg.may_stream_again:
             self._done("second_leg", receipt)
             return
@@ -268,7 +270,7 @@ class KinesisCarrier:
                 leg.hang_up(Ending(Outcome.AGENT_UNAVAILABLE, str(exc)))
                 self._switchboard.turned_away(leg.traits.name, ending)
             else:
-                # Full since the messages were asked for; others may have room.
+                # Full since the messages were requested; other gateways may have room.
                 self.notices["given_back"] += 1
                 self._give_back(leg)
         else:
@@ -293,7 +295,7 @@ class KinesisCarrier:
         elif notice.call_id in self._ended:
             self._done("ended_again", receipt)
         elif receives < _MOST_RECEIVES:
-            # Another gateway's call, or its start is still on the way.
+            # Another gateway's call, or the notice of its start is still to come.
             self.notices["passed_on"] += 1
             self._do(self._queue.hold(receipt, 1))
         else:
@@ -316,7 +318,7 @@ class KinesisCarrier:
         if leg is not None:
             leg.reported(what, key)
 
-    # -- requests that nobody waits for ----------------------------------------
+    # -- requests in the background --------------------------------------------
 
     def _renew(self) -> None:
         for receipt in tuple(self._legs.values()):

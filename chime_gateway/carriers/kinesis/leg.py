@@ -23,15 +23,15 @@ from chime_gateway.outcomes import CallerInfo, Ending, Outcome
 from chime_gateway.switchboard import Switchboard
 from chime_gateway.wire.kinesis.stream_notice import Status, StreamNotice
 
-#: A transfer of which nothing is reported has failed.
+#: A transfer without a report by then has failed.
 _TRANSFER_SECONDS: Final = 45.0
 
-#: Back from a failed transfer, the caller is streamed again within this time.
+#: After a failed transfer, the caller is streamed again within this time.
 _RETURN_SECONDS: Final = 15.0
 
 
 class KinesisLegOwner(Protocol):
-    """What a leg has in common with the others of its carrier."""
+    """The carrier, as a leg uses it."""
 
     aws: StreamingAws
     clock: IReactorTime
@@ -48,8 +48,8 @@ class KinesisLeg:
     """
     One caller (L{chime_gateway.interfaces.CallLeg}).
 
-    The agent is sent 20 ms frames of mu-law: that is what a telephone has, and
-    it costs a look-up where another rate would cost a filter.
+    The agent gets 20 ms frames of mu-law: that is the quality of a telephone, and it
+    costs a table look-up where another sample rate would cost a filter.
     """
 
     traits = CarrierTraits(
@@ -79,7 +79,7 @@ class KinesisLeg:
         self._transfer: PendingTransfer | None = None
         self._returning = Timer(carrier.clock)
         self._is_sent_back = False
-        # What was said to a gateway that broke down is lost with it.
+        # Audio that another gateway received before it failed is lost.
         self._source = self._new_source(
             notice, "" if is_taken_over else notice.after_fragment
         )
@@ -98,7 +98,9 @@ class KinesisLeg:
 
     def begin(self, switchboard: Switchboard) -> None:
         """
-        @raise CallRefused: it cannot be served.
+        Begin the call.
+
+        @raise CallRefused: the call cannot be served.
         """
         call = switchboard.incoming(self)
         if not self._is_over:
@@ -132,9 +134,7 @@ class KinesisLeg:
         return False
 
     def transfer(self, target: str) -> Deferred[None]:
-        """
-        Have the application call the target.  It fires when that has answered.
-        """
+        """Let the application call the target.  Fires when the target has answered."""
         if self._is_transferring:
             return fail(TransferFailed("a transfer is under way"))
         self._returning.stop()
@@ -143,7 +143,7 @@ class KinesisLeg:
 
         def over(result: Any) -> Any:
             if not self._is_over:
-                # Not gone: the Lambda brings the caller back to us.
+                # The call goes on: the Lambda brings the caller back.
                 self._returning.start(_RETURN_SECONDS, self._returned)
             return result
 
@@ -166,7 +166,7 @@ class KinesisLeg:
         self._is_streaming = False
         if self.may_stream_again:
             return
-        # Left alone, the caller would sit in silence.
+        # Otherwise the caller would hear silence.
         self._carrier.dismiss(self.info.stream_id, apologise=False)
         self._end(ending)
 
@@ -181,15 +181,15 @@ class KinesisLeg:
     def reply_failed(self, ending: Ending) -> None:
         self._end(ending)
 
-    # -- told by the carrier ---------------------------------------------------
+    # -- called by the carrier -------------------------------------------------
 
     @property
     def may_stream_again(self) -> bool:
-        """In and after a transfer, the end of a stream is not that of the call."""
+        """Whether the call may outlive its stream: during and after a transfer."""
         return self._is_transferring or self._returning.is_running
 
     def listen(self, notice: StreamNotice) -> None:
-        """The caller is heard again, in another stream."""
+        """Read the caller's audio from another stream."""
         self._source.stop()
         self.call_id = notice.call_id
         self._source = self._new_source(notice, notice.after_fragment)
@@ -199,7 +199,7 @@ class KinesisLeg:
     def streaming_ended(self, notice: StreamNotice) -> None:
         self._is_streaming = False
         if self.may_stream_again:
-            # The agent's end of it, to make room for the target.
+            # The agent's side was disconnected, to make room for the target.
             self._source.stop()
         elif notice.status is Status.FAILED:
             why = f"streaming failed: {notice.failure or 'no reason given'}"
@@ -214,7 +214,7 @@ class KinesisLeg:
             self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
         elif what == "transferred":
             if self._transfer is None or self._transfer.is_over:
-                # It took longer than we waited; the caller is with somebody else.
+                # It took longer than the timeout: the caller is with the target now.
                 self._end(Ending(Outcome.TRANSFERRED, "transferred"))
             else:
                 self._transfer.succeed()
@@ -235,12 +235,12 @@ class KinesisLeg:
             self._transfer.fail(why)
 
     def _returned(self) -> None:
-        """By now the caller is, or never will be."""
+        """The time for the caller's return has passed."""
         if self._is_streaming:
             return
         if self._is_sent_back:
             self._carrier.dismiss(self.info.stream_id, apologise=True)
-        # Otherwise nothing is known: perhaps the caller talks with the target.
+        # Otherwise the caller may be talking with the target.
         self._end(Ending(Outcome.CALLER_LOST, "lost in a transfer"))
 
     def _end(self, ending: Ending) -> None:

@@ -1,7 +1,7 @@
 """
 An SQS queue: receives its messages, keeps them invisible to others, and deletes them.
 
-A failed request that only tidies up is logged and not repeated.
+A failed request to hold or delete something is logged and not repeated.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.net.backoff import BackOff
 from chime_gateway.services import AwsCalls
 
-#: A message is nobody else's for so long.
+#: How long a received message is invisible to others.
 VISIBLE_SECONDS: Final = 40
 
-#: A queue that cannot be asked is asked again after so long.
+#: The pause after a failed request to receive messages.
 BACK_OFF: Final = BackOff.doubling(1.0, 30.0)
 
 _POLL_SECONDS: Final = 20
@@ -26,7 +26,9 @@ _POLL_SECONDS: Final = 20
 
 class MessageQueue:
     """
-    @ivar url: its name, as SQS has it.
+    One SQS queue.
+
+    @ivar url: its URL, which is its name in requests.
     """
 
     _log = Logger()
@@ -37,9 +39,9 @@ class MessageQueue:
 
     async def receive(self) -> list[dict[str, Any]]:
         """
-        What there is, or what comes soon; none: nothing came.
+        Receive messages.  Waits up to 20 s for the first; the list may be empty.
 
-        @raise AwsError: it cannot be asked.
+        @raise AwsError: the request failed.
         """
         answer = await self._aws.call(
             "sqs",
@@ -58,7 +60,7 @@ class MessageQueue:
         return messages
 
     async def hold(self, receipt: str, seconds: int) -> None:
-        """Nobody else gets this message for so long; 0: it is given back."""
+        """Keep a message invisible to others for this time; 0: give it back."""
         await self._attempt(
             "ChangeMessageVisibility",
             {"ReceiptHandle": receipt, "VisibilityTimeout": seconds},
@@ -68,9 +70,7 @@ class MessageQueue:
         await self._attempt("DeleteMessage", {"ReceiptHandle": receipt})
 
     async def delete_all(self, receipts: Iterable[str]) -> None:
-        """
-        @param receipts: ten at most.
-        """
+        """@param receipts: of the messages to delete, at most ten."""
         entries = [
             {"Id": str(at), "ReceiptHandle": receipt}
             for at, receipt in enumerate(receipts)

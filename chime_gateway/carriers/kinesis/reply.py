@@ -1,9 +1,9 @@
 """
-The agent's voice by files: cut into utterances, stored, and played one after the
-other by the SIP media application.
+The agent's voice as files: cut into utterances, stored, and played one after the other
+by the SIP media application.
 
-This takes seconds.  The Lambda reports that an utterance began, or was played to its
-end; within an utterance the clock tells what was heard.
+This takes seconds.  The Lambda reports when an utterance began and when it was played
+to its end.  Within an utterance, what was heard is estimated from the clock.
 """
 
 from __future__ import annotations
@@ -29,21 +29,24 @@ from chime_gateway.net.timer import Timer
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.services import AwsCalls
 
-#: The agent has said all for now when nothing came for so long.
+#: When nothing came for this long, the agent has finished for now.
 _IDLE_SECONDS: Final = 0.25
 
-#: An utterance of which nothing is reported is believed to begin and to end so
-#: much later than it could.
+#: Without a report, an utterance is assumed to begin and to end this much later than
+#: the earliest possible time.
 _UNREPORTED_SECONDS: Final = 4.0
 
-#: Keys in one update; their names must fit into its arguments.
+#: The maximum number of keys in an update: its arguments are limited in length.
 _MOST_KEYS: Final = 8
 
 
 @define(eq=False)
 class _Utterance:
     """
-    @ivar start: and C{end}: where it lies in all that was said, in bytes.
+    One file of the agent's speech.
+
+    @ivar start: its position in all that the agent has said, in bytes.
+    @ivar end: the end of it.
     @ivar said_at: when the last of it came from the agent.
     @ivar stored: fires when it can be played.
     """
@@ -62,20 +65,23 @@ class _Utterance:
 
 
 class ReplyUser(Protocol):
-    """The leg, as its reply needs it."""
+    """The leg, as its reply uses it."""
 
     def mark_reached(self, name: str) -> None: ...
     def audio_dropped(self, reason: str, byte_count: int) -> None: ...
     def reply_failed(self, ending: Ending) -> None:
-        """The caller cannot be reached any more."""
+        """The caller can no longer be reached."""
 
 
 class Reply:
     """
-    @param new_key: a key for the next file, which nobody can guess.
-    @param events: the queue where the Lambda is to report, once there is one.
-    @param observe: told how long each utterance took, from its last sample's
-        arrival here, or the end of the one before it, until it began.
+    The agent's voice in one call.
+
+    @param new_key: returns a key for the next file, which cannot be guessed.
+    @param events: returns the URL of the queue for the Lambda's reports; empty: there
+        is no queue yet.
+    @param observe: called for each utterance, with the seconds from the arrival of its
+        last sample, or the end of the utterance before it, until it began.
     """
 
     _log = Logger()
@@ -119,7 +125,7 @@ class Reply:
     # -- the agent speaks ------------------------------------------------------
 
     def play(self, audio: bytes) -> None:
-        """Whole frames, as fast as they come."""
+        """Play whole frames, as fast as they come."""
         self._taken += len(audio)
         self._heard_at = self._clock.seconds()
         for speech in self._cutter.add(audio):
@@ -133,7 +139,7 @@ class Reply:
             self._reach(self._taken)
 
     def clear(self) -> None:
-        """Be silent now, and drop what was not heard."""
+        """Fall silent at once, and drop what was not heard."""
         self._drop_all()
         self._marks.clear()
         self._epoch += 1
@@ -149,18 +155,22 @@ class Reply:
     # -- the Lambda reports ----------------------------------------------------
 
     def reported(self, what: str, key: str) -> None:
-        """C{playing}, C{played}, C{failed} or C{interrupted}: an utterance."""
+        """
+        The Lambda reported on an utterance.
+
+        @param what: C{playing}, C{played}, C{failed} or C{interrupted}.
+        """
         known = next((u for u in self._playlist if u.key == key), None)
         if known is None:
-            return  # of before an interruption
-        # They are played in order: what comes before is over.
+            return  # from before an interruption
+        # Utterances are played in order, so all before this one are over.
         while self._playlist[0] is not known:
             self._finish()
         now = self._clock.seconds()
         if what == "playing":
             if known.began_at is None:
                 known.began_at = now
-                # What waited for the one before it to be heard was not late.
+                # The time in which the one before it was playing does not count.
                 self._observe(now - max(known.said_at, self._done_at))
         elif what in ("played", "failed"):
             if what == "failed":
@@ -205,7 +215,7 @@ class Reply:
             self._sending.addErrback(self._failed)
 
     async def _send(self) -> None:
-        """All that is stored, in order, in as few updates as the quota has it."""
+        """Send stored utterances, in order, several per update if the quota is low."""
         while self._unsent:
             if not await self._is_stored(self._unsent[0]):
                 continue
@@ -226,7 +236,7 @@ class Reply:
             self._follow()
 
     async def _take_stored(self) -> list[_Utterance]:
-        """What can be played by now; whoever asks has looked at the first."""
+        """Take the utterances that can be played.  The first one has been checked."""
         ready: list[_Utterance] = []
         while self._unsent and self._unsent[0].stored.called:
             if len(ready) == _MOST_KEYS:
@@ -236,7 +246,7 @@ class Reply:
         return ready
 
     async def _is_stored(self, utterance: _Utterance) -> bool:
-        """Whether it could be stored; otherwise it is skipped."""
+        """Return whether it could be stored.  Otherwise it is skipped."""
         try:
             await utterance.stored
         except AwsError as exc:
@@ -259,7 +269,7 @@ class Reply:
             ending = Ending(Outcome.COMPLETED, "the caller hung up")
         elif failure.check(AwsError):
             why = failure.getErrorMessage()
-            ending = Ending(Outcome.CALLER_LOST, f"the caller cannot hear us: {why}")
+            ending = Ending(Outcome.CALLER_LOST, f"cannot play to the caller: {why}")
         else:
             self._log.failure("a reply failed", failure)
             ending = Ending(Outcome.INTERNAL_ERROR, "internal error")
@@ -282,7 +292,7 @@ class Reply:
     # -- what is heard ---------------------------------------------------------
 
     def _finish(self) -> None:
-        """The utterance at the head is over."""
+        """The first utterance of the playlist is over."""
         utterance = self._playlist.popleft()
         self._done_at = self._clock.seconds()
         self._reach(self._taken if self._is_silent else utterance.end)
@@ -305,7 +315,7 @@ class Reply:
                 head.began_at = now
         if head.began_at is not None:
             played = int((now - head.began_at) * PCMU.bytes_per_second + 0.5)
-            # Its last mark is for the report, which may come later than the clock.
+            # Its last mark waits for the report, which may come later than the clock.
             self._reach(min(head.start + played, head.end - 1))
             due = head.began_at + head.seconds + _UNREPORTED_SECONDS
             if now >= due:
@@ -320,8 +330,8 @@ class Reply:
 
 def wav_file(speech: bytes) -> bytes:
     """
-    G.711 as the application plays it: 16 bit PCM, 8 kHz, mono (Developer Guide,
-    "PlayAudio").
+    Return a file that the application can play: 16-bit PCM, 8 kHz, mono (Developer
+    Guide, "PlayAudio").
     """
     content = io.BytesIO()
     with wave.open(content, "wb") as file:

@@ -1,7 +1,7 @@
 """
 Receives the Lambda's reports: what callers hear, and how transfers go.
 
-They come through a queue of each gateway's own, as they concern its own calls.
+Each process has a queue for the reports on its own calls.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from chime_gateway.carriers.kinesis.queue import BACK_OFF, MessageQueue
 from chime_gateway.net.aws.errors import AwsError
 from chime_gateway.services import AwsCalls
 
-#: What the Lambda reports is of no use later.
+#: Older reports are of no use.
 _KEPT_SECONDS: Final = 300
 
 
 class LambdaReports:
     """
+    The reports of the Lambda for one process.
+
     @param prefix: of the queue's name.
-    @param reported: told the id that controls the call, what happened, and the key
-        of what was played, or an empty one.
-    @param do: runs a request that nobody waits for.
-    @param counts: of notices; what is not understood is counted there.
+    @param reported: called with the transaction id of the call, what happened, and the
+        key of the file that was played, or an empty one.
+    @param do: runs a request in the background.
+    @param counts: counts malformed reports.
     """
 
     _log = Logger()
@@ -55,11 +57,11 @@ class LambdaReports:
 
     @property
     def url(self) -> str:
-        """Where reports are to be sent; empty: there is no queue yet."""
+        """The queue for reports; empty: there is no queue yet."""
         return "" if self._queue is None else self._queue.url
 
     async def take(self) -> None:
-        """Until it is cancelled."""
+        """Receive reports until cancelled."""
         failures = 0
         while True:
             try:
@@ -77,15 +79,15 @@ class LambdaReports:
                 continue
             failures = 0
             for message in messages:
-                # A bug in one call must not keep the others' from being read.
-                with self._log.failuresHandled("a report was not taken"):
+                # A bug in one call must not affect the others.
+                with self._log.failuresHandled("a report was not processed"):
                     self._read(message["Body"])
             if messages:
                 receipts = [message["ReceiptHandle"] for message in messages]
                 self._do(self._queue.delete_all(receipts))
 
     async def stop(self) -> None:
-        """The queue is needed no more."""
+        """Delete the queue."""
         if self._queue is not None:
             await self._queue.remove()
 

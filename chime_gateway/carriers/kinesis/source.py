@@ -1,8 +1,8 @@
 """
-Reads a caller's voice from a Kinesis video stream.
+Reads a caller's audio from a Kinesis video stream.
 
-Long C{GetMedia} requests follow each other, each from where the last one ended, until
-the call is over or the stream carries another call.
+It makes long C{GetMedia} requests, each from where the last one ended, until the call
+is over or the stream carries another call.
 
 Amazon Kinesis Video Streams Developer Guide, "GetMedia".
 """
@@ -30,13 +30,14 @@ from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.services import AwsCalls
 from chime_gateway.wire.kinesis.matroska import Block, MatroskaReader, Tag, Track
 
-#: C{GetMedia} ends by itself, silently, after 40 to 45 minutes.
+#: C{GetMedia} ends without notice after 40 to 45 minutes.
 RENEW_SECONDS: Final = 38 * 60.0
 
-#: Audio comes all the time, silence too; without it for so long it is asked again.
+#: Audio comes all the time, even if it is silent.  Without any for this long, the
+#: request is repeated.
 STALL_SECONDS: Final = 6.0
 
-#: A stream that brings nothing new is given up after so many attempts.
+#: A stream that brings nothing new is given up after this many attempts.
 MAX_ATTEMPTS: Final = 3
 _BACK_OFF: Final = BackOff((0.5, 1.0))
 
@@ -62,7 +63,7 @@ class SourceUser(Protocol):
     """The receiver of the caller's audio."""
 
     def caller_audio(self, audio: bytes) -> None:
-        """Whole 20 ms frames of G.711."""
+        """Receive whole 20 ms frames of G.711."""
 
     def source_oddity(self, kind: str) -> None: ...
     def source_ended(self, ending: Ending) -> None: ...
@@ -70,8 +71,10 @@ class SourceUser(Protocol):
 
 class KinesisSource:
     """
-    @param after_fragment: where to begin; empty: with what comes now.
-    @param owner: tags that say that a fragment is of this call.
+    The audio of one caller.
+
+    @param after_fragment: the fragment to begin after; empty: begin with new audio.
+    @param owner: the tags of fragments that belong to this call.
     """
 
     _log = Logger()
@@ -103,7 +106,7 @@ class KinesisSource:
         self._running.addErrback(self._stopped)
 
     def stop(self) -> None:
-        """Stop; nothing more is reported."""
+        """Stop without a report."""
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
@@ -126,7 +129,7 @@ class KinesisSource:
                 continue
             self._attempts += 1
             if self._attempts >= MAX_ATTEMPTS:
-                text = f"no audio from the caller's stream any more ({why})"
+                text = f"no more audio from the caller's stream ({why})"
                 why = Ending(Outcome.CALLER_LOST, text)
                 break
             await deferLater(self._clock, _BACK_OFF.pause(self._attempts))
@@ -134,7 +137,7 @@ class KinesisSource:
         self._user.source_ended(why)
 
     async def _read(self) -> str | Ending:
-        """One C{GetMedia}: why to go on, or how it ends."""
+        """Make one C{GetMedia}.  Return why to make another, or how the leg ends."""
         body = _Body(self, self._clock)
         try:
             endpoint = await self._aws.call(
@@ -174,10 +177,10 @@ class KinesisSource:
             }
         return {"StartSelectorType": "NOW"}
 
-    # -- asked by a body ---------------------------------------------------------
+    # -- called by a body --------------------------------------------------------
 
     def is_next(self, fragment: str) -> bool:
-        """Whether a fragment is a new one; a resumed stream may repeat the last."""
+        """Return whether a fragment is new.  A resumed stream may repeat the last."""
         number = int(fragment) if fragment.isdecimal() else self._last_fragment + 1
         if number <= self._last_fragment:
             return False
@@ -185,7 +188,7 @@ class KinesisSource:
         return True
 
     def owner_of(self, tag: Tag) -> bool | None:
-        """Whether the tag says that this is our call; C{None}: it says nothing."""
+        """Return whether the tag names this call; C{None}: it is another kind."""
         wanted = self._owner.get(tag.name)
         return None if not wanted else tag.value == wanted
 
@@ -193,7 +196,7 @@ class KinesisSource:
         self._token = token
 
     def heard(self, samples: bytes, is_big_endian: bool) -> None:
-        """16 bit samples; 64 ms are 3.2 frames, so some wait for the next."""
+        """Take 16-bit samples.  They come in 64 ms, 3.2 frames, so a rest is kept."""
         self._attempts = 0
         samples = self._rest + samples
         whole = len(samples) - len(samples) % (PCMU.frame_bytes * 2)
@@ -209,9 +212,9 @@ class KinesisSource:
 
 class _Body(TwistedProtocol):
     """
-    The answer of one C{GetMedia}.
+    The response body of one C{GetMedia}.
 
-    @ivar done: why it is over, or the L{Ending} of the whole.
+    @ivar done: fires with the reason for another request, or the L{Ending} of the leg.
     """
 
     def __init__(self, source: KinesisSource, clock: IReactorTime) -> None:
@@ -274,7 +277,7 @@ class _Body(TwistedProtocol):
         is_ours = source.owner_of(tag)
         if is_ours is not None:
             if self._is_ours and not is_ours:
-                # Streams are pooled: the next call has it now.
+                # Streams are pooled: another call uses this one now.
                 why = "the caller's stream went on to another call"
                 self._finish(Ending(Outcome.COMPLETED, why))
             self._is_ours = is_ours

@@ -1,4 +1,4 @@
-"""Cuts speech into utterances, at its pauses."""
+"""Cuts speech into utterances at its pauses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from chime_gateway.audio import PCMU
 from chime_gateway.codec.g711 import decode_mu_law
 
-#: A pause in speech: quieter than this, for so many frames of 20 ms.
+#: A pause in speech: quieter than this for this many frames of 20 ms.
 _QUIET_DBFS: Final = -45.0
 _PAUSE_FRAMES: Final = 8
 
-#: The first utterance is short, so that the caller hears something soon; those
-#: behind it are long, as each costs an update and a moment of silence.
+#: The first utterance is short, so that the caller hears something soon.  Later ones
+#: are long, as each costs an update and a moment of silence.
 _FIRST_SECONDS: Final = 0.7
 _LEAST_SECONDS: Final = 2.0
 _MOST_SECONDS: Final = 8.0
@@ -29,7 +29,11 @@ class UtteranceCutter:
         self._is_first = True
 
     def add(self, audio: bytes) -> list[bytes]:
-        """Whole frames; @return: the utterances that are complete with them."""
+        """
+        Add whole frames.
+
+        @return: the utterances that are complete now.
+        """
         if not audio:
             return []
         samples = decode_mu_law(audio).reshape(-1, PCMU.frame_bytes)
@@ -46,23 +50,23 @@ class UtteranceCutter:
         return done
 
     def flush(self) -> bytes:
-        """What is left; the next utterance is a first one again."""
+        """Return the rest.  The next utterance counts as a first one."""
         speech = self._take(len(self._levels)) if self._levels else b""
         self._is_first = True
         return speech
 
     def _cut(self) -> int:
-        """Behind which frame to cut now; 0: nowhere."""
+        """Return how many frames to cut off now; 0: none."""
         count = len(self._levels)
         seconds = count * PCMU.frame_bytes / PCMU.bytes_per_second
         if seconds >= _MOST_SECONDS:
-            # No pause at all: where it is quietest, in the last quarter.
+            # There is no pause: cut at the quietest frame of the last quarter.
             late = self._levels[count * 3 // 4 :]
             return count * 3 // 4 + late.index(min(late)) + 1
         if seconds < (_FIRST_SECONDS if self._is_first else _LEAST_SECONDS):
             return 0
         is_pause = all(n < _QUIET_DBFS for n in self._levels[-_PAUSE_FRAMES:])
-        # Silence alone is no utterance: it goes before the next one.
+        # Silence alone is not an utterance: it is kept for the next one.
         is_speech = any(n >= _QUIET_DBFS for n in self._levels)
         return count if is_pause and is_speech else 0
 

@@ -13,7 +13,7 @@ CLOSE_UNAUTHORIZED: Final = 4401
 CLOSE_UNKNOWN_AGENT: Final = 4404
 CLOSE_FULL: Final = 4429
 
-#: docs/reference/media-stream.md publishes these.
+#: Published in docs/reference/media-stream.md.
 CLOSE_CODES: Final[Mapping[Outcome, int]] = {
     Outcome.COMPLETED: CLOSE_NORMAL,
     Outcome.ABANDONED: CLOSE_NORMAL,
@@ -31,6 +31,6 @@ CLOSE_CODES: Final[Mapping[Outcome, int]] = {
     Outcome.AGENT_LOST: 4503,
 }
 
-#: Close codes with which a WebSocket implementation refuses what it got
-#: (RFC 6455 section 7.4.1).
+#: Close codes with which a WebSocket implementation rejects what it received (RFC 6455
+#: section 7.4.1).
 VIOLATION_CODES: Final = frozenset({1002, 1003, 1007, 1009})

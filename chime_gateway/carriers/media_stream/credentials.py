@@ -2,9 +2,9 @@
 Decides who may open a media stream.
 
 There are four credentials: a bearer secret, the same secret in C{X-Gateway-Secret}, a
-signed token that expires (in the query, or where query strings are stripped in
-C{customParameters.token}), and Twilio's signature.  This module compares them; the
-listener refuses.
+signed token that expires (in the query, or in C{customParameters.token} where query
+strings are stripped), and Twilio's signature.  This module checks them; the listener
+refuses the peer.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from attrs import define, field, frozen
 
 from chime_gateway.net.strangers.own_names import is_own_name
 
-#: The version of the token; signed with the rest.
+#: The version of the token, which is signed as well.
 _TOKEN_PREFIX: Final = "v1"
 
 
 class Verdict(Enum):
     GRANTED = "granted"
-    #: No credential at all; one may still come in C{start}.
+    #: No credentials; they may still come in C{start}.
     MISSING = "missing"
     DENIED = "denied"
 
 
 def sign_token(secret: str, expires_at: int) -> str:
     """
-    A token that opens streams until C{expires_at} (Unix seconds):
+    Return a token that opens streams until C{expires_at} (Unix seconds):
     C{v1.<expires>.<base64url of HMAC-SHA256 over "v1.<expires>">}.
     """
     body = f"{_TOKEN_PREFIX}.{expires_at}"
@@ -53,11 +53,11 @@ def _same(given: str, expected: str) -> bool:
 @frozen
 class UpgradeRequest:
     """
-    What a WebSocket client said when it connected.
+    The HTTP request with which a WebSocket client connected.
 
     @ivar headers: by lower-case name.
-    @ivar uri: path and query, as it stood in the request line.
-    @ivar reached_at: our own address on this connection.
+    @ivar uri: path and query, as in the request line.
+    @ivar reached_at: the gateway's address on this connection.
     """
 
     headers: Mapping[str, str] = field(repr=False)
@@ -68,14 +68,14 @@ class UpgradeRequest:
 @define
 class StreamAuth:
     """
-    Its secrets may be changed while streams are open.
+    Checks credentials.  The secrets may be changed while streams are open.
 
-    @ivar shared_secret: empty: anybody may come in who reaches the port by a name
-        of this machine's; then only web pages of others are kept out.
-    @ivar twilio_auth_token: key of C{X-Twilio-Signature}; empty: the shared
-        secret is tried.
-    @ivar public_address: host name under which a proxy publishes us, and Twilio
-        dials us.
+    @ivar shared_secret: empty: every peer may connect that uses a host name of this
+        machine, except web pages of other sites.
+    @ivar twilio_auth_token: the key of C{X-Twilio-Signature}; empty: the shared secret
+        is used.
+    @ivar public_address: the host name under which a proxy publishes the gateway, and
+        which Twilio connects to.
     @ivar wall_time: Unix seconds.
     """
 
@@ -100,13 +100,13 @@ class StreamAuth:
         if signature is not None:
             if self._is_signed_by_twilio(request, signature):
                 return Verdict.GRANTED
-            # Without Twilio's key the signature cannot be judged, and a token
-            # in C{start} has to do.
+            # Without Twilio's key the signature cannot be checked: a token in C{start}
+            # is needed.
             return Verdict.DENIED if self.twilio_auth_token else Verdict.MISSING
         return Verdict.MISSING
 
     def is_token(self, token: str) -> bool:
-        """Whether C{token} was signed with our secret and has not expired."""
+        """Return whether C{token} is signed with the secret and has not expired."""
         if not self.shared_secret:
             return False
         body, _, signature = token.rpartition(".")
@@ -130,23 +130,24 @@ class StreamAuth:
 
     def _check_page(self, request: UpgradeRequest) -> Verdict:
         """
-        A browser says which page opens the socket.  Without a secret any page
-        in the world could otherwise use a gateway on the visitor's machine.
+        Check the host and the origin of a request, where there is no secret.
+
+        A browser sends the origin of the page that opens the socket.  Otherwise any
+        web page could use a gateway on its visitor's machine.
         """
         host = request.headers.get("host", "")
-        is_ours = is_own_name(host, request.reached_at, self.public_address)
+        is_own_host = is_own_name(host, request.reached_at, self.public_address)
         origin = request.headers.get("origin")
-        is_of_ours = origin is None or origin.partition("://")[2] == host
-        return self._verdict(is_ours and is_of_ours)
+        is_same_origin = origin is None or origin.partition("://")[2] == host
+        return self._verdict(is_own_host and is_same_origin)
 
     def _is_signed_by_twilio(self, request: UpgradeRequest, signature: str) -> bool:
         """
-        HMAC-SHA1 with the account's token over the URL that Twilio dialled.
+        Check an HMAC-SHA1 with the account's token over the URL that Twilio requested.
 
-        Behind a proxy we do not see its scheme, so each that it may have been is
-        tried.  Its host is the one that we were told: the request's is whatever
-        the request says, and a signature for another service of the account
-        would be good here.
+        Behind a proxy the scheme is not known, so each possible one is tried.  The
+        host is the configured one: the request can name any, and then a signature for
+        another service of the account would be valid here.
         """
         key, host = self.twilio_auth_token or self.shared_secret, self.public_address
         return bool(host) and any(

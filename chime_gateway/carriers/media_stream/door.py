@@ -1,6 +1,6 @@
 """
 The first check of HTTP requests for a media stream: 401 or 403 without the right
-credentials, 503 when no new call is taken.
+credentials, 503 when no new call is accepted.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from chime_gateway.carriers.media_stream.credentials import (
 from chime_gateway.outcomes import Ending, Outcome
 from chime_gateway.switchboard import Switchboard
 
-#: As C{/ready} says.
+#: As in C{/ready}.
 _RETRY_AFTER: Final = b"5"
 
 
 def host_of(address: Any) -> str:
-    """The host of an address; empty for a Unix socket."""
+    """Return the host of an address; empty for a Unix socket."""
     return getattr(address, "host", "")
 
 
 def upgrade_of(request: Request) -> UpgradeRequest:
-    """The part of a request that L{StreamAuth} checks."""
+    """Return the part of a request that L{StreamAuth} checks."""
     return UpgradeRequest(
         {
             name.decode("latin-1").lower(): values[-1].decode("latin-1")
@@ -41,7 +41,9 @@ def upgrade_of(request: Request) -> UpgradeRequest:
 
 def say(request: Request, status: int, why: str) -> bytes:
     """
-    @return: the body of an answer that is a sentence.
+    Set up a plain-text response.
+
+    @return: its body.
     """
     request.setResponseCode(status)
     request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
@@ -51,8 +53,10 @@ def say(request: Request, status: int, why: str) -> bytes:
 @frozen
 class Door:
     """
-    @ivar carrier: its name, where those are counted who do not come in.
-    @ivar needs_credentials: without any nobody comes in; otherwise they may come later.
+    Decides whether a request may go on.
+
+    @ivar carrier: the carrier's name, under which refused requests are counted.
+    @ivar needs_credentials: C{False}: a request may bring its credentials later.
     @ivar fails_over: as in C{CarrierTraits}.
     """
 
@@ -63,7 +67,7 @@ class Door:
     fails_over: bool = False
 
     def stranger(self, request: Request, asked: UpgradeRequest) -> bytes | None:
-        """The answer to a request without the right credentials, or C{None}."""
+        """Refuse a request without the right credentials; C{None}: they are right."""
         if not asked.headers.get("authorization", "").isascii():
             return say(request, 400, "Authorization has bytes beyond ASCII")
         verdict = self.auth.check_upgrade(asked)
@@ -76,12 +80,16 @@ class Door:
         return say(request, 401 if is_missing else 403, why)
 
     def full(self, request: Request) -> bytes | None:
-        """The answer while no call is taken, or C{None}; asked once per request."""
+        """
+        Refuse a request while no call is accepted; C{None}: calls are accepted.
+
+        Call it once per request.
+        """
         shut = self.switchboard.door(self.fails_over)
         return None if shut is None else self.refuse(request, shut)
 
     def refuse(self, request: Request, why: str) -> bytes:
-        """Refuse a request for a reason of the gateway's own."""
+        """Refuse a request because of the gateway's state."""
         self.turned_away(Outcome.REFUSED, why)
         request.setHeader(b"Retry-After", _RETRY_AFTER)
         return say(request, 503, why)

@@ -7,21 +7,23 @@ from typing import Final
 
 from chime_gateway.audio import PTIME_MS
 
-#: Some carriers send audio a moment before C{start}; older than this is stale.
+#: Some carriers send audio just before C{start}.  Audio older than this is stale.
 EARLY_SECONDS: Final = 0.2
 
 
 class EarlyAudio:
     """
+    The early audio of one stream.
+
     @param clock: seconds, monotonic.
-    @ivar dropped: so many bytes were stale, or too many.
+    @ivar dropped: the number of bytes dropped, because they were stale or too many.
     """
 
     __slots__ = ("_clock", "_kept", "dropped")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._kept: list[tuple[float, bytes]] = []  # ten at most
+        self._kept: list[tuple[float, bytes]] = []  # at most ten
         self.dropped = 0
 
     def keep(self, audio: bytes) -> None:

@@ -1,9 +1,9 @@
 """
 The caller's leg over a WebSocket media stream.
 
-It translates between a dialect's messages (L{chime_gateway.wire.media_stream}) and
-the seam of a call.  L{chime_gateway.carriers.media_stream.listener} has its socket,
-and checks who may open one.
+It translates between a dialect's messages (L{chime_gateway.wire.media_stream}) and the
+seam of a call.  L{chime_gateway.carriers.media_stream.listener} has its socket and
+checks who may open one.
 """
 
 from __future__ import annotations
@@ -47,29 +47,28 @@ from chime_gateway.wire.media_stream.dialect import (
     Transferred,
 )
 
-#: Messages a carrier may send beyond L{MAX_MESSAGES_PER_SECOND}: half a minute
-#: of audio at once, as after a stalled link.  A second has fifty of them, of some
-#: carriers a hundred.
+#: Messages that a carrier may send at once beyond L{MAX_MESSAGES_PER_SECOND}: half a
+#: minute of audio, as after a stalled link.  Carriers send 50 or 100 a second.
 MESSAGE_BURST: Final = 2000
 MAX_MESSAGES_PER_SECOND: Final = 1000
 
-#: Likewise before there is a call, of whoever it may be.
+#: The same before the call begins, when the peer may be a stranger.
 EARLY_MESSAGE_BURST: Final = 500
 EARLY_MESSAGES_PER_SECOND: Final = 100
 
-#: Control frames and fragments take so many times as long as a message.
+#: The cost of a control frame or fragment, in messages.
 ODD_FRAME_WEIGHT: Final = 4
 
-#: A carrier that was told to hang up does so within this time, or we do.
+#: A carrier that was told to hang up has this long to close the stream.
 HANG_UP_SECONDS: Final = 5.0
 
-#: A transfer of which nothing is heard has failed.
+#: A transfer without a report by then has failed.
 TRANSFER_SECONDS: Final = 30.0
 
-#: How often the rate is looked at, in messages.
+#: The rate is checked once in this many messages.
 _RATE_CHECK: Final = 64
 
-#: How customParameters name the two numbers.
+#: The names of the two numbers in customParameters.
 _CALLER_NAMES: Final = ("from", "caller", "From")
 _CALLED_NAMES: Final = ("to", "called", "To")
 
@@ -85,7 +84,7 @@ class MessageSink(Protocol):
 
 
 def traits_of(dialect: StreamDialect) -> CarrierTraits:
-    """Each dialect is a carrier of its own."""
+    """Return the traits of a dialect's carrier."""
     return CarrierTraits(
         name=dialect.carrier,
         buffers=dialect.buffers,
@@ -97,8 +96,8 @@ class StreamLeg:
     """
     One media stream, from its first message to its end.
 
-    @param is_authorized: the credentials came with the upgrade; otherwise
-        C{check_token} must accept the one in C{start}.
+    @param is_authorized: the credentials came with the upgrade.  Otherwise
+        C{check_token} has to accept the token in C{start}.
     """
 
     _log = Logger()
@@ -126,7 +125,7 @@ class StreamLeg:
         self.info = CallerInfo()
         self._dialect = dialect
         self._socket = socket
-        # Of every frame, in and out: nothing that it goes by stands in between.
+        # Called for every frame, so bound directly.
         self._receive = dialect.receive
         self._early = EarlyAudio(clock.seconds)
         self._hear: Callable[[bytes], None] = self._early.keep
@@ -145,7 +144,7 @@ class StreamLeg:
         self._rate = TokenBucket(EARLY_MESSAGES_PER_SECOND, EARLY_MESSAGE_BURST)
         self._start_due = Timer(clock)
         self._start_due.start(start_seconds, self._start_missing)
-        # Refused before it says a word: nothing of a full house is spent on it.
+        # Refused before its first message, so that it costs nothing.
         refusal = switchboard.door(self.traits.fails_over)
         if refusal is not None:
             self._end(Ending(Outcome.REFUSED, refusal))
@@ -173,9 +172,9 @@ class StreamLeg:
 
     def frame_received(self) -> bool:
         """
-        One that is no whole message: a ping, a fragment.
+        A WebSocket frame came that is not a whole message: a control frame or fragment.
 
-        @return: C{False}: there are too many, though we have said so.
+        @return: C{False}: too many still come, after the stream was closed for it.
         """
         self._unweighed += ODD_FRAME_WEIGHT
         if self._unweighed >= _RATE_CHECK and self._is_flooded():
@@ -192,7 +191,7 @@ class StreamLeg:
                 Outcome.CALLER_PROTOCOL_ERROR, f"WebSocket violation ({code})"
             )
         elif was_clean:
-            # Not every carrier says C{stop} before it closes.
+            # Not every carrier sends C{stop} before it closes.
             ending = Ending(Outcome.COMPLETED, "the carrier closed the stream")
         else:
             ending = Ending(Outcome.CALLER_LOST, "the carrier's connection broke")
@@ -202,7 +201,7 @@ class StreamLeg:
         self._end(Ending(Outcome.CALLER_LOST, "the carrier stopped reading"))
 
     def failed(self) -> None:
-        """A message could not be processed, for a bug or for want of memory."""
+        """A message could not be processed, because of a bug or lack of memory."""
         self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"))
 
     # -- CallLeg -----------------------------------------------------------------
@@ -249,7 +248,7 @@ class StreamLeg:
         if HANG_UP not in self._capabilities or self._is_over:
             self._close(ending, CLOSE_CODES[ending.outcome])
             return
-        # The carrier's side hangs up, and then the stream is over.
+        # The carrier hangs up, and the stream ends then.
         self._release()
         outcome = ending.outcome.value
         self._socket.send_message(self._dialect.hang_up(outcome, ending.reason))
@@ -277,7 +276,7 @@ class StreamLeg:
             self._call.digit_pressed(event.digit)
         elif isinstance(event, Stopped):
             if self._transfer is not None:
-                # While its caller is handed on a stream stops for no other reason.
+                # During a transfer, a stream stops for no other reason.
                 self._transfer.succeed()
             self._end(Ending(Outcome.COMPLETED, "the caller hung up"))
         elif isinstance(event, Transferred):
@@ -311,7 +310,7 @@ class StreamLeg:
             self._end(Ending(Outcome.REFUSED, str(exc)), code)
             return
         if self._is_over:
-            return  # the call ended while it began, and hung up
+            return  # the call ended while it began, and has hung up
         self._socket.accepted()
         self._rate = TokenBucket(MAX_MESSAGES_PER_SECOND, MESSAGE_BURST)
         self._call, self._hear = call, call.caller_audio
@@ -334,14 +333,14 @@ class StreamLeg:
         self._end(Ending(Outcome.CALLER_PROTOCOL_ERROR, why))
 
     def _end(self, ending: Ending, code: int | None = None) -> None:
-        """End this side: tell the call, or count a peer that never became one."""
+        """End the leg: notify the call, or count a peer that was refused."""
         if self._is_over:
             return
         call = self._call
         try:
             self._close(ending, code or CLOSE_CODES[ending.outcome])
         except Exception:
-            # Out of memory, it may not even have begun.
+            # Without memory, it may not even have begun.
             self._log.failure("could not close a stream; trying again")
             self._close(ending, CLOSE_CODES[ending.outcome])
         finally:

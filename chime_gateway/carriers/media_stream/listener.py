@@ -35,9 +35,9 @@ class StreamListener:
     """
     What all streams of one path share.
 
-    @ivar connections: of those that are no calls yet.
+    @ivar connections: the connections that are not calls yet.
     @ivar needs_credentials_early: a peer without credentials is refused at the
-        upgrade; otherwise its C{start} may still bring a token.
+        upgrade.  Otherwise its C{start} may still bring a token.
     """
 
     new_dialect: Callable[[], StreamDialect]
@@ -58,7 +58,7 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
     """
     The socket of one L{StreamLeg}.
 
-    @ivar place: address of the other side; of IPv6 its /64.
+    @ivar place: the peer's address; for IPv6 its /64.
     """
 
     place = ""
@@ -73,8 +73,7 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
         self._is_authorized = False
 
     def onConnect(self, request: Any) -> None:
-        # Asked again here rather than passed along: what let the request in is
-        # all there is to know about it.
+        # Checked again instead of passed along: the request has all that is needed.
         upgrade = UpgradeRequest(
             request.headers, self.http_request_uri, host_of(self.transport.getHost())
         )
@@ -84,7 +83,7 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
     def onOpen(self) -> None:
         listener = self._listener
         self.place = place_of(host_of(self.transport.getPeer()))
-        # The leg may refuse and close at once, so its socket is ready before it.
+        # The leg may refuse and close at once, so the socket has to be ready before.
         self.open_lean_path(self._received, MAX_MESSAGE_BYTES)
         self.leg = StreamLeg(
             listener.new_dialect(),
@@ -115,7 +114,7 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
     def peer_stalled(self) -> None:
         assert self.leg is not None
         self.leg.socket_stalled()
-        # It will not read our close either.
+        # The peer would not read a close frame either.
         self.dropConnection(abort=True)
 
     def receiver_failed(self) -> None:
@@ -137,7 +136,7 @@ class StreamFactory(WebSocketServerFactory):  # type: ignore[misc]
     noisy = False
 
     def __init__(self, listener: StreamListener, reactor: Any) -> None:
-        # Without C{reactor} Autobahn imports the global one.
+        # Without C{reactor}, Autobahn imports the global reactor.
         super().__init__(reactor=reactor)
         self._listener = listener
         self.setProtocolOptions(
@@ -145,9 +144,9 @@ class StreamFactory(WebSocketServerFactory):  # type: ignore[misc]
             maxFramePayloadSize=MAX_MESSAGE_BYTES,
             autoPingInterval=20,
             autoPingTimeout=20,
-            # A violation is answered with a close code, not a dropped line.
+            # Answer a violation with a close code, not by dropping the connection.
             failByDrop=False,
-            # A page of its own, which sends whoever asks on to any address.
+            # Autobahn's status page redirects to any address in the query.
             webStatus=False,
         )
 
@@ -191,7 +190,7 @@ class StreamResource(Resource):
                 " chimegw call --to ws://HOST:PORT/stream",
             )
         if self._listener.switchboard.is_overloaded():
-            # Not even a handshake, to close it with 4429.
+            # Saves the handshake before a close with 4429.
             told = door.full(request)
             if told is not None:
                 return told
