@@ -23,7 +23,7 @@ class PendingTransfer:
         self,
         clock: IReactorTime,
         seconds: float,
-        overdue: str = "nothing was heard of the transfer",
+        overdue: str = "there was no report of the transfer",
     ) -> None:
         self.done: Deferred[None] = Deferred(
             lambda _: self.fail("the transfer was cancelled")

@@ -36,7 +36,7 @@ class PendingTransferTests(SynchronousTestCase):
 
     def test_one_of_which_nothing_is_heard_has_failed(self) -> None:
         self.clock.advance(30)
-        self.assertEqual(self.why(), "nothing was heard of the transfer")
+        self.assertEqual(self.why(), "there was no report of the transfer")
         self.assertTrue(self.transfer.is_over)
 
     def test_who_asks_has_words_of_its_own_for_that(self) -> None:
@@ -54,7 +54,7 @@ class PendingTransferTests(SynchronousTestCase):
     def test_what_is_heard_when_it_was_given_up_comes_too_late(self) -> None:
         self.clock.advance(30)
         self.transfer.succeed()
-        self.assertEqual(self.why(), "nothing was heard of the transfer")
+        self.assertEqual(self.why(), "there was no report of the transfer")
 
     def test_a_success_stands(self) -> None:
         self.transfer.succeed()

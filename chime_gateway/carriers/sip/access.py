@@ -1,9 +1,9 @@
 """
-Decides whose packets SIP and RTP accept at all.
+Decides from which addresses SIP and RTP accept packets.
 
 An address outside the allowed networks gets no answer, so scanners learn nothing.  A
-flow from an allowed address that brings too many malformed messages may, for a while,
-bring only what belongs to known calls.
+flow from an allowed address that brings too many malformed messages is muted: for a
+while, only messages of known calls are accepted from it.
 """
 
 from __future__ import annotations
@@ -19,24 +19,26 @@ from chime_gateway.settings.sip import regions
 from chime_gateway.settings.values import Network
 from chime_gateway.wire.address import canonical
 
-#: Malformed messages that may come by one flow at once, and then per second.
+#: Malformed messages that a flow may bring at once, and then per second.
 OFFENCE_BURST: Final = 20.0
 OFFENCES_PER_SECOND: Final = 0.5
 
-#: How long a flow by which more came is not listened to.
+#: How long a flow that brought more is muted.
 MUTE_SECONDS: Final = 30.0
 
-#: Offenders that are remembered.
+#: The maximum number of offending flows that are remembered.
 _MAX_OFFENDERS: Final = 1000
 
-#: An address may be shared, or stand in a forged packet: what offends is the way
-#: by which it came (transport, address, port; of a stream that is the connection).
+#: Transport, address, port; for TCP and TLS that is one connection.  An address may be
+#: shared or forged, so only the flow is muted.
 FlowKey: TypeAlias = tuple[str, str, int]
 
 
 class Access:
     """
-    @ivar dropped: messages not looked at, by reason.
+    The networks that may send packets, and the flows that are muted.
+
+    @ivar dropped: messages that were not processed, by reason.
     """
 
     def __init__(self, networks: Sequence[Network], clock: Callable[[], float]) -> None:
@@ -44,36 +46,36 @@ class Access:
         self._clock = clock
         self._offenders: OrderedDict[FlowKey, TokenBucket] = OrderedDict()
         self._muted_until: dict[FlowKey, float] = {}
-        # Of media every packet from a new place asks.
+        # Cached, as it is called for every media packet from a new address.
         self.allows = lru_cache(4096)(self._allows)
         self.change(networks)
 
     def change(self, networks: Sequence[Network]) -> None:
         """Change the allowed networks, for running calls as well."""
         self._networks = tuple(networks)
-        # What one entry of sip.allow stands for: a network, or a region's.
+        # One entry of sip.allow is a network, or all networks of a region.
         self._entries = (*((one,) for one in self._networks), *regions(networks))
         self.allows.cache_clear()
 
     def _allows(self, host: str) -> bool:
-        """Whether an address is in an allowed network."""
+        """Return whether an address is in an allowed network."""
         return _is_in(host, self._networks)
 
     def are_together(self, one: str, other: str) -> bool:
-        """Whether two addresses are in the same entry of C{sip.allow}."""
+        """Return whether two addresses are in the same entry of C{sip.allow}."""
         return any(
             _is_in(one, entry) and _is_in(other, entry) for entry in self._entries
         )
 
     def admits(self, host: str) -> bool:
-        """Whether packets from an address are read; if not, they are counted."""
+        """Return whether a packet from an address is read.  Count it if not."""
         if not self.allows(host):
             self.dropped["not_allowed"] += 1
             return False
         return True
 
     def is_muted(self, flow: FlowKey) -> bool:
-        """Whether only messages of known calls are read from that flow."""
+        """Return whether only messages of known calls are read from this flow."""
         until = self._muted_until.get(flow)
         if until is None:
             return False
@@ -83,7 +85,7 @@ class Access:
         return False
 
     def offended(self, flow: FlowKey) -> None:
-        """A malformed message came by that flow."""
+        """A malformed message came by this flow."""
         self.dropped["malformed"] += 1
         bucket = self._offenders.get(flow)
         if bucket is None:
@@ -108,10 +110,10 @@ def _is_in(host: str, networks: Sequence[Network]) -> bool:
 
 class KnownCalls:
     """
-    Calls whose messages are looked at, whoever else uses their way: those that are
-    there, and those whose last transactions live on.
+    The calls whose messages are read even from a muted flow: current ones, and ended
+    ones whose last transactions are still alive.
 
-    @param linger_seconds: for so long.
+    @param linger_seconds: how long an ended call is known.
     """
 
     def __init__(self, clock: Callable[[], float], linger_seconds: float) -> None:

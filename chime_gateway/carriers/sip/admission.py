@@ -1,9 +1,9 @@
 """
-Decides which INVITE may become a call, before anything is spent on it.
+Decides which INVITE may become a call, before resources are spent on it.
 
-The allowed networks are those of all customers' Voice Connectors in a region, so
-their addresses alone prove nothing: first the id of the Voice Connector is checked,
-then the proof of the operator's own Lambda (docs/decisions/0028).
+The Voice Connectors of all customers in a region share the allowed networks, so an
+address alone proves nothing.  First the id of the Voice Connector is checked, then the
+proof of the operator's own Lambda (docs/decisions/0028).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from chime_gateway.settings.values import SipSettings
 from chime_gateway.wire.sip.call_proof import HEADER, CallProofs
 from chime_gateway.wire.sip.message import Header, Request, header_list
 
-#: Our mark on calls that the Lambda bridges; a second one means a loop.
+#: Marks calls that the Lambda bridges.  A second mark means a loop.
 _HOP_HEADER: Final = "X-Gw-Hop"
 _SMA_HOPS_HEADER: Final = "X-SMA-Max-Forwards"
 _VOICE_CONNECTOR: Final = ".voiceconnector.chime.aws"
 
-#: Set by AWS alone: customers cannot send headers that begin so.
+#: Set by AWS only: customers cannot send headers with these prefixes.
 _FROM_HEADER: Final = "X-VoiceConnector-ID"
 _TARGET_HEADER: Final = "X-Amzn-TargetArn"
 
-#: What only our Lambda may say of a call.
+#: Headers that only the operator's Lambda may set.
 _OF_THE_LAMBDA: Final = frozenset(
     {
         *("x-transaction-id", "x-agent", "x-context", "x-leg-a-call-id"),
@@ -41,18 +41,20 @@ _OF_THE_LAMBDA: Final = frozenset(
     }
 )
 
-#: Of a refusal that the next call need not meet.
+#: For refusals that may be over when the caller tries again.
 AGAIN: Final[Header] = ("Retry-After", "1")
 
 
 def _ignore(proof: bytes, was_answered: bool) -> None:
-    """There is nobody to tell."""
+    """The default of a callback that is not set."""
 
 
 @frozen
 class Admitted:
     """
-    @ivar proof: names the proof that the call came with, if it did.
+    A call that is admitted.
+
+    @ivar proof: identifies the proof that the call came with; empty: it had none.
     """
 
     info: CallerInfo
@@ -62,7 +64,9 @@ class Admitted:
 @frozen
 class Refusal:
     """
-    @ivar outcome: C{None}: it is a stranger's, whom nobody else hears of.
+    A call that is refused.
+
+    @ivar outcome: C{None}: a stranger's call, which is not reported.
     """
 
     status: int
@@ -73,10 +77,13 @@ class Refusal:
 
 class Admission:
     """
-    @param wall_time: Unix seconds, which the proofs go by.
-    @param door: why nobody is let in now (L{chime_gateway.interfaces.Switchboard}).
-    @param is_told: whether one more stranger of a kind is logged by itself.
-    @ivar strangers: INVITEs that were turned away as such, by reason.
+    Checks INVITEs.
+
+    @param wall_time: Unix seconds, for proofs.
+    @param door: returns why no call is accepted now, or C{None}
+        (L{chime_gateway.interfaces.Switchboard}).
+    @param is_told: returns whether one more stranger of this kind is logged.
+    @ivar strangers: refused INVITEs of strangers, by reason.
     @ivar elsewhere: calls whose ACK other processes of the gateway await, by process
         and address.
     @ivar settled: called with a proof, and whether its call was answered.
@@ -103,18 +110,17 @@ class Admission:
         self.elsewhere: dict[str, Counter[str]] = {}
         self.settled: Callable[[bytes, bool], object] = _ignore
         self.change(settings)
-        # Calls whose ACK is not here yet, and how many there are of one address,
-        # or of one /64 of IPv6.
+        # Calls whose ACK has not come, and their number by address (IPv6: by /64).
         self._waiting: dict[Leg, str] = {}
         self._by_source: Counter[str] = Counter()
-        # Until when those count that were cancelled, and of which address they were.
+        # Cancelled calls: until when each one counts, and its address.
         self._cancelled: deque[tuple[float, str]] = deque()
         self._proof_of: dict[Leg, bytes] = {}
         # As long as an answer waits for its ACK (RFC 3261 section 13.3.1.4).
         self._linger_seconds = 64 * settings.t1_seconds
 
     def change(self, settings: SipSettings) -> None:
-        """Change the settings; used proofs stay used."""
+        """Change the settings.  Used proofs stay used."""
         self._settings = settings
         self.proofs.change(settings.call_secrets, settings.proof_seconds)
         self._connectors = frozenset(map(_id_of, settings.voice_connectors))
@@ -123,14 +129,14 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """The number of calls that wait for their ACK."""
+        """The number of calls whose ACK has not come."""
         return len(self._waiting)
 
     def take(self, request: Request, host: str) -> Admitted | Refusal:
         """
-        Admit a call, or say why it is refused.
+        Admit or refuse a call.
 
-        @param host: where it came from.
+        @param host: the address that it came from.
         """
         why = self._foreign(request)
         if why:
@@ -170,11 +176,11 @@ class Admission:
             self.settled(proof, was_answered)
 
     def distrust_proofs(self) -> None:
-        """Another process took calls, and the proofs that it has seen are unknown."""
+        """Another process took calls, and it is not known which proofs it has used."""
         self.proofs.distrust(self._wall_time())
 
     def places(self) -> Counter[str]:
-        """Where the calls are from whose ACK is not here yet."""
+        """Return the number of calls whose ACK has not come, by address."""
         return Counter(self._by_source)
 
     def acknowledged(self, leg: Leg) -> None:
@@ -183,11 +189,11 @@ class Admission:
             self._leave(host)
 
     def over(self, leg: Leg, *, was_cancelled: bool = False) -> None:
-        """The call is over; may be called again."""
+        """The call is over.  May be repeated."""
         host = self._waiting.pop(leg, None)
         if host is not None and was_cancelled:
-            # An agent was called for it.  Who calls and cancels without end would
-            # have one after the other.
+            # The call has cost an agent's session, so it counts for a while: a peer
+            # that calls and cancels again and again is limited, too.
             self._cancelled.append((self._clock() + self._linger_seconds, host))
         elif host is not None:
             self._leave(host)
@@ -198,10 +204,10 @@ class Admission:
         if not self._by_source[host]:
             del self._by_source[host]
 
-    # -- why not ----------------------------------------------------------------------
+    # -- reasons to refuse ------------------------------------------------------------
 
     def _foreign(self, request: Request) -> str:
-        """A filter of what AWS itself says; it proves nothing."""
+        """Check AWS' own headers.  This is a filter, not a proof."""
         if not self._connectors:
             return ""
         ids = [one.lower() for one in header_list(request, _FROM_HEADER)]
@@ -214,13 +220,16 @@ class Admission:
 
     def _unproven(self, info: CallerInfo, proof: str) -> str:
         if not self._settings.call_secrets:
-            return "there is no CHIMEGW_CALL_SECRET, and the number is not one of ours"
+            return (
+                "CHIMEGW_CALL_SECRET is not set, and the number is not one of"
+                " CHIMEGW_SIP_NUMBERS"
+            )
         return self.proofs.fault(proof, *_signed(info), self._wall_time())
 
     def _loop(self, request: Request) -> Refusal | None:
         headers = request.headers
         for name in ("Max-Forwards", _SMA_HOPS_HEADER):
-            # The call would go on from here, to the agent: one hop more.
+            # The call would go on to the agent, which is one more hop.
             if (headers.get(name) or "").strip() == "0":
                 return Refusal(483, f"{name} is used up")
         hops = (headers.get(_HOP_HEADER) or "").strip()
@@ -233,7 +242,7 @@ class Admission:
         return None
 
     def _shut(self) -> Refusal | None:
-        """With no more ado than an answer: whoever storms us gets nothing for it."""
+        """Refuse while no call is accepted.  It costs no more than an answer."""
         settings = self._settings
         why = self._door(settings.failover)
         if why is None:
@@ -270,7 +279,7 @@ class Admission:
         return Refusal(status, why, (AGAIN,), Outcome.REFUSED)
 
     def _stranger(self, why: str, reason: str) -> Refusal:
-        """Refuse a stranger; not each one is logged."""
+        """Refuse a stranger.  Not every one is logged."""
         self.strangers[reason] += 1
         if self._is_told("INVITE refused with 403"):
             self._log.warn("INVITE refused with 403: {why}", why=why)
@@ -282,12 +291,12 @@ def _signed(info: CallerInfo) -> tuple[str, str, str]:
 
 
 def _id_of(connector: str) -> str:
-    """The id of a Voice Connector, from its id or its ARN."""
+    """Return the id of a Voice Connector, from its id or its ARN."""
     return connector.strip().rpartition("/")[2].lower()
 
 
 def _without_claims(info: CallerInfo) -> CallerInfo:
-    """The INVITE without the headers of the operator's Lambda, as it has no proof."""
+    """Remove the headers of the operator's Lambda: the INVITE has no proof."""
     kept = {
         name: value
         for name, value in info.parameters.items()

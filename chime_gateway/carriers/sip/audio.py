@@ -22,22 +22,24 @@ if TYPE_CHECKING:
 
 
 class AudioUser(StreamUser, Protocol):
-    """The leg, as its audio needs it."""
+    """The leg, as its audio uses it."""
 
     def keys_agreed(self) -> None:
-        """DTLS has agreed on keys, perhaps new ones: the other side can hear."""
+        """DTLS has negotiated keys, perhaps new ones: the peer can hear."""
 
     def keys_failed(self, why: str) -> None:
-        """The other side has not agreed on keys, although it must."""
+        """The negotiation of keys has failed, and the call cannot go on."""
 
 
 class LegAudio:
     """
-    @ivar descriptions: offers and answers.
-    @param is_confirmed: the other side has shown that it hears us.  Before that media
-        goes, and comes, only where it is in the same entry of C{sip.allow} as
-        C{remote_host}: who sends an INVITE aims at nobody else.
-    @raise NoPortFree: there is no port for it.
+    The audio of one leg.
+
+    @ivar descriptions: makes offers and answers.
+    @param is_confirmed: the peer has shown that it receives the gateway's messages.
+        Before that, media may only go to and come from addresses in the same entry of
+        C{sip.allow} as C{remote_host}, so that an INVITE cannot direct media at others.
+    @raise NoPortFree: no port is left.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class LegAudio:
         )
 
     def agree(self, terms: Terms) -> None:
-        """Send and listen under these terms, as soon as media may go there."""
+        """Send and receive under these terms, as soon as media may go there."""
         if not self._is_confirmed:
             places = (terms.remote, terms.remote_rtcp)
             if not all(self._may_come_from(host) for host, _ in places):
@@ -126,7 +128,7 @@ class LegAudio:
             self._exchange.agree(terms)
 
     def _local_keying(self) -> LocalKeying:
-        # Imported when somebody asks for it, as what is needed for DTLS.
+        # Imported late, like all that only DTLS needs.
         from chime_gateway.carriers.sip.keys.dtls import new_local_keying
 
         if self._keying is None:
@@ -154,7 +156,7 @@ class LegAudio:
         self._user.keys_agreed()
 
     def close(self, carrier_call_id: str) -> None:
-        """Return the ports and the counts; may be repeated after a failure."""
+        """Return the ports and the counters.  May be repeated after a failure."""
         try:
             if self._exchange is not None:
                 self._exchange.close()

@@ -50,13 +50,13 @@ _NOTHING: Final[Mapping[str, str]] = {}
 
 class SipCarrier:
     """
-    Start it, give it a switchboard, and calls come in.
+    The SIP carrier of the process.
 
     @param transfers: transfers calls where the peer does not support REFER.
     @param destinations: where redirections may lead; C{None}: anywhere.
-    @param kin: the processes of this gateway beside this one.
-    @param is_told: whether one more stranger of a kind is logged by itself.
-    @ivar requests: that came, by method.
+    @param kin: the other processes of this gateway.
+    @param is_told: returns whether one more stranger of this kind is logged.
+    @ivar requests: received requests, by method.
     """
 
     traits = InboundLeg.traits
@@ -114,8 +114,8 @@ class SipCarrier:
 
     def _media_interface(self) -> str:
         """
-        One interface for signalling is one for media; else all of them, of IPv6 as
-        well if one is of that.
+        Return the interface for media: that for signalling if there is only one, else
+        all, with IPv6 if one of them is an IPv6 address.
         """
         interfaces = {listener.interface for listener in self._settings.listen}
         if len(interfaces) == 1:
@@ -126,6 +126,8 @@ class SipCarrier:
 
     def start(self) -> None:
         """
+        Open the ports.
+
         @raise ConfigError: a port or a certificate cannot be used.
         """
         self.transports.start()
@@ -137,7 +139,7 @@ class SipCarrier:
         self.transports.change(settings)
 
     async def stop(self) -> None:
-        """After the last call."""
+        """Stop, after the last call."""
         for leg in list(self._legs):
             with self._log.failuresHandled("a leg was not hung up"):
                 leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
@@ -154,18 +156,18 @@ class SipCarrier:
         parameters: Mapping[str, str] = _NOTHING,
     ) -> OutboundSipLeg:
         """
-        Call somebody through the trunk.
+        Place an outbound call through the trunk.
 
-        @param parameters: are kept with the call.
-
-        @raise CallRefused: there is no trunk, no such number, or no room.
+        @param parameters: are stored in the call's record.
+        @raise CallRefused: there is no trunk, the number is not valid, or the gateway
+            accepts no call.
         """
         trunk = self._settings.trunk
         if trunk is None:
             raise NoOutboundRoute("there is no [sip.trunk] to dial through")
         number = normalised(number)
         if not is_number(number):
-            raise CallRefused("that is no telephone number")
+            raise CallRefused("not a telephone number")
         leg = OutboundSipLeg(self.context, trunk, number, agent, parameters)
         try:
             self._keep(leg)
@@ -206,10 +208,10 @@ class SipCarrier:
         if dialog is not None:
             self._dialogs.pop(dialog.key, None)
 
-    # -- asked -----------------------------------------------------------------
+    # -- state -----------------------------------------------------------------
 
     def dropped(self) -> Counter[str]:
-        """Messages not looked at, or forgotten early, by reason."""
+        """Return counts of messages that were not processed in full, by reason."""
         strangers = self.admission.strangers
         refused = {f"stranger_{why}": count for why, count in strangers.items()}
         places = self.transactions.places
@@ -221,7 +223,7 @@ class SipCarrier:
         return self.access.dropped + Counter(refused)
 
     def counts(self) -> Mapping[str, int]:
-        """The numbers of what is held at this moment."""
+        """Return the current numbers of legs, dialogs and so on."""
         return {
             "legs": len(self._legs),
             "unacknowledged": self.admission.waiting,
@@ -232,7 +234,7 @@ class SipCarrier:
         }
 
     def network_stats(self) -> NetworkStats:
-        """The statistics of all calls, past ones included."""
+        """Return the statistics of all calls, including ended ones."""
         total = NetworkStats()
         total.add(self.context.finished)
         total.jitter_seconds, total.round_trip_seconds = 0.0, None
@@ -289,11 +291,11 @@ class SipCarrier:
             leg = self._leg(request)
             self._dispatch(incoming, leg)
         except Exception:
-            # One connection carries many calls: what fails in one is its own.
+            # One connection carries many calls: a failure must stay in one of them.
             self._failed(incoming, leg or self._leg(request))
 
     def _failed(self, incoming: Incoming, leg: Leg | None) -> None:
-        """A request could not be processed, for a bug or for want of memory."""
+        """A request could not be processed, because of a bug or lack of memory."""
         method = incoming.request.method
         try:
             self._log.failure("a bug in the answer to {method}", method=method)
@@ -307,7 +309,7 @@ class SipCarrier:
         incoming.settled()
 
     def _leg(self, request: Request) -> Leg | None:
-        """The leg to whose dialog a request belongs."""
+        """Return the leg to whose dialog a request belongs."""
         key = (request.call_id, request.to_tag, request.from_tag)
         return self._dialogs.get(key)
 
@@ -327,7 +329,7 @@ class SipCarrier:
             self._invite(incoming)
 
     def _respond(self, incoming: Incoming, status: int, *extra: Header) -> None:
-        """Answer outside of any dialog, with a tag that is not used again."""
+        """Answer outside any dialog, with a new tag."""
         incoming.respond(status, to_tag=self.context.new_token(), extra=extra)
 
     def _ack(self, request: Request, flow: Flow) -> None:
@@ -339,7 +341,7 @@ class SipCarrier:
             leg.ack_received(request, flow)
         except Exception:
             try:
-                self._log.failure("a bug in taking an ACK")
+                self._log.failure("a bug in processing an ACK")
             finally:
                 leg.failed()
 
@@ -352,8 +354,8 @@ class SipCarrier:
         invite.cancelled()
 
     def _options(self, incoming: Incoming) -> None:
-        # As an INVITE would be answered (section 11.2): a route that is full, draining
-        # or without an agent must not look healthy.
+        # As an INVITE would be answered (RFC 3261 section 11.2): a gateway that is
+        # full, draining or without an agent must not look healthy.
         headers = [ALLOW, SUPPORTED, ACCEPT]
         status = 200
         if self.context.switchboard.fault() is not None:
@@ -363,7 +365,7 @@ class SipCarrier:
 
     def _invite(self, incoming: Incoming) -> None:
         if self.succession.records.is_orphan(incoming.request):
-            # Whoever rang for it is gone, and rang perhaps, or was answered.
+            # The process that had this call is gone.  It may have answered already.
             self._respond(incoming, self._settings.full_status, AGAIN)
             return
         host = incoming.flow.source.host
@@ -381,6 +383,6 @@ class SipCarrier:
             leg.begin()
         except Exception:
             try:
-                self._log.failure("a bug in taking a call")
+                self._log.failure("a bug in accepting a call")
             finally:
                 leg.failed()

@@ -1,4 +1,4 @@
-"""What all SIP legs share, and the headers by which they identify themselves."""
+"""What all SIP legs share, and the headers that describe the gateway."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ METHODS: Final = (
     *("INVITE", "ACK", "CANCEL", "BYE"),
     *("OPTIONS", "UPDATE", "INFO", "NOTIFY"),
 )
-#: The method of a leg that sees to a request.
+#: The method of a leg that processes a request, by SIP method.
 RESPONDERS: Final[Mapping[str, str]] = {
     "BYE": "_bye",
     "OPTIONS": "_options",
@@ -50,12 +50,12 @@ SDP_TYPE: Final[Header] = ("Content-Type", CONTENT_TYPE)
 
 
 def warning(text: str) -> Header:
-    """Why a description was not acceptable (RFC 3261 section 20.43)."""
+    """Return a header that says why an offer was rejected (RFC 3261 section 20.43)."""
     return "Warning", f'399 chimegw "{text}"'
 
 
 class Leg(Protocol):
-    """A leg, as its carrier needs it."""
+    """A leg, as its carrier uses it."""
 
     info: CallerInfo
 
@@ -69,18 +69,18 @@ class Leg(Protocol):
 
 
 class SipLegOwner(Protocol):
-    """The carrier, as its legs need it."""
+    """The carrier, as its legs use it."""
 
     def dialog_made(self, leg: Leg, dialog: Dialog) -> None: ...
     def dialog_over(self, dialog: Dialog) -> None: ...
     def answered(self, leg: Leg) -> None:
-        """The gateway answered the call."""
+        """The gateway has answered the call."""
 
     def cancelled(self, leg: Leg) -> None:
-        """The caller cancelled the call before that."""
+        """The caller has cancelled the call before it was answered."""
 
     def acknowledged(self, leg: Leg) -> None:
-        """The ACK has come: the caller receives the gateway's messages."""
+        """The ACK has come: the caller does receive the gateway's messages."""
 
     def leg_over(self, leg: Leg, dialog: Dialog | None) -> None: ...
 
@@ -90,12 +90,12 @@ class SipContext:
     """
     What all legs of the carrier share.
 
-    @ivar new_token: a fresh random text, for tags, branches and Call-IDs.
-    @ivar random32: a fresh random number.
+    @ivar new_token: returns a new random text, for tags, branches and Call-IDs.
+    @ivar random32: returns a new random number.
     @ivar wall_time: Unix seconds.
     @ivar transfers: transfers calls where the peer does not support REFER.
     @ivar destinations: where redirections may lead; C{None}: anywhere.
-    @ivar finished: what was counted of legs that are over.
+    @ivar finished: the counters of legs that have ended.
     """
 
     settings: SipSettings
@@ -116,7 +116,7 @@ class SipContext:
     finished: NetworkStats = Factory(NetworkStats)
 
     def may_send_media(self, host: str) -> bool:
-        """Whether media may be sent to the address in a description, and can arrive."""
+        """Return whether media may and can be sent to the address in a description."""
         return (
             is_destination(host)
             and self.access.allows(host)
@@ -125,12 +125,11 @@ class SipContext:
 
     def redirection_fault(self, uri: str) -> str:
         """
-        Why a call is not sent on to where an answer says; empty: it may be, and has
-        been counted.
+        Return why a redirection is not followed; empty: it may be, and was counted.
         """
         if self.destinations is None:
             return ""
-        # Which hosts may be called is bounded as for all signalling.
+        # The hosts that may be called are limited by sip.allow.
         number = normalised(uri)
         return self.destinations.take(f"sip:{number}" if is_number(number) else uri)
 
@@ -143,7 +142,7 @@ class SipContext:
         self, transport: str, remote_host: str, *, is_secure: bool = False
     ) -> Header:
         """
-        Where we want to be reached.
+        Return the header with the address at which the gateway is reached.
 
         @param is_secure: over TLS only (RFC 3261 sections 8.1.1.8 and 12.1.1).
         """
@@ -156,7 +155,7 @@ class SipContext:
         return "Contact", f"<sip:chimegw@{host_port(host, port)}{parameter}>"
 
     def new_digest(self) -> DigestClient | None:
-        """The digest authentication of one dialog; C{None}: no password is set."""
+        """Return the digest authentication of a dialog, if there is a password."""
         trunk = self.settings.trunk
         if trunk is None or not trunk.username:
             return None

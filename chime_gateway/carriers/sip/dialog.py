@@ -1,8 +1,8 @@
 """
-A SIP dialog with a path to the other side: sends requests, and repeats answers until
-they are acknowledged.
+A SIP dialog with a path to the peer: sends requests, and repeats answers until they are
+acknowledged.
 
-L{chime_gateway.wire.sip.dialog} makes their headers and routes.
+L{chime_gateway.wire.sip.dialog} makes headers and routes.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from chime_gateway.wire.sip.message import Header, Response
 
 
 @frozen
-class _Asked:
+class _OwnRequest:
     """
-    A request of the gateway's, with its repetitions.
+    A request of the gateway, which may be repeated with credentials.
 
     @ivar exchange: C{None}: there is no password.
     """
@@ -42,7 +42,7 @@ class _Asked:
         return () if self.exchange is None else self.exchange.headers(uri)
 
     def is_worth_another(self, response: Response) -> bool:
-        """Take note of what a final answer says of our credentials."""
+        """Return whether to repeat the request with (other) credentials."""
         if self.exchange is None:
             return False
         if response.status in (401, 407):
@@ -53,7 +53,9 @@ class _Asked:
 
 class LiveDialog:
     """
-    @ivar flow: by which the other side last spoke.
+    A dialog that can send.
+
+    @ivar flow: the flow of the peer's last message.
     @param digest: answers challenges, if there is a password.
     """
 
@@ -71,7 +73,7 @@ class LiveDialog:
 
     @property
     def transport(self) -> str:
-        """What our requests travel by: what the next hop names, or as it came."""
+        """The transport of requests: that of the next hop, or of the peer's flow."""
         usual = self.flow.transport
         transport = self.dialog.next_hop(usual).transport
         return transport if self._context.transports.has(transport) else usual
@@ -89,14 +91,14 @@ class LiveDialog:
         answered: Callable[[Response | None], None] = lambda _: None,
     ) -> None:
         """
-        Send a request in the dialog.  The ACK of an INVITE is sent here, too.
+        Send a request in the dialog.  The ACK of an INVITE is sent as well.
 
-        @param answered: told the final answer; C{None}: there was none.
+        @param answered: called with the final response; C{None}: there was none.
         """
         exchange = None if self._digest is None else self._digest.exchange(method)
-        self._send_request(_Asked(method, headers, body, answered, exchange))
+        self._send_request(_OwnRequest(method, headers, body, answered, exchange))
 
-    def _send_request(self, asked: _Asked) -> None:
+    def _send_request(self, asked: _OwnRequest) -> None:
         context, dialog, method = self._context, self.dialog, asked.method
         transport = self.transport
         branch = context.new_branch()
@@ -112,7 +114,7 @@ class LiveDialog:
                 return
             finals += 1
             if finals > 1:
-                # A 2xx to INVITE again: our ACK was lost.
+                # A repeated 2xx to an INVITE: the ACK was lost.
                 self.acknowledge(cseq, credentials)
                 return
             if asked.is_worth_another(response):
@@ -141,9 +143,9 @@ class LiveDialog:
 
     def acknowledge(self, cseq: int, credentials: tuple[Header, ...] = ()) -> None:
         """
-        The ACK of a 2xx.
+        Send the ACK of a 2xx.
 
-        @param credentials: those of the INVITE (RFC 3261 section 22.1).
+        @param credentials: the credentials of the INVITE (RFC 3261 section 22.1).
         """
         context = self._context
         via = context.via(self.transport, self.flow.source.host, context.new_branch())
@@ -164,14 +166,15 @@ class LiveDialog:
         is_same = transport != "udp" and flow.transport == transport
         if is_same and transports.send(data, flow):
             return
-        # A Contact in a private network, or a name: the way it came leads there.
+        # A Contact may be in a private network, or a name: then the peer's flow leads
+        # there.
         is_near = is_destination(hop.host) and transports.reaches(transport, hop.host)
         if is_near and self._context.access.allows(hop.host):
             target = Hop(hop.host, hop.port, transport)
         elif transport == flow.transport and flow.connection is None:
             target = Hop(flow.source.host, flow.source.port, transport)
         else:
-            # Nobody listens at the port that a connection was made from.
+            # The source port of a connection does not accept connections.
             target = Hop(flow.source.host, hop.port, transport)
         if transport == "udp":
             transports.send_datagram(data, target)
@@ -184,8 +187,8 @@ class ReliableAnswer:
     A 2xx to an INVITE, repeated until its ACK comes (RFC 3261 section
     13.3.1.4), over every transport.
 
-    @param gave_up: called when it never came.
-    @ivar is_offer: the INVITE had none, so the ACK brings the answer.
+    @param gave_up: called if it never came.
+    @ivar is_offer: the INVITE had no offer: this is one, and the ACK brings the answer.
     """
 
     def __init__(
@@ -210,7 +213,7 @@ class ReliableAnswer:
         self._deadline = Timer(context.clock)
 
     def send(self) -> None:
-        # Should one that is due be lost, out of memory, the other gives up.
+        # If the next repetition is lost for lack of memory, the deadline remains.
         left = self._timers.give_up + self._timers.t2 - self._waited
         self._deadline.start(left, self._gave_up)
         self._due.start(self._interval, self._again)
@@ -239,9 +242,9 @@ class ReliableAnswer:
 
 class UnacknowledgedAnswers:
     """
-    Those of one leg, by CSeq.
+    The unacknowledged answers of one leg, by CSeq.
 
-    @param gave_up: called when the ACK of one never came.
+    @param gave_up: called if the ACK of one never came.
     """
 
     __slots__ = ("_answers", "_context", "_gave_up")
@@ -258,7 +261,7 @@ class UnacknowledgedAnswers:
         self, incoming: Incoming, to_tag: str, headers: tuple[Header, ...], body: bytes
     ) -> None:
         cseq = incoming.request.cseq
-        # One number for two requests: their ACKs cannot be told apart.
+        # Two requests with the same CSeq: their ACKs cannot be told apart.
         if cseq in self._answers:
             self._answers.pop(cseq).stop()
         answer = ReliableAnswer(
@@ -268,7 +271,7 @@ class UnacknowledgedAnswers:
         answer.send()
 
     def acknowledged(self, cseq: int) -> ReliableAnswer | None:
-        """Take note of an ACK; the result is the answer that waited for it, if any."""
+        """An ACK came.  Return the answer that waited for it, if any."""
         answer = self._answers.pop(cseq, None)
         if answer is not None:
             answer.acknowledged()

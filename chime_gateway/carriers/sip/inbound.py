@@ -1,7 +1,7 @@
 """
 Inbound calls over SIP: from the INVITE to the answer, and to the ACK.
 
-The caller hears ringing until the agent is ready, so nobody hears dead air.
+The caller hears ringing, not silence, until the agent is ready.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from chime_gateway.wire.sip.message import (
 )
 from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_timer
 
-#: What a call that cannot be taken is answered with.
+#: The response to a call that cannot be served.
 _STATUS: Final[Mapping[Outcome, int]] = {
     Outcome.AGENT_UNAVAILABLE: 503,
     Outcome.AGENT_LOST: 503,
@@ -53,11 +53,11 @@ _STATUS: Final[Mapping[Outcome, int]] = {
     Outcome.INTERNAL_ERROR: 500,
 }
 
-#: A refused caller may try again after so many seconds.
+#: For a refused caller: when to try again, in seconds.
 RETRY_AFTER: Final[Header] = ("Retry-After", "10")
 
-#: Headers of the caller's side that are kept in the record; they say who calls and by
-#: which way, and prove nothing.  The one that does is kept nowhere.
+#: Headers of the caller's side that are stored in the record.  They say who calls and
+#: by which route, and prove nothing.  X-Gw-Auth, which does, is not stored.
 _KEPT_HEADERS: Final = re.compile(
     r"(x-(?!gw-auth\Z).{1,60}|user-to-user|diversion|p-asserted-identity|privacy)\Z",
     re.IGNORECASE,
@@ -67,11 +67,11 @@ _MAX_KEPT_CHARS: Final = 2048
 
 
 def caller_info(request: Request) -> CallerInfo:
-    """What an INVITE says of its caller."""
+    """Return what an INVITE says about its caller."""
     parameters: dict[str, str] = {}
     for name in request.headers.keys():  # noqa: SIM118
         if _KEPT_HEADERS.match(name) and len(parameters) < _MAX_KEPT:
-            # Two lines are one list (RFC 3261 section 7.3.1).
+            # Several lines are one list (RFC 3261 section 7.3.1).
             value = ", ".join(request.headers.getlist(name))
             parameters[name] = readable(value[:_MAX_KEPT_CHARS])
     lower = {name.lower(): value for name, value in parameters.items()}
@@ -85,16 +85,16 @@ def caller_info(request: Request) -> CallerInfo:
     )
 
 
-#: A call that nobody answers ends before the proxies on the way lose patience
-#: (timer C, RFC 3261 section 16.6).
+#: A call that is not answered ends before proxies on the way end it (timer C, RFC 3261
+#: section 16.6).
 _RING_SECONDS: Final = 180.0
 
 
 class _InboundState(Enum):
     RINGING = "ringing"
-    ANSWERED = "answered"  # the ACK is not here yet
+    ANSWERED = "answered"  # the ACK has not come
     CONFIRMED = "confirmed"
-    LEAVING = "leaving"  # hung up, but a BYE must wait for the ACK
+    LEAVING = "leaving"  # hung up, but the BYE has to wait for the ACK
 
 
 _WITH_FAILOVER: Final = evolve(SipLeg.traits, fails_over=True)
@@ -121,7 +121,7 @@ class InboundLeg(SipLeg):
 
     def begin(self) -> None:
         """Send 180 and open an agent, or refuse the call."""
-        # Before all that may fail.
+        # Before anything that may fail.
         self._ringing.start(_RING_SECONDS, self._rang_out)
         self._incoming.respond(100)
         self._incoming.cancelled = self._cancelled
@@ -141,14 +141,14 @@ class InboundLeg(SipLeg):
         except NoPortFree as exc:
             self._refuse(self._context.settings.full_status, str(exc), RETRY_AFTER)
             return
-        # A proxy of the trunk may challenge our BYE, whoever called.
+        # A proxy of the trunk may challenge a BYE in an inbound call, too.
         digest = self._context.new_digest()
         self._dialog = LiveDialog(self._context, dialog, self._incoming.flow, digest)
         self._context.owner.dialog_made(self, dialog)
         self._come_in()
 
     def _prepare(self, request: Request) -> Dialog:
-        """Check all that can be wrong with the INVITE, before it costs anything."""
+        """Check the INVITE before resources are spent on it."""
         context = self._context
         body = session_body(request)
         dialog = dialog_of_request(request, context.new_token())
@@ -166,8 +166,8 @@ class InboundLeg(SipLeg):
             if self._terms.dtls is not None:
                 self.traits = evolve(self.traits, arrives_later=True)
         else:
-            # The answer comes with the ACK.  Whatever it takes, the call has what we
-            # like best.
+            # The answer comes with the ACK.  Whatever codec it chooses, the call uses
+            # the preferred one.
             self.codec = CODECS[context.settings.codecs[0]]
             self._answer = audio.descriptions.make_offer()
         audio.set_codec(self.codec)
@@ -192,7 +192,7 @@ class InboundLeg(SipLeg):
             self._refuse(full, str(exc), RETRY_AFTER)
             return
         if self._is_over:
-            return  # the call ended while it began, and hung up
+            return  # the call ended while it began, and has hung up
         self._call = call
         if self._state is _InboundState.RINGING:
             self._respond(180)
@@ -212,17 +212,16 @@ class InboundLeg(SipLeg):
             if self._incoming.is_accepted:
                 self._state = _InboundState.ANSWERED
         self._ringing.stop()
-        # Who repeats it has it.
+        # No longer needed here: what repeats the answer has a copy.
         self._answer, self._timer_headers = b"", ()
         if self._terms is not None:
-            # Whoever waits for the first packet of the other side loses the
-            # beginning of the greeting.
+            # At once: if media began only with the caller's first packet, the caller
+            # could miss the beginning of the greeting.
             self._audio.agree(self._terms)
 
     def arrive(self) -> Deferred[None]:
         """
-        Answer.  Of whoever has offered DTLS there are no keys before, and nothing can
-        be said to him until then.
+        Answer, and wait for keys.  A caller who has offered DTLS cannot hear before.
         """
         self._arriving = arriving = Deferred[None]()
         self.answer()
@@ -249,8 +248,8 @@ class InboundLeg(SipLeg):
 
     def _leave(self, ending: Ending) -> None:
         """
-        RFC 3261 section 15: a callee's BYE must not overtake the ACK, so it waits
-        for it, or until it is sure that none will come.
+        Hang up after the ACK.  A callee must not send a BYE before the ACK has come, or
+        it is certain that none will (RFC 3261 section 15).
         """
         self._state, self._leaving = _InboundState.LEAVING, ending
         if self._audio is not None:
@@ -281,18 +280,18 @@ class InboundLeg(SipLeg):
 
     def _rang_out(self) -> None:
         """The call was neither answered nor refused in time."""
-        why = f"nobody answered within {_RING_SECONDS:g} s"
+        why = f"the call was not answered within {_RING_SECONDS:g} s"
         ending = Ending(Outcome.AGENT_UNAVAILABLE, why)
         self._surely(lambda: self._end_unanswered(480, ending))
 
     def _end_unanswered(self, status: int, ending: Ending) -> None:
-        """End a call that was not answered, so that needs no BYE."""
+        """End a call that was not answered: it needs no BYE."""
         try:
             self._respond(status)
         finally:
             self._end(ending, says_bye=False)
 
-    # -- from the other side -------------------------------------------------------
+    # -- from the peer -------------------------------------------------------------
 
     def _cancelled(self) -> None:
         """The caller cancelled the call before it was answered."""

@@ -1,8 +1,8 @@
 """
 The caller's leg over SIP and RTP: what inbound and outbound calls share.
 
-L{chime_gateway.carriers.sip.inbound} and L{chime_gateway.carriers.sip.outbound} set
-up the dialog.
+L{chime_gateway.carriers.sip.inbound} and L{chime_gateway.carriers.sip.outbound} set up
+the dialog.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ from chime_gateway.wire.sip.session_timer import SessionTimer, TooSmall, answer_
 
 
 def _play_nowhere(audio: bytes) -> None:
-    """There are no ports yet, or none any more."""
+    """Takes audio while the leg has no ports."""
 
 
 class SipLeg(TowardsCall):
     """
-    One side of one call (L{chime_gateway.interfaces.CallLeg}).
+    One caller (L{chime_gateway.interfaces.CallLeg}).
 
-    @ivar play: called for every frame: nothing stands between the call and RTP.
+    @ivar play: called for every frame, so bound directly to the RTP stream.
     """
 
     traits = CarrierTraits(
@@ -67,7 +67,7 @@ class SipLeg(TowardsCall):
     )
     codec: Codec = PCMU
 
-    #: Whether we called.
+    #: Whether it is an outbound call.
     owns_call_id = False
     _log = Logger()
 
@@ -121,8 +121,8 @@ class SipLeg(TowardsCall):
 
     def transfer(self, target: str) -> Deferred[None]:
         """
-        Transfer the other side: by REFER where it is supported, otherwise through
-        the SIP media application.
+        Transfer the caller: by REFER where it is supported, otherwise through the SIP
+        media application.
         """
         if self._dialog is None or not self._is_answered():
             return fail(TransferFailed("the call is not connected"))
@@ -133,13 +133,13 @@ class SipLeg(TowardsCall):
             return self._transfer.done
         transfers = self._context.transfers
         if transfers is None:
-            return fail(TransferFailed("the peer takes no REFER"))
+            return fail(TransferFailed("the peer does not support REFER"))
         asking = transfers.transfer(self.info, target)
         self._transfer = DelegatedTransfer(asking, self._context.clock)
         return self._transfer.done
 
     def _is_answered(self) -> bool:
-        """Whether the call is answered; an early dialog is not."""
+        """Return whether the call is answered.  An early dialog is not."""
         return not self._is_over
 
     # -- AudioUser --------------------------------------------------------------
@@ -149,22 +149,22 @@ class SipLeg(TowardsCall):
             self._call.oddity_seen("on_hold" if is_held else "resumed")
 
     def audio_timed_out(self, seconds: float) -> None:
-        self._lost(f"no media from the other side for {seconds:g} s")
+        self._lost(f"no media from the peer for {seconds:g} s")
 
     def hold_unheard(self) -> None:
-        """Ask by OPTIONS whether the dialog still exists (RFC 3261 section 11)."""
+        """Check by OPTIONS whether the dialog still exists (RFC 3261 section 11)."""
         if self._dialog is not None and self._is_answered():
-            self._dialog.request("OPTIONS", answered=self._is_there)
+            self._dialog.request("OPTIONS", answered=self._hold_checked)
 
-    def _is_there(self, response: Response | None) -> None:
+    def _hold_checked(self, response: Response | None) -> None:
         if response is None or response.status in (408, 481):
-            self._lost("nobody is there any more, on hold")
+            self._lost("the peer on hold has gone away")
 
     def audio_failed(self) -> None:
         self.failed()
 
     def keys_agreed(self) -> None:
-        """Does nothing, as nobody waits for keys."""
+        """Does nothing by default."""
 
     def keys_failed(self, why: str) -> None:
         ending = Ending(Outcome.CALLER_PROTOCOL_ERROR, why)
@@ -174,13 +174,13 @@ class SipLeg(TowardsCall):
         return NetworkStats() if self._audio is None else self._audio.stats()
 
     def failed(self) -> None:
-        """A bug in the gateway ends this call, and no other."""
+        """A bug in the gateway ends this call only."""
         self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"), says_bye=True)
 
-    # -- requests from the other side -------------------------------------------
+    # -- requests from the peer -------------------------------------------------
 
     def request_received(self, incoming: Incoming) -> None:
-        """A request of this dialog, other than ACK and CANCEL."""
+        """Process a request of this dialog, other than ACK and CANCEL."""
         request = incoming.request
         assert self._dialog is not None
         if not self._dialog.dialog.in_order(request):
@@ -201,10 +201,10 @@ class SipLeg(TowardsCall):
             incoming.respond(exc.status, phrase=str(exc), extra=extra)
 
     def ack_received(self, request: Request, flow: Flow) -> None:
-        """The ACK of one of our 2xx."""
+        """Process the ACK of a 2xx."""
         answer = self._unacknowledged.acknowledged(request.cseq)
         if answer is None:
-            return  # again, or of nothing
+            return  # a repeated one, or unknown
         assert self._dialog is not None
         self._dialog.flow = flow
         self._acknowledged()
@@ -212,15 +212,15 @@ class SipLeg(TowardsCall):
             self._take_answer(request)
 
     def _acknowledged(self) -> None:
-        """A 2xx of the gateway's was acknowledged."""
+        """A 2xx of the gateway was acknowledged."""
 
     def _take_answer(self, message: Message) -> bool:
-        """Take the answer to an offer; if it cannot be used, the call ends."""
+        """Take the answer to an offer.  If it cannot be used, the call ends."""
         assert self._audio is not None
         try:
             body = session_body(message)
             if not body:
-                raise NotAcceptable("there is no answer to our offer")
+                raise NotAcceptable("there is no answer to the gateway's offer")
             self._audio.agree(self._audio.descriptions.take_answer(body))
         except (NotAcceptable, BadMessage) as exc:
             ending = Ending(Outcome.CALLER_PROTOCOL_ERROR, str(exc))
@@ -233,7 +233,7 @@ class SipLeg(TowardsCall):
         reason = readable(incoming.request.headers.get("Reason") or "")
         why = f"the caller hung up ({reason[:80]})" if reason else "the caller hung up"
         if self._transfer is not None:
-            # It has gone where it was sent.
+            # The caller is with the target.
             self._transfer.succeed()
         self._end(Ending(Outcome.COMPLETED, why), says_bye=False)
 
@@ -281,10 +281,10 @@ class SipLeg(TowardsCall):
     def _answer_again(
         self, incoming: Incoming
     ) -> tuple[tuple[Header, ...], bytes] | None:
-        """Answer a new offer in the dialog; C{None}: refused, nothing has changed."""
+        """Answer a new offer in the dialog; C{None}: rejected, nothing has changed."""
         request = incoming.request
         assert self._dialog is not None and self._audio is not None
-        contact_uri(request)  # if it is malformed, nothing is agreed to
+        contact_uri(request)  # a malformed one is rejected before anything changes
         timer, timer_headers = answer_timer(
             request, self._context.settings.min_se_seconds
         )
@@ -317,7 +317,7 @@ class SipLeg(TowardsCall):
 
     def _never_acknowledged(self) -> None:
         """No ACK came: end the session (RFC 3261 section 13.3.1.4)."""
-        self._lost("our answer was never acknowledged (no ACK)")
+        self._lost("the answer was never acknowledged (no ACK)")
 
     # -- session timer ----------------------------------------------------------
 
@@ -331,7 +331,7 @@ class SipLeg(TowardsCall):
 
     def _refreshed(self, response: Response) -> None:
         assert self._dialog is not None
-        with suppress(BadMessage):  # then it is where it was
+        with suppress(BadMessage):  # the remote target stays the same then
             self._dialog.dialog.refresh_target(response)
         if response.cseq_method == "INVITE":
             self._take_answer(response)
@@ -339,7 +339,7 @@ class SipLeg(TowardsCall):
     # -- the end ----------------------------------------------------------------
 
     def _surely(self, do: Callable[[], None]) -> None:
-        """Run what nobody repeats: a failure in it ends this call."""
+        """Run something that is not repeated: if it fails, this call ends."""
         try:
             do()
         except Exception:
@@ -353,7 +353,7 @@ class SipLeg(TowardsCall):
         self._surely(lambda: self._end(ending, says_bye=True))
 
     def _end(self, ending: Ending, *, says_bye: bool) -> None:
-        """End this side: release what it holds, tell the call, send the BYE."""
+        """End the leg: release its resources, notify the call, send the BYE."""
         call = self._call
         try:
             self._release(ending if says_bye else None)
@@ -363,10 +363,10 @@ class SipLeg(TowardsCall):
 
     def _release(self, farewell: Ending | None = None) -> None:
         """
-        All goes but transactions, which end by themselves; also what an earlier try
-        has left.
+        Release everything except transactions, which end on their own.  May be repeated
+        after a failure.
 
-        @param farewell: what a BYE is to say; C{None}: none is due.
+        @param farewell: the reason in the BYE; C{None}: send no BYE.
         """
         if not self._is_over:
             self._is_over = True
@@ -388,7 +388,7 @@ class SipLeg(TowardsCall):
         self._unacknowledged.stop()
         self._session.stop()
         if self._transfer is not None:
-            self._transfer.fail("the transfer was cut short: the call is over")
+            self._transfer.fail("the call ended during the transfer")
 
     def _say_bye(self) -> None:
         if self._farewell is not None and self._dialog is not None:

@@ -1,6 +1,6 @@
 """
-The offer/answer exchanges of one leg: makes and reads its session descriptions, and
-sets the terms of its stream (RFC 3264).
+The offer/answer exchanges of one leg: writes and reads session descriptions, and sets
+the terms of the stream (RFC 3264).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from chime_gateway.wire.sdp.sdes import Crypto
 from chime_gateway.wire.sdp.transport import Setup
 from chime_gateway.wire.webrtc.candidate import Candidate, priority
 
-#: Hosts that mean: nowhere.
+#: Hosts that mean hold (RFC 2543).
 _HELD_HOSTS: Final = ("0.0.0.0", "::")
 
 
@@ -55,12 +55,15 @@ class NotAcceptable(RemoteProtocolError):
 
 class SessionDescriptions:
     """
-    @param host: our address; C{port}: our RTP port.
-    @param codecs: spoken here, in the order of an offer of ours.
-    @param requires_srtp: only RTP/SAVP is agreed to.
-    @param is_allowed: whether media may go to an address.
+    The session descriptions of one leg.
+
+    @param host: the gateway's address for media.
+    @param port: its RTP port.
+    @param codecs: the supported codecs, in the order of an offer.
+    @param requires_srtp: accept SRTP only (RTP/SAVP).
+    @param is_allowed: returns whether media may go to an address.
     @param session_id: for the o-line.
-    @param local_keying: ours of DTLS, made when somebody asks for it.
+    @param local_keying: returns the gateway's side of DTLS.  It is made on demand.
     """
 
     def __init__(
@@ -92,12 +95,14 @@ class SessionDescriptions:
         self._is_off = False
         self.terms: Terms | None = None
 
-    # -- the other side offers -----------------------------------------------------
+    # -- offers of the peer --------------------------------------------------------
 
     def take_offer(self, body: bytes) -> tuple[Terms, bytes]:
         """
-        @return: what is agreed on, and the answer that says so.
-        @raise NotAcceptable: nothing can be agreed on; what was, still holds.
+        Accept an offer.
+
+        @return: the negotiated terms, and the answer.
+        @raise NotAcceptable: the offer cannot be accepted.  Earlier terms stay.
         """
         description = _parsed(body)
         if self.terms is not None and (off := _audio_off(description)):
@@ -127,13 +132,15 @@ class SessionDescriptions:
         return terms, self._written(sections)
 
     def _held(self, terms: Terms) -> Terms:
-        """Every stream is off (RFC 3264 section 8.2): the call is on hold."""
+        """The peer has disabled all streams (RFC 3264 section 8.2): it is on hold."""
         self.terms, self._is_off = evolve(terms, sends=False, receives=False), True
         return self.terms
 
     def _check(self, remote: RemoteAudio) -> None:
         """
-        @raise SdpError: nothing can be agreed on about that stream.
+        Check a stream of the peer.
+
+        @raise SdpError: it cannot be accepted.
         """
         if self._requires_srtp and not remote.is_secure:
             raise SdpError("SRTP is required here (RTP/SAVP)")
@@ -148,15 +155,15 @@ class SessionDescriptions:
         """The gateway's crypto line, and the line of the offer that it answers."""
         if not remote.is_secure or remote.keying is not None:
             return None
-        # The order is the other side's preference.
+        # The order is the peer's preference.
         offered = remote.cryptos[0]
         before = self._crypto
         if before is not None and before[1] == offered:
-            return before  # offered again as it was: the keys go on
+            return before  # the same offer again: the keys stay
         return new_crypto(offered), offered
 
     def _association(self, remote: RemoteAudio) -> Association | None:
-        """Of DTLS, if that is wanted; the one that there is goes on if it can."""
+        """Return the DTLS association, if any.  An existing one is kept if possible."""
         if remote.keying is None:
             return None
         return associate(remote.keying, None if self.terms is None else self.terms.dtls)
@@ -164,21 +171,19 @@ class SessionDescriptions:
     def _keying_lines(
         self, association: Association | None, setup: Setup | None = None
     ) -> Sequence[str]:
-        """
-        @param setup: as we offer it; C{None}: as we answer.
-        """
+        """@param setup: the role in an offer; C{None}: these are lines of an answer."""
         if association is None:
             return ()
         setup = setup or (Setup.ACTIVE if association.is_client else Setup.PASSIVE)
         candidate = Candidate(self._host, self._port, priority("host"))
         return keying_lines(self._local_keying(), association, setup, candidate)
 
-    # -- we offer --------------------------------------------------------------------
+    # -- offers of the gateway -------------------------------------------------------
 
     def make_offer(self) -> bytes:
         """
-        All that we have.  In a session that is agreed on what is in use comes first
-        (RFC 3261 section 14.2), and what it calls things goes on to be called so.
+        Offer all codecs.  In an existing session, the codec in use comes first (RFC
+        3261 section 14.2), and payload types in use stay the same.
         """
         terms = self.terms
         static = {codec: number for number, codec in STATIC_TYPES.items()}
@@ -198,7 +203,7 @@ class SessionDescriptions:
         return self._offer(codecs, event)
 
     def repeat_offer(self) -> bytes:
-        """The session as it is agreed on, to refresh it."""
+        """Offer the session as it was negotiated, to refresh it."""
         terms = self.terms
         assert terms is not None
         if self._is_off:
@@ -218,10 +223,10 @@ class SessionDescriptions:
             codecs=codecs,
             telephone_event=event,
             crypto=crypto,
-            # Who may choose goes on as it was (RFC 8842 section 5.2).
+            # With actpass the existing association stays (RFC 8842 section 5.2).
             more=self._keying_lines(self._in_use(), Setup.ACTPASS),
         )
-        # An m-line that was there once stays there (RFC 3264 section 8).
+        # An m-line is never removed (RFC 3264 section 8).
         sections = list(self._sections) or [[]]
         sections[self._index] = audio_lines(local)
         return self._written(sections)
@@ -242,7 +247,9 @@ class SessionDescriptions:
 
     def take_answer(self, body: bytes) -> Terms:
         """
-        @raise NotAcceptable: it does not answer what was offered.
+        Accept the answer to an offer.
+
+        @raise NotAcceptable: it does not match the offer.
         """
         description = _parsed(body)
         if len(description.media) > len(self._sections):
@@ -259,8 +266,8 @@ class SessionDescriptions:
         self._crypto = crypto
         association = self._association(remote)
         terms = self._terms(remote, payload_type, codec, crypto, association)
-        # The answer says what things are called on the way to the other side.  On the
-        # way to us the offer did (RFC 3264 section 6.1).
+        # The answer sets the payload types of sent packets, the offer those of received
+        # packets (RFC 3264 section 6.1).
         others = {**dict(self._offered), **terms.other_codecs}
         others.pop(payload_type, None)
         event = self._offered_event
@@ -272,24 +279,26 @@ class SessionDescriptions:
 
     def _check_answer(self, remote: RemoteAudio) -> None:
         """
-        @raise SdpError: it is not what was offered.
+        Check a stream of an answer.
+
+        @raise SdpError: it does not match the offer.
         """
         if remote.index != self._index:
-            raise SdpError("the answer takes a stream that was not offered")
+            raise SdpError("the answer accepts a stream that was not offered")
         local = self._offered_crypto
         is_over_dtls = self._protocol in OVER_DTLS
         if is_over_dtls != (remote.keying is not None):
-            raise SdpError("the answer is about DTLS where the offer was not, or not")
+            raise SdpError("only one of offer and answer uses DTLS")
         if local is None and remote.is_secure and not is_over_dtls:
-            raise SdpError("the answer is SRTP, the offer was not")
+            raise SdpError("the answer uses SRTP, the offer does not")
         if local is not None and not (
             remote.is_secure and any(_answers(c, local) for c in remote.cryptos)
         ):
-            raise SdpError("the answer takes no SRTP key")
+            raise SdpError("the answer accepts no SRTP key that was offered")
         self._check(remote)
         offered = [codec for _, codec in self._offered]
         if not any(codec in offered for _, codec in remote.codecs):
-            raise SdpError("the answer takes no codec that was offered")
+            raise SdpError("the answer accepts no codec that was offered")
 
     # -- inside ------------------------------------------------------------------------
 
@@ -301,7 +310,7 @@ class SessionDescriptions:
         except SdpError as exc:
             raise NotAcceptable(str(exc)) from exc
         if remote.host in _HELD_HOSTS and self.terms is not None:
-            # Held as of old: where the media went before is still there.
+            # Hold as in RFC 2543: the media address stays the same.
             host, port = self.terms.remote
             rtcp_host, rtcp_port = self.terms.remote_rtcp
             remote = evolve(
@@ -313,7 +322,7 @@ class SessionDescriptions:
         return [pair for pair in remote.codecs if pair[1] in self._codecs]
 
     def _choose(self, remote: RemoteAudio) -> tuple[int, Codec]:
-        """Choose by the other side's order; a codec in use stays in use."""
+        """Choose by the peer's order.  A codec in use stays in use."""
         usable = self._usable(remote)
         in_use = None if self.terms is None else self.terms.codec
         return next((pair for pair in usable if pair[1] == in_use), usable[0])
@@ -363,8 +372,8 @@ def _parsed(body: bytes) -> Description:
 
 def _audio_off(description: Description) -> list[int]:
     """
-    Which are the audio streams that are switched off; none where a stream of any
-    kind is wanted: a fax instead of audio is refused.
+    Return the indexes of disabled audio streams; none if a stream of any kind is
+    enabled: an offer of fax instead of audio is rejected.
     """
     if any(media.port for media in description.media):
         return []
@@ -372,6 +381,6 @@ def _audio_off(description: Description) -> list[int]:
 
 
 def _answers(crypto: Crypto, ours: Crypto) -> bool:
-    """Whether a line of an answer takes the one that we offered (RFC 4568 5.1.2)."""
+    """Return whether a line of an answer accepts the offered one (RFC 4568 5.1.2)."""
     is_suite = crypto.suite.upper() == ours.suite.upper()
     return crypto.tag == ours.tag and is_suite

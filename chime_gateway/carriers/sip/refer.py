@@ -1,6 +1,6 @@
 """
-Transfers the other side, and learns the result: with REFER (RFC 3515) where it is
-supported, otherwise through C{UpdateSipMediaApplicationCall}.
+Transfers the caller, and waits for the result: by REFER (RFC 3515) where it is
+supported, otherwise by C{UpdateSipMediaApplicationCall}.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from chime_gateway.settings.telephone import dialled
 from chime_gateway.wire.sip.format import uri_host
 from chime_gateway.wire.sip.message import Header, Response
 
-#: A transfer that the other side says nothing of any more has failed.
+#: A REFER without a final report by then has failed.
 _REFER_SECONDS: Final = 60.0
 
-#: Who controls the call takes our leg down first, and soon.
+#: The SIP media application ends the gateway's leg first, well within this time.
 _HAND_OVER_SECONDS: Final = 20.0
 
 _FRAGMENT: Final = re.compile(rb"\s*SIP/2\.0 (\d{3})")
@@ -32,7 +32,7 @@ class Transfer(PendingTransfer):
     """One transfer over SIP."""
 
     def __init__(self, clock: IReactorTime, seconds: float) -> None:
-        super().__init__(clock, seconds, "the transfer was not reported on")
+        super().__init__(clock, seconds, "there was no report of the transfer")
 
     def notified(self, body: bytes) -> None:
         """A NOTIFY came."""
@@ -40,12 +40,13 @@ class Transfer(PendingTransfer):
 
 class DelegatedTransfer(Transfer):
     """
-    Asked of who controls the call, who hangs our leg up and calls the target.
+    A transfer by the SIP media application, which hangs up the gateway's leg and calls
+    the target.
 
-    To hang up ourselves would be too early: the request is carried out some time
-    after it was taken, and until then our BYE ends the caller's leg as well.
+    The gateway must not hang up itself: the request is carried out some time after it
+    was accepted, and until then a BYE ends the caller's leg as well.
 
-    @param asking: fires when the request was taken; fails with L{TransferFailed}.
+    @param asking: fires when the request was accepted; fails with L{TransferFailed}.
     """
 
     def __init__(self, asking: Deferred[None], clock: IReactorTime) -> None:
@@ -69,7 +70,7 @@ class Referral(Transfer):
         try:
             dialog.request("REFER", headers, b"", self._answered)
         except Exception:
-            # Nobody has it.
+            # The caller gets the exception, so this failure is ignored.
             self.done.addErrback(lambda _: None)
             self.fail("the REFER was not sent")
             raise

@@ -1,7 +1,7 @@
 """
 Keeps a session alive, or detects that it is lost (RFC 4028 section 10).
 
-The leg makes the offer of a refresh, and ends a session that is lost.
+The leg makes the offers of refreshes, and ends a session that is lost.
 """
 
 from __future__ import annotations
@@ -18,25 +18,26 @@ from chime_gateway.net.timer import Timer
 from chime_gateway.wire.sip.message import BadMessage, Header, Response
 from chime_gateway.wire.sip.session_timer import SessionTimer, accepted_timer, min_se
 
-#: So often in a row a longer interval is taken from a 422.
+#: How often in a row a longer interval is accepted from a 422.
 _MOST_INTERVALS: Final = 2
 
-#: What was refused is not asked for again at once.
+#: The minimum pause before a refused refresh is repeated.
 _LEAST_PAUSE: Final = 5.0
 
 
 class SessionRefresh:
     """
-    A session lasts until its interval has passed since it was last refreshed, by
-    whichever side; a refresh that is refused does not lengthen it and is tried
-    again, never for a shorter one.
+    The session timer of one dialog.
 
-    @param owns_call_id: we called (RFC 3261 section 14.1: who waits for how long
-        after 491).
+    A session expires one interval after its last refresh, by either side.  A refresh
+    that is refused does not extend it and is repeated, never with a shorter interval.
+
+    @param owns_call_id: the gateway placed the call, which sets the pause after a 491
+        (RFC 3261 section 14.1).
     @param offer: makes the body of a re-INVITE.
-    @param agreed: called with the 2xx to a refresh of ours.
-    @param lost: called with the reason when the session is over.
-    @ivar is_inviting: a re-INVITE of ours is out.
+    @param agreed: called with the 2xx to a refresh of the gateway.
+    @param lost: called with the reason when the session is lost.
+    @ivar is_inviting: a re-INVITE of the gateway is not answered yet.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class SessionRefresh:
         self.run(timer)
 
     def run(self, timer: SessionTimer | None) -> None:
-        """Run the session timer from now on; C{None}: the session has none."""
+        """Restart with a new session timer; C{None}: the session has none."""
         self.stop()
         self._timer = timer
         self._intervals = 0
@@ -101,11 +102,11 @@ class SessionRefresh:
 
     def _refresh(self) -> None:
         if self._is_asking:
-            return  # what is out refreshes, too, or fails first
+            return  # the pending request refreshes the session, too, or fails first
         self._is_asking = True
         headers: tuple[Header, ...] = (
             self._dialog.contact(),
-            # In a request of ours we are the UAC, whoever called.
+            # The sender of a request is its UAC, whoever placed the call.
             ("Session-Expires", f"{self._wanted};refresher=uac"),
             *(() if self._least is None else (("Min-SE", str(self._least)),)),
             SUPPORTED,
@@ -124,17 +125,17 @@ class SessionRefresh:
         if timer is None or not self._deadline.is_running:
             return  # the call is over
         if response is None or response.status in (408, 481):
-            self._lost("the other side does not know the session any more")
+            self._lost("the peer no longer knows the session")
         elif response.status >= 300:
             self._refused(response)
         else:
-            with suppress(BadMessage):  # then it is what it was
+            with suppress(BadMessage):  # the timer stays the same then
                 timer = accepted_timer(response) or evolve(timer, interval=self._wanted)
             self.run(timer)
             self._agreed(response)
 
     def _refused(self, response: Response) -> None:
-        """Once more before time is up, which it is some time before it expires."""
+        """Repeat the refresh in time before the session expires."""
         status, least = response.status, min_se(response)
         if status == 422 and least is not None and least > self._wanted:
             self._intervals += 1
@@ -143,7 +144,7 @@ class SessionRefresh:
                 self._refresh()
                 return
         elif status in (405, 501) and self._has_update:
-            self._has_update = False  # Allow had it
+            self._has_update = False  # although Allow lists it
             self._refresh()
             return
         left = self._expires_at - self._context.clock.seconds()

@@ -23,14 +23,16 @@ from chime_gateway.wire.sdp.webrtc import (
 
 
 class NotServable(RemoteProtocolError):
-    """An offer that is valid, but with which no call is possible."""
+    """The offer is valid, but no call is possible with it."""
 
 
 @frozen
 class Agreement:
     """
-    @ivar codec: that is spoken both ways, as C{payload_type}.
-    @ivar others: what else of ours the caller may send at any time.
+    The negotiated terms of one call.
+
+    @ivar codec: the codec in both directions, as C{payload_type}.
+    @ivar others: other codecs that the caller may send at any time.
     """
 
     offer: RtcDescription
@@ -56,7 +58,9 @@ class Agreement:
         self, transport: Transport, *, session_id: int, ssrc: int, cname: str
     ) -> bytes:
         """
-        @param transport: ours, with a candidate at least.
+        Return the answer.
+
+        @param transport: the gateway's side, with at least one candidate.
         """
         first = transport.candidates[0]
         local = LocalSide(
@@ -74,9 +78,11 @@ class Agreement:
 
 def agree(body: bytes, codecs: Sequence[Codec]) -> Agreement:
     """
-    @param codecs: that are spoken here.
-    @raise SdpError: it is no session description.
-    @raise NotServable: no call can be made of it, and why.
+    Read an offer, and choose the codec.
+
+    @param codecs: the supported codecs.
+    @raise SdpError: C{body} is not a session description.
+    @raise NotServable: no call is possible with it.
     """
     parse(body)
     try:

@@ -1,5 +1,5 @@
 """
-Reads what an offer's HTTP request says of the caller: in its query and its headers.
+Reads what an offer's HTTP request says about the caller, in its query and headers.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from urllib.parse import parse_qsl
 
 from chime_gateway.outcomes import CallerInfo
 
-#: How queries name the two numbers; as in a stream's customParameters.
+#: The names of the two numbers in a query, as in customParameters of media streams.
 _CALLER_NAMES: Final = ("from", "caller", "From")
 _CALLED_NAMES: Final = ("to", "called", "To")
 
-#: Credentials, which are kept nowhere.
+#: Credentials, which are not stored.
 _SECRET: Final = ("token",)
 
-#: Headers of the caller's side that are kept in the record; neither credentials, nor
-#: what proxies and browsers say of themselves.
+#: Headers of the caller's side that are stored in the record: no credentials, and no
+#: headers of proxies and browsers.
 _KEPT_HEADERS: Final = re.compile(
     r"x-(?!gateway-secret\Z|twilio-signature\Z|gw-auth\Z|forwarded|real-ip\Z|amz"
     r"|request-id\Z|requested-with\Z).{1,60}\Z"
@@ -33,6 +33,8 @@ def caller_info(
     uri: str, headers: Mapping[str, str], *, carrier_call_id: str, peer: str
 ) -> CallerInfo:
     """
+    Return what the request says about the caller.
+
     @param uri: path and query.
     @param headers: by lower-case name.
     """
@@ -52,19 +54,19 @@ def _query(uri: str) -> Iterator[tuple[str, str]]:
     try:
         pairs = parse_qsl(query, errors="replace", max_num_fields=_MAX_KEPT)
     except ValueError:
-        return  # far more than anybody means
+        return  # too many fields
     yield from ((name, value) for name, value in pairs if name not in _SECRET)
 
 
 def _headers(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in headers.items():
         if _KEPT_HEADERS.match(name):
-            # Written in UTF-8, and read as bytes.
+            # Sent in UTF-8, and decoded as Latin-1.
             yield name, value.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _bounded(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """The first of each name, as it can be shown."""
+    """Return the first value of each name, without unprintable characters."""
     seen: set[str] = set()
     for name, value in pairs:
         if name in seen or len(name) > _MAX_NAME_CHARS or not name.isprintable():

@@ -1,5 +1,5 @@
 """
-The WebRTC carrier: its calls, and the ports that all of them share.
+The WebRTC carrier: its calls, and the ports that they share.
 
 L{chime_gateway.carriers.webrtc.offer} answers the HTTP requests.
 """
@@ -40,24 +40,24 @@ from chime_gateway.webrtc.peer import Peer, PeerUser
 from chime_gateway.webrtc.udp import Batch
 from chime_gateway.wire.sdp.description import SdpError
 
-#: What becomes of an offer.
+#: The results of offers.
 _RESULTS: Final = ("taken", "malformed", "not_servable", "refused")
 
-#: Of an id: who has the call, and enough to find it by in records.  What is behind it
-#: ends the call, and is written down nowhere.
+#: The part of a call's id that is stored: the generation, and enough to find the call
+#: in records.  The whole id can end the call, so it is not stored.
 _SHOWN: Final = LENGTH + 8
 
 
 class WebRtcCarrier:
     """
-    Start it, give its pages to the site, and calls come in.
+    The WebRTC carrier of the process.
 
-    @param reactor: whose sockets are shared with other processes of this gateway.
+    @param reactor: its sockets are shared with other processes of this gateway.
     @param kin: those processes.
-    @param connections: where TCP connections count that belong to no call yet.
-    @param certificate: that callers are shown.
-    @ivar offers: that came, by what became of them.
-    @ivar ports: that all calls share.
+    @param connections: counts TCP connections that belong to no call yet.
+    @param certificate: the certificate that callers see.
+    @ivar offers: received offers, by result.
+    @ivar ports: the ports that all calls share.
     """
 
     traits = WebRtcLeg.traits
@@ -104,13 +104,15 @@ class WebRtcCarrier:
 
     def start(self) -> None:
         """
+        Open the ports.
+
         @raise ConfigError: a port cannot be used.
         """
         self.ports.start()
         self._generations.start(self.ports.udp)
 
     async def stop(self) -> None:
-        """After the last call."""
+        """Stop, after the last call."""
         for leg in list(self._legs.values()):
             with self._log.failuresHandled("a leg was not hung up"):
                 leg.hang_up(Ending(Outcome.DRAINED, "the gateway stopped"))
@@ -119,11 +121,11 @@ class WebRtcCarrier:
                 await stopping
 
     def pages(self, door: Door) -> Resource:
-        """The resource below C{/webrtc}."""
+        """Return the resource of C{/webrtc}."""
         return webrtc_pages(self, door, self._origins)
 
     def change(self, settings: WebRtcSettings) -> None:
-        """Change the allowed origins; the rest stays."""
+        """Change the allowed origins.  Other settings stay the same."""
         self._origins.allowed = settings.origins
 
     # -- Calls -----------------------------------------------------------------
@@ -149,7 +151,7 @@ class WebRtcCarrier:
         info = caller_info(
             asked.uri,
             asked.headers,
-            carrier_call_id=call_id[:_SHOWN],  # and its ufrag begins so
+            carrier_call_id=call_id[:_SHOWN],  # the ufrag begins with it, too
             peer=place_of(place),
         )
         leg = WebRtcLeg(self.context, call_id, info, agreement)
@@ -160,12 +162,12 @@ class WebRtcCarrier:
             except SdpError as exc:
                 raise NotServable(str(exc)) from exc
             except OSError as exc:
-                raise CallRefused(f"there is no socket for it: {exc}") from exc
-            ours = evolve(
+                raise CallRefused(f"no socket could be opened: {exc}") from exc
+            local = evolve(
                 leg.description, candidates=self.ports.candidates(asked.reached_at)
             )
             answer = agreement.answer(
-                ours,
+                local,
                 session_id=self.context.random32(),
                 ssrc=leg.ssrc,
                 cname=leg.cname,
@@ -185,9 +187,9 @@ class WebRtcCarrier:
 
     def deleted(self, call_id: str) -> bool:
         """
-        Another process was asked to end it.
+        End a call.
 
-        @return: whether it was here.
+        @return: whether this process had it.
         """
         leg = self._legs.get(call_id)
         if leg is not None:
@@ -218,18 +220,18 @@ class WebRtcCarrier:
     def leg_over(self, leg: WebRtcLeg) -> None:
         self._legs.pop(leg.call_id, None)
 
-    # -- asked -----------------------------------------------------------------
+    # -- state -----------------------------------------------------------------
 
     def counts(self) -> Mapping[str, int]:
-        """The numbers of what is held at this moment."""
+        """Return the current numbers of legs, addresses and connections."""
         return {"legs": len(self._legs), **self.ports.counts()}
 
     def dropped(self) -> Counter[str]:
-        """Packets on the shared ports that belong to no call, by reason."""
+        """Return counts of packets on the shared ports that belong to no call."""
         return self.ports.dropped()
 
     def network_stats(self) -> NetworkStats:
-        """The statistics of all calls, past ones included."""
+        """Return the statistics of all calls, including ended ones."""
         total = NetworkStats()
         total.add(self.context.finished)
         total.jitter_seconds, total.round_trip_seconds = 0.0, None

@@ -1,10 +1,10 @@
 """
 Connects the WebRTC calls of a gateway's processes.
 
-The beginning of a call's id and of its ufrag names the process that has it.  An older
-process reads by itself what comes from an address of its own calls.  The newest
-passes to it what only those names can assign: a caller's first check, a check from an
-address that a NAT has changed, and a request to end a call.
+A call's id and ufrag begin with the generation of its process.  An older process reads
+what comes from known addresses of its calls itself.  The newest passes on what only
+the ufrag or the id can assign: a caller's first check, a check from an address that a
+NAT has changed, and a request to end a call.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class Owner(Protocol):
 
 class Generations:
     """
-    @param kin: the processes beside this one.
+    The WebRTC messages between this process and the others.
+
+    @param kin: the other processes of this gateway.
     """
 
     def __init__(self, kin: Kin, owner: Owner) -> None:
@@ -41,13 +43,13 @@ class Generations:
         self._port: SharedPort | None = None
         kin.on(_DELETE, self._asked_to_delete)
         kin.on(_DATAGRAM, self._datagram)
-        # Before it reads: not one packet of ours is to go there.
+        # Before the successor reads: it must not get packets of this process' calls.
         kin.handing_over.append(lambda _: self._part())
         kin.newest_changed.append(lambda _: self._part())
         kin.taken_back.append(self._taken_back)
 
     def start(self, port: SharedPort | None) -> None:
-        """The port is open; C{None}: there is no UDP port."""
+        """Set the shared port; C{None}: there is no UDP port."""
         self._port = port
         if port is not None:
             port.strayed = self._strayed
@@ -60,10 +62,12 @@ class Generations:
         if self._port is not None:
             self._port.unite()
 
-    # -- of the newest ---------------------------------------------------------------
+    # -- in the newest process -------------------------------------------------------
 
     def delete(self, call_id: str) -> Deferred[bool]:
-        """Fires with whether an older process had that call; never fails."""
+        """
+        End a call of an older process.  Fires with whether there was one; never fails.
+        """
         older = self._kin.older.get(call_id[:LENGTH])
         if older is None:
             return succeed(False)
@@ -77,7 +81,7 @@ class Generations:
             _DATAGRAM, {"host": host, "port": port}, data
         )
 
-    # -- of an older one -------------------------------------------------------------
+    # -- in an older process ---------------------------------------------------------
 
     def _asked_to_delete(self, _: Peer, message: Message) -> Message:
         was_here = self._owner.deleted(str(message.head.get("id")))

@@ -28,7 +28,7 @@ from chime_gateway.switchboard import Switchboard
 from chime_gateway.webrtc.peer import PeerFailure, PeerUser
 from chime_gateway.wire.sdp.transport import Transport
 
-#: How a call ends whose peer has ended by itself; who closed it has hung up.
+#: The outcomes of failures of the peer.  A peer that has closed has hung up.
 _OUTCOMES: Final[Mapping[PeerFailure, Outcome]] = {
     PeerFailure.NO_PATH: Outcome.CALLER_LOST,
     PeerFailure.CONSENT_LOST: Outcome.CALLER_LOST,
@@ -38,13 +38,13 @@ _OUTCOMES: Final[Mapping[PeerFailure, Outcome]] = {
     PeerFailure.BROKEN: Outcome.INTERNAL_ERROR,
 }
 
-#: Nothing at all for so long is told; what a caller who is silent sends is consent, and
-#: that he has it is the peer's business.
+#: The media timeout.  It has no effect here: whether the caller is alive is shown by
+#: consent checks (RFC 7675), which the peer watches.
 _MEDIA_SECONDS: Final = 30.0
 
 
 class LegPeer(Protocol):
-    """What a leg has of its peer; see L{chime_gateway.webrtc.peer.Peer}."""
+    """The peer, as a leg uses it; see L{chime_gateway.webrtc.peer.Peer}."""
 
     @property
     def description(self) -> Transport: ...
@@ -55,7 +55,7 @@ class LegPeer(Protocol):
 
 
 class WebRtcLegOwner(Protocol):
-    """The carrier, as its legs need it."""
+    """The carrier, as its legs use it."""
 
     def new_peer(
         self,
@@ -65,8 +65,10 @@ class WebRtcLegOwner(Protocol):
         dropped: Counter[str],
     ) -> LegPeer:
         """
-        @param mark: what its ufrag begins with.
-        @param dropped: where packets are counted that are not used, by why.
+        Make a peer.
+
+        @param mark: the beginning of its ufrag.
+        @param dropped: counts dropped packets, by reason.
         """
 
     def leg_over(self, leg: WebRtcLeg) -> None: ...
@@ -77,10 +79,10 @@ class WebRtcContext:
     """
     What all legs of the carrier share.
 
-    @ivar new_token: a fresh random text.
-    @ivar random32: a fresh random number.
+    @ivar new_token: returns a new random text.
+    @ivar random32: returns a new random number.
     @ivar wall_time: Unix seconds.
-    @ivar finished: what was counted of legs that are over.
+    @ivar finished: the counters of legs that have ended.
     """
 
     settings: WebRtcSettings
@@ -96,12 +98,12 @@ class WebRtcContext:
 
 class WebRtcLeg(TowardsCall):
     """
-    One caller (L{chime_gateway.interfaces.ArrivingLeg}), from an offer that can be
-    served to his end.
+    One caller (L{chime_gateway.interfaces.ArrivingLeg}), from the accepted offer to the
+    end of the call.
 
-    @ivar call_id: its carrier's.
-    @ivar cname: whose our media is, for descriptions.
-    @ivar description: what we are, for the answer; behind L{open}.
+    @ivar call_id: the whole id of the call.
+    @ivar cname: the canonical name of the gateway's media, for descriptions.
+    @ivar description: the gateway's side, for the answer; valid after L{open}.
     """
 
     traits = CarrierTraits(
@@ -133,7 +135,7 @@ class WebRtcLeg(TowardsCall):
         self._paced = paced = PacedStream(
             agreement.codec,
             self,
-            # The peer passes on what is its own, and nothing else.
+            # The peer passes on only packets that are its own.
             is_allowed=lambda _: True,
             metronome=context.metronome,
             clock=context.clock.seconds,
@@ -147,11 +149,11 @@ class WebRtcLeg(TowardsCall):
             self, stream.rtp_received, info.carrier_call_id, stream.stats.dropped
         )
         stream.attach(self._peer.send, self._peer.send)
-        # Called for every frame: nothing stands in between.
+        # Called for every frame, so bound directly.
         self.play: Callable[[bytes], None] = paced.play
         self.clear: Callable[[], None] = paced.clear
 
-    # -- its carrier -------------------------------------------------------------
+    # -- called by the carrier ---------------------------------------------------
 
     @property
     def is_over(self) -> bool:
@@ -168,10 +170,10 @@ class WebRtcLeg(TowardsCall):
 
     def open(self) -> None:
         """
-        Be there for the caller; whatever it raises, L{release} is due.
+        Begin ICE.  If it raises, call L{release}.
 
-        @raise SdpError: the two sides cannot come together.
-        @raise OSError: there is no socket for it.
+        @raise SdpError: the two sides cannot connect.
+        @raise OSError: no socket could be opened.
         """
         self._peer.start()
         self._peer.set_remote(self._agreement.offer.transport)
@@ -180,15 +182,15 @@ class WebRtcLeg(TowardsCall):
 
     def begin(self) -> None:
         """
-        Open an agent while ICE and DTLS are under way.
+        Open an agent while ICE and DTLS are in progress.
 
-        Side by side they take a second less.  An offer is answered only with the right
-        credentials, and C{limits} and C{connect_seconds} bound what it may cost.
+        In parallel they take a second less.  An offer is answered only with the right
+        credentials, and C{limits} and C{connect_seconds} limit what it may cost.
 
-        @raise CallRefused: it cannot be served; L{release} is due.
+        @raise CallRefused: it cannot be served; call L{release}.
         """
         call = self._context.switchboard.incoming(self)
-        if not self._is_over:  # it did not end while it began
+        if not self._is_over:  # it may have ended while it began
             self._call = call
 
     def deleted(self) -> None:
@@ -199,13 +201,13 @@ class WebRtcLeg(TowardsCall):
         return self._paced.stats()
 
     def failed(self) -> None:
-        """A bug in the gateway ends this call, and no other."""
+        """A bug in the gateway ends this call only."""
         self._end(Ending(Outcome.INTERNAL_ERROR, "internal error"))
 
     # -- CallLeg -----------------------------------------------------------------
 
     def answer(self) -> None:
-        """Audio flows from now on; HTTP has carried the answer already."""
+        """Does nothing, as the answer was sent by HTTP."""
 
     def arrive(self) -> Deferred[None]:
         self._arriving = arriving = Deferred[None]()
@@ -220,8 +222,8 @@ class WebRtcLeg(TowardsCall):
         return self._paced.send_digits(digits)
 
     def transfer(self, target: str) -> Deferred[None]:
-        """Nothing stands between us and the caller that could be asked."""
-        return fail(TransferFailed("a caller over WebRTC cannot be handed on"))
+        """Fails: there is no carrier that could transfer the caller."""
+        return fail(TransferFailed("a WebRTC caller cannot be transferred"))
 
     def hang_up(self, ending: Ending) -> None:
         self.release()
@@ -251,20 +253,20 @@ class WebRtcLeg(TowardsCall):
         self._surely(lambda: self._end(Ending(Outcome.CALLER_LOST, why)))
 
     def _hung_up(self) -> Ending:
-        """Who could not hear anything yet has given up."""
+        """Return the ending.  A caller who was not connected yet has abandoned."""
         outcome = Outcome.COMPLETED if self._is_connected else Outcome.ABANDONED
         return Ending(outcome, "the caller hung up")
 
     # -- StreamUser --------------------------------------------------------------
 
     def audio_held(self, is_held: bool) -> None:
-        """Nobody holds: there is one offer, and it is for both directions."""
+        """Never called: there is one offer, and it is for both directions."""
 
     def audio_timed_out(self, seconds: float) -> None:
-        """A caller without a microphone is there as long as it consents."""
+        """Does nothing: a caller who sends no media is alive while it consents."""
 
     def hold_unheard(self) -> None:
-        """Nobody holds."""
+        """Never called: there is no hold."""
 
     def audio_failed(self) -> None:
         self._surely(self.failed)
@@ -272,7 +274,7 @@ class WebRtcLeg(TowardsCall):
     # -- the end -----------------------------------------------------------------
 
     def _surely(self, do: Callable[[], None]) -> None:
-        """Whatever fails in it ends this call, as it is not tried again."""
+        """Run something that is not repeated: if it fails, this call ends."""
         try:
             do()
         except Exception:
@@ -282,7 +284,7 @@ class WebRtcLeg(TowardsCall):
                 self.failed()
 
     def _end(self, ending: Ending) -> None:
-        """This side is over: free what it holds, tell the call."""
+        """End the leg: release its resources, and notify the call."""
         call = self._call
         try:
             self.release()
@@ -291,7 +293,7 @@ class WebRtcLeg(TowardsCall):
                 call.leg_ended(ending)
 
     def release(self) -> None:
-        """All goes; also what an earlier try has left."""
+        """Release everything.  May be repeated after a failure."""
         self._is_over = True
         self._call = None
         steps = (

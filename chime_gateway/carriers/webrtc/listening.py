@@ -1,6 +1,5 @@
 """
-The ports that all calls over WebRTC share, and the candidates that tell callers of
-them.
+The ports that all WebRTC calls share, and the candidates that announce them.
 """
 
 from __future__ import annotations
@@ -30,19 +29,21 @@ from chime_gateway.wire.webrtc.candidate import (
     priority,
 )
 
-#: Addresses that say nothing of where one is reached.
+#: Interfaces that do not say where the gateway is reached.
 _ANY: Final = ("", "0.0.0.0", DUAL_STACK)
 
-#: Somewhere in the world, of either family (RFC 5737, RFC 3849).
+#: Remote addresses of both families, to find a local one (RFC 5737, RFC 3849).
 _SOMEWHERE: Final = ("192.0.2.1", "2001:db8::1")
 
 
 class WebRtcPorts:
     """
-    @param reactor: whose sockets are shared with the processes before and after this.
-    @param strangers: where connections count that belong to no call yet.
-    @ivar ports: what is listened on, once started, by listener.
-    @ivar sockets: of all peers: C{udp} and C{tcp}, as far as there are.
+    The shared ports.
+
+    @param reactor: its sockets are shared with the processes before and after this one.
+    @param strangers: counts connections that belong to no call yet.
+    @ivar ports: each listener with its port, once started.
+    @ivar sockets: the sockets of all peers: C{udp} and C{tcp}, if they exist.
     """
 
     _log = Logger()
@@ -65,6 +66,8 @@ class WebRtcPorts:
 
     def start(self) -> None:
         """
+        Open the ports.
+
         @raise ConfigError: a port cannot be used.
         """
         for listener in self._settings.listen:
@@ -90,7 +93,7 @@ class WebRtcPorts:
         host, number = listener.interface or "0.0.0.0", listener.port
 
         def opened(descriptor: int | None) -> SharedPort:
-            # No public hosts: L{candidates} tells callers where to go.
+            # No public hosts: L{candidates} announces them.
             return SharedPort(host, number, self._batch, (), descriptor)
 
         what = Listening("udp", listener.interface, number)
@@ -99,15 +102,15 @@ class WebRtcPorts:
         self.ports.append((listener, port))
 
     def stop(self) -> list[Any]:
-        """Close everything; what is returned may have to be waited for."""
+        """Close everything.  Deferreds among the results have to be waited for."""
         waiting = [port.stopListening() for _, port in self.ports]
         self.ports.clear()
         return waiting
 
-    # -- asked ---------------------------------------------------------------------
+    # -- state ---------------------------------------------------------------------
 
     def counts(self) -> Mapping[str, int]:
-        """What belongs to calls."""
+        """Return the numbers of addresses and connections that belong to calls."""
         found = {}
         if self.udp is not None:
             found["addresses"] = len(self.udp)
@@ -122,11 +125,13 @@ class WebRtcPorts:
                 total.update(one.dropped)
         return total
 
-    # -- what callers are told -----------------------------------------------------
+    # -- candidates ----------------------------------------------------------------
 
     def candidates(self, reached_at: str) -> tuple[Candidate, ...]:
         """
-        @param reached_at: our address on the connection of whoever asks.
+        Return the candidates for an answer.
+
+        @param reached_at: the gateway's address on the connection of the request.
         """
         found: list[Candidate] = []
         for listener, port in self.ports:
@@ -150,8 +155,8 @@ class WebRtcPorts:
     @staticmethod
     def _own(reached_at: str) -> Iterator[str]:
         """
-        What else this machine has: a proxy on it, or a browser, asks at its loopback
-        address, which is no place for media.
+        Return other addresses of this machine: a proxy or a browser on it connects to
+        the loopback address, which cannot receive media from elsewhere.
         """
         if reached_at not in _ANY and not reached_at.startswith(("127.", "::1")):
             return
@@ -163,7 +168,9 @@ class WebRtcPorts:
 
 def _candidate(transport: str, host: str, port: int, at: int) -> Candidate:
     """
-    @param at: its place among ours of this transport; the first is best.
+    Return a candidate.
+
+    @param at: its index among those of this transport, best first.
     """
     if transport == "udp":
         return Candidate(host, port, priority("host", 65535 - at), f"{at + 1}")

@@ -1,6 +1,6 @@
 """
-Calls over HTTP (WHIP, RFC 9725): an offer is posted and answered, which creates a
-resource; deleting that ends the call.
+Calls over HTTP (WHIP, RFC 9725): posting an offer begins a call and creates a resource;
+deleting the resource ends the call.
 """
 
 from __future__ import annotations
@@ -22,30 +22,29 @@ from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.webrtc import ANY_ORIGIN
 from chime_gateway.wire.sdp.description import CONTENT_TYPE, MAX_BYTES, SdpError
 
-#: Where the resource of a call is, in the site.
+#: The path of a call's resource, without the id.
 _CALLS: Final = "/webrtc/calls/"
 
-#: How long a browser keeps what it was told of a page's rights, in seconds.
+#: How long a browser caches a CORS preflight response, in seconds.
 _MAX_AGE: Final = b"600"
 
-#: Names of headers that a page wants to send, a list in bounds.
+#: A list of header names that a page wants to send, of limited length.
 _HEADER_NAMES: Final = re.compile(r"[A-Za-z0-9, -]{1,1024}\Z")
 
-#: ICE restarts and candidates one by one (RFC 9725 section 4.3), which a server need
-#: not have.
+#: Trickle ICE and ICE restarts (RFC 9725 section 4.3) are optional for a server.
 _NO_PATCH: Final = (
-    "neither trickled candidates nor ICE restarts are taken: offer when the candidates"
-    " are gathered, and offer anew for another path"
+    "trickle ICE and ICE restarts are not supported: send the offer after all"
+    " candidates are gathered, and a new offer for another path"
 )
 
 
 @frozen
 class Taken:
     """
-    A call that was taken.
+    A call that was accepted.
 
-    @ivar call_id: nobody can guess it.
-    @ivar answer: to its offer.
+    @ivar call_id: its id, which cannot be guessed.
+    @ivar answer: the answer to its offer.
     """
 
     call_id: str
@@ -53,44 +52,47 @@ class Taken:
 
 
 class Calls(Protocol):
-    """What is asked of the carrier."""
+    """The carrier, as its pages use it."""
 
     def take(self, offer: bytes, asked: UpgradeRequest, place: str) -> Taken:
         """
-        @param place: address of whoever asks.
-        @raise SdpError: that is no session description.
-        @raise NotServable: no call can be made of it.
-        @raise CallRefused: not now, or not this one.
+        Accept an offer.
+
+        @param place: the address that the request came from.
+        @raise SdpError: C{offer} is not a session description.
+        @raise NotServable: no call is possible with it.
+        @raise CallRefused: the call is not accepted.
         """
 
     def delete(self, call_id: str) -> Deferred[bool]:
-        """Fires with whether there was such a call; never fails."""
+        """End a call.  Fires with whether there was one; never fails."""
 
 
 @define
 class Origins:
     """
-    Pages of other sites (CORS).
+    Decides which pages of other sites may send requests (CORS).
 
-    @ivar allowed: origins, or L{ANY_ORIGIN}; may be changed.
+    @ivar allowed: their origins, or L{ANY_ORIGIN}; may be changed.
     """
 
     allowed: tuple[str, ...]
 
     def allows(self, asked: UpgradeRequest) -> bool:
-        """Whether it comes from no page, from one of ours or from one that may."""
+        """Return whether a request comes from no page, an own or an allowed one."""
         origin = asked.headers.get("origin")
-        is_ours = origin is None or _host_in(origin) == asked.headers.get("host")
-        return is_ours or self._is_allowed(origin or "")
+        is_own = origin is None or _host_in(origin) == asked.headers.get("host")
+        return is_own or self._is_allowed(origin or "")
 
     def _is_allowed(self, origin: str) -> bool:
         return ANY_ORIGIN in self.allowed or origin.lower() in self.allowed
 
-    def tell(self, request: Request, asked: UpgradeRequest) -> UpgradeRequest:
+    def add_headers(self, request: Request, asked: UpgradeRequest) -> UpgradeRequest:
         """
-        Tell the browser of an allowed page that it is.
+        Tell the browser, by response headers, that a page is allowed.
 
-        @return: the same, from nowhere then: it is as good as one of ours.
+        @return: the request; for an allowed page without its origin, so that it is
+            treated as an own page.
         """
         origin = asked.headers.get("origin", "")
         request.setHeader(b"Vary", b"Origin")
@@ -107,9 +109,7 @@ def _host_in(origin: str) -> str:
 
 
 class _Page(Resource):
-    """
-    @cvar methods: that it knows, besides OPTIONS.
-    """
+    """@cvar methods: the supported methods besides OPTIONS."""
 
     isLeaf = True
     methods: ClassVar[tuple[str, ...]]
@@ -126,10 +126,10 @@ class _Page(Resource):
         method = request.method.decode("latin-1")
         if method == "OPTIONS":
             return self._options(request, asked)
-        asked = self._origins.tell(request, asked)
+        asked = self._origins.add_headers(request, asked)
         if method not in self.methods:
             request.setHeader(b"Allow", self._allow())
-            why = f"{method[:20]} is not for this: {self._allow().decode()}"
+            why = f"{method[:20]} is not supported here: {self._allow().decode()} are"
             return say(request, 405, _NO_PATCH if method == "PATCH" else why)
         return self.asked(request, asked)
 
@@ -140,18 +140,18 @@ class _Page(Resource):
         return ", ".join((*self.methods, "OPTIONS")).encode()
 
     def _options(self, request: Request, asked: UpgradeRequest) -> bytes:
-        """What a browser asks before it lets a page of another site ask."""
+        """Answer the preflight request that a browser sends for a page (CORS)."""
         if not self._origins.allows(asked):
-            why = "CHIMEGW_WEBRTC_ORIGINS does not have the origin of this page"
+            why = "the origin of this page is not in CHIMEGW_WEBRTC_ORIGINS"
             return say(request, 403, why)
-        self._origins.tell(request, asked)
+        self._origins.add_headers(request, asked)
         request.setHeader(b"Allow", self._allow())
         if "POST" in self.methods:
             request.setHeader(b"Accept-Post", CONTENT_TYPE.encode())
         request.setHeader(b"Access-Control-Allow-Methods", self._allow())
         wanted = asked.headers.get("access-control-request-headers", "")
         if _HEADER_NAMES.match(wanted):
-            # What they say is looked at when they come.
+            # The headers are checked when the request comes.
             request.setHeader(b"Access-Control-Allow-Headers", wanted.encode())
         request.setHeader(b"Access-Control-Max-Age", _MAX_AGE)
         request.setResponseCode(204)
@@ -159,7 +159,7 @@ class _Page(Resource):
 
 
 class OfferPage(_Page):
-    """Where offers are posted."""
+    """The resource that offers are posted to."""
 
     methods = ("POST",)
 
@@ -171,11 +171,11 @@ class OfferPage(_Page):
         kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != CONTENT_TYPE:
             request.setHeader(b"Accept-Post", CONTENT_TYPE.encode())
-            return self._bad(request, 415, f"an offer is {CONTENT_TYPE}")
+            return self._bad(request, 415, f"the offer has to be {CONTENT_TYPE}")
         assert request.content is not None
         offer = request.content.read()
         if len(offer) > MAX_BYTES:
-            return self._bad(request, 413, f"an offer has {MAX_BYTES} bytes at most")
+            return self._bad(request, 413, f"an offer has at most {MAX_BYTES} bytes")
         told = door.full(request)
         if told is not None:
             return told
@@ -203,7 +203,7 @@ class OfferPage(_Page):
 
 
 class CallPage(_Page):
-    """One call: whoever knows its id may end it, as nobody else does."""
+    """One call.  A peer that knows its secret id may end it."""
 
     methods = ("DELETE",)
 
@@ -234,7 +234,7 @@ class _Folder(Resource):
 
     def getChild(self, path: bytes, request: Request) -> Any:
         nothing = notFound()
-        nothing.isLeaf = True  # else it is asked for every further part of the path
+        nothing.isLeaf = True  # else it gets a look-up for each further path segment
         return nothing
 
 
@@ -250,7 +250,7 @@ class _CallFolder(_Folder):
 
 
 def webrtc_pages(calls: Calls, door: Door, origins: Origins) -> Resource:
-    """All below C{/webrtc}."""
+    """Return the resource of C{/webrtc}."""
     folder = _Folder()
     folder.putChild(b"offer", OfferPage(calls, door, origins))
     folder.putChild(b"calls", _CallFolder(calls, door, origins))

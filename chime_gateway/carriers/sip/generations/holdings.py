@@ -1,9 +1,9 @@
 """
-Tells the successor what this process still has under way, and what of it has ended.
+Lists what this process still has in progress, and what of it has ended, for the
+successor.
 
-Only what a message does not show by itself is told: requests outside of a dialog, and
-the Call-IDs of other calls.  This process begins nothing new of that kind, so the
-list only shrinks.
+Only what a message does not show is listed: requests outside a dialog, and the Call-IDs
+of calls.  This process begins nothing new of that kind, so the list only shrinks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _Key = TypeVar("_Key", Key, str)
 @define(eq=False)
 class Holdings:
     """
-    @param generation: ours.
+    What this process has in progress.
+
+    @param generation: the generation of this process.
     """
 
     generation: str
@@ -41,7 +43,7 @@ class Holdings:
     _calls: dict[str, bytes] = field(init=False, factory=dict)
 
     def all(self) -> list[bytes]:
-        """What is there now, to be told to a process that knows nothing of it."""
+        """Return everything, for a process that knows nothing of it."""
         servers, merged = self.transactions.keys()
         self._transactions = {key: of_transaction(key) for key in servers}
         self._merged = {key: of_merged(key) for key in merged}
@@ -55,7 +57,7 @@ class Holdings:
         )
 
     def over(self) -> list[bytes]:
-        """What of that is over since somebody asked."""
+        """Return what has ended since the last call."""
         servers, merged = self.transactions.keys()
         return [
             *_taken(self._transactions, servers),
@@ -64,7 +66,7 @@ class Holdings:
         ]
 
     def has(self, message: Message) -> bool:
-        """Whether a message is for this process, as far as it knows itself."""
+        """Return whether a message is for this process, as far as it knows."""
         if isinstance(message, Response):
             is_ours = generation_of(message.branch) == self.generation
             return is_ours or self.transactions.awaits(message)

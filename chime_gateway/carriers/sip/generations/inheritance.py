@@ -1,6 +1,6 @@
 """
-Collects what the newest process must know of the older ones: what they have under
-way, used proofs of calls, calls that wait for their ACK, and media ports in use.
+Collects what the newest process has to know about the older ones: what they have in
+progress, used proofs, calls that wait for their ACK, and media ports in use.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from chime_gateway.net.generations.kin import Kin, Peer
 from chime_gateway.net.timer import Timer
 from chime_gateway.wire.sip.call_proof import UsedProof
 
-#: What is over is taken back as often as this: to be asked for it in vain does no
-#: harm.
+#: How often an older process reports what has ended.  Until then a message may be
+#: passed to it in vain, which does no harm.
 TELL_SECONDS: Final = 1.0
 
-#: In one message.
+#: The maximum number of proofs in one message.
 _PROOFS_A_MESSAGE: Final = 2_000
 
 
@@ -38,7 +38,9 @@ def _cut(digests: bytes) -> list[bytes]:
 @define(eq=False)
 class Inheritance:
     """
-    @ivar records: what older processes have told.
+    The exchange of this knowledge between processes.
+
+    @ivar records: what older processes have reported.
     """
 
     _log = Logger()
@@ -51,7 +53,7 @@ class Inheritance:
     _next: Timer = field(init=False)
     _waiting_told: Counter[str] = field(init=False, factory=Counter)
     _ports_told: frozenset[int] = field(init=False, factory=frozenset)
-    # Proofs of calls that are neither answered nor over, by who has them.
+    # Proofs of calls that are neither answered nor over, by generation.
     _under_way: dict[str, set[bytes]] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -72,19 +74,19 @@ class Inheritance:
     def stop(self) -> None:
         self._next.stop()
 
-    # -- by the older one ------------------------------------------------------------
+    # -- in an older process ---------------------------------------------------------
 
     def hand_over(self, peer: Peer) -> None:
-        """All that a successor has to know before it reads a message."""
+        """Report all that a successor has to know before it reads a message."""
         for generation in self.kin.older:
-            # The others tell it themselves, but perhaps a moment too late.
+            # The older ones report it as well, but perhaps a moment too late.
             held = self.records.of(generation)
             peer.send("sip.holds", {"of": generation}, b"".join(held))
         self._tell_proofs(peer)
         self._tell(peer)
 
     def tell(self, peer: Peer) -> None:
-        """There is a newest process, or another one, which all others tell as well."""
+        """Another process is the newest now: all older ones report to it."""
         self.records.forget()
         self.admission.elsewhere.clear()
         self.context.ports.clear_reserved()
@@ -120,7 +122,7 @@ class Inheritance:
             self._tell_ports(peer)
 
     def _tell_proofs(self, peer: Peer) -> None:
-        """Also those that older processes have under way."""
+        """Report used proofs, also those of calls in older processes."""
         proofs = self.admission.proofs
         owners = {one: of for of, some in self._under_way.items() for one in some}
         entries: list[list[Any]] = []
@@ -138,7 +140,7 @@ class Inheritance:
             head = {"proof": digest.hex(), "answered": was_answered}
             self.kin.newest.send("sip.settled", head)
 
-    # -- by the newest one -----------------------------------------------------------
+    # -- in the newest process -------------------------------------------------------
 
     def _holds(self, peer: Peer, message: Message) -> None:
         generation = str(message.head["of"])
@@ -179,6 +181,6 @@ class Inheritance:
             self.admission.proofs.settle(digest, was_answered=False)
 
     def _taken_back(self) -> None:
-        """The newest is gone, and what it has seen of proofs nobody knows."""
+        """The newest process is gone, and it is not known which proofs it has used."""
         self._next.stop()
         self.admission.distrust_proofs()

@@ -1,11 +1,11 @@
 """
-Tells which process of this gateway a message belongs to.  The newest one decides it.
+Tells which process of this gateway a message is for.  The newest process uses it.
 
-Within a dialog the tag names the process, and for an answer the branch.  A request
-outside of a dialog has neither: a new one is the newest process's, but the same
-INVITE again, its CANCEL, or the same request by another path (RFC 3261 section
-8.2.2.2) belong to the process that had the first.  Older processes report those as
-digests, and withdraw them when they are over.
+Within a dialog the tag names the process; in a response the branch does.  A request
+outside a dialog has neither.  A new one is for the newest process, but a repeated
+INVITE, its CANCEL, or the same request by another path (RFC 3261 section 8.2.2.2) are
+for the process that had the first.  Older processes report those as digests, and
+withdraw them when they are over.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from chime_gateway.carriers.sip.transport.transactions import merge_key
 from chime_gateway.wire.sip.message import Message, Request, Response
 from chime_gateway.wire.sip.transactions import cancelled_key, server_key
 
-#: Requests that were handed on, each by two digests: as many as there may be
-#: transactions.
+#: The maximum number of digests of requests that were passed on, two for each: enough
+#: for the maximum number of transactions.
 MOST_FOLLOWED: Final = 40_000
 
 
 def of_transaction(key: Key) -> bytes:
-    """The digest of a server transaction's key."""
+    """Return the digest of a server transaction's key."""
     return digest_of("transaction", *key)
 
 
 def of_merged(key: Key) -> bytes:
-    """The digest of what the same request has by whichever way."""
+    """Return the digest of what identifies a request on every path."""
     return digest_of("merged", *key)
 
 
 def of_call(call_id: str) -> bytes:
-    """The digest of a call that is there, or was a moment ago."""
+    """Return the digest of a current or recent call."""
     return digest_of("call", call_id)
 
 
 def _digests(request: Request) -> tuple[bytes, ...]:
-    """Of the transaction, and of what is the same by whichever way."""
+    """Return the digests of a request: as a transaction, and for every path."""
     return of_transaction(server_key(request)), of_merged(merge_key(request))
 
 
 class Records:
     """
-    What is under way at older processes.
+    What older processes have in progress.
 
     @param clock: seconds, monotonic.
-    @param linger_seconds: the records of a process that is gone are kept for so long:
-        what it has begun is not begun again.
+    @param linger_seconds: how long the records of a process that is gone are kept, so
+        that what it has begun is not begun again.
     """
 
     def __init__(self, clock: Callable[[], float], linger_seconds: float) -> None:
@@ -68,13 +68,13 @@ class Records:
 
     @property
     def is_empty(self) -> bool:
-        """Whether every message is ours."""
+        """Whether every message is for this process."""
         return not self._there and not self._orphans
 
-    # -- told ------------------------------------------------------------------------
+    # -- reports ---------------------------------------------------------------------
 
     def joined(self, generation: str) -> None:
-        """A process that is older; what it had told before is to be told again."""
+        """An older process begins to report.  Forget what it reported before."""
         self._there.add(generation)
         for digest in self.of(generation):
             del self._owners[digest]
@@ -89,11 +89,11 @@ class Records:
                 del self._owners[digest]
 
     def of(self, generation: str) -> list[bytes]:
-        """All that is under way there."""
+        """Return the digests of all that is in progress there."""
         return [one for one, owner in self._owners.items() if owner == generation]
 
     def gone(self, generation: str) -> None:
-        """Nobody answers for it any more."""
+        """This process is gone: its records become orphans."""
         self._there.discard(generation)
         until = self._clock() + self._linger_seconds
         left = self.of(generation)
@@ -103,13 +103,13 @@ class Records:
         self._leaving.append((until, left))
 
     def follow(self, request: Request, generation: str) -> None:
-        """Whoever was given it gets what belongs to it as well."""
+        """A request was passed on.  Pass on what belongs to it as well."""
         if request.method == "ACK":
-            return  # it follows an INVITE
+            return  # it belongs to an INVITE
         until = self._clock() + self._linger_seconds
         digests = _digests(request)
         if request.method == "CANCEL":
-            # It follows one, too, but comes again when that may be over.
+            # It belongs to one as well, but may be repeated when that is over.
             digests = digests[:1]
         for digest in digests:
             self._followed[digest] = generation, until
@@ -118,19 +118,19 @@ class Records:
             self._followed.popitem(last=False)
 
     def forget(self) -> None:
-        """Somebody else decides from now on."""
+        """Another process decides from now on."""
         self._there.clear()
         self._owners.clear()
         self._followed.clear()
 
-    # -- asked -----------------------------------------------------------------------
+    # -- queries ---------------------------------------------------------------------
 
     def owner(self, message: Message) -> str:
-        """The generation that a message is for; empty: it is for us."""
+        """Return the generation that a message is for; empty: for this process."""
         if isinstance(message, Response):
             return self._present(generation_of(message.branch))
         assert isinstance(message, Request)
-        # In the order in which one process looks: its transactions, its dialogs.
+        # In the order that a single process uses: transactions, then dialogs.
         transaction, merged = _digests(message)
         owner = self._holder(transaction)
         if not owner and message.method == "CANCEL":
@@ -141,7 +141,7 @@ class Records:
         return self._present(owner)
 
     def is_followed(self, request: Request) -> bool:
-        """Whether what it belongs to was given to another process."""
+        """Return whether the transaction of a request was passed on."""
         is_cancel = request.method == "CANCEL"
         key = cancelled_key(request) if is_cancel else server_key(request)
         return bool(self._follower(of_transaction(key)))
@@ -154,14 +154,14 @@ class Records:
         return generation if until > self._clock() else ""
 
     def is_orphan(self, request: Request) -> bool:
-        """Whether a process had begun it that is gone."""
+        """Return whether a process that is gone had this request."""
         self._sweep()
         if not self._orphans:
             return False
         return any(one in self._orphans for one in _digests(request))
 
     def knows(self, call_id: str) -> bool:
-        """Whether it is a call of an older process."""
+        """Return whether this is a call of an older process."""
         if not self._there:
             return False
         is_theirs = of_call(call_id) in self._owners

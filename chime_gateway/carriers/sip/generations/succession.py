@@ -1,10 +1,10 @@
 """
 Connects the SIP carriers of a gateway's processes.
 
-The newest process reads the shared sockets and decides; it passes on what belongs to
-an older one, which never passes it on again.  An older process keeps its connections,
-and passes to the newest what comes by them and is not its own.  An answer goes by the
-connection of its request, through the process that holds it.
+The newest process reads the shared sockets.  It passes on what is for an older one,
+which never passes it on again.  An older process keeps its connections, and passes to
+the newest what comes by them and is not for itself.  A response goes by the connection
+of its request, through the process that holds that.
 
 L{chime_gateway.net.generations} carries the messages between the processes.
 """
@@ -42,18 +42,18 @@ from chime_gateway.wire.sip.message import (
 from chime_gateway.wire.sip.parser import parse
 from chime_gateway.wire.sip.transactions import client_key
 
-#: Requests by connections that other processes have not answered yet.  Over UDP
-#: whoever asks asks again.
+#: The maximum number of requests that came by connections and that other processes have
+#: not answered.  Over UDP the peer repeats a request.
 MOST_PENDING: Final = 1_000
 
-#: Beyond the last transaction that may live when the last call is over.
+#: How much longer than its last transaction a process stays.
 _LINGER_MORE_SECONDS: Final = 5.0
 
 _LOOK_SECONDS: Final = 0.1
 
 
 class Carrier(Protocol):
-    """Whose messages they are."""
+    """The SIP carrier, as the succession uses it."""
 
     admission: Admission
     context: SipContext
@@ -62,20 +62,24 @@ class Carrier(Protocol):
         self, data: bytes, flow: Flow, *, is_ours: bool = False
     ) -> None:
         """
-        @param is_ours: the newest process has decided that.
+        Process a message.
+
+        @param is_ours: the newest process has decided that it is for this one.
         """
 
 
 def _ignore() -> None:
-    """There is nobody to tell."""
+    """Does nothing when sending fails."""
 
 
 class Succession:
     """
-    @param calls: that are here.
-    @ivar records: what older processes have under way.
-    @ivar lost: messages that another process did not take.
-    @ivar lingers: whether somebody else has the new calls when this process ends.
+    The SIP messages between this process and the others.
+
+    @param calls: the calls of this process.
+    @ivar records: what older processes have in progress.
+    @ivar lost: the number of messages that another process did not accept.
+    @ivar lingers: when this process ends, another one has the new calls.
     """
 
     lingers = False
@@ -90,7 +94,7 @@ class Succession:
         self.records = Records(clock.seconds, self._linger_seconds)
         self._holdings = Holdings(kin.generation, context.transactions, calls)
         self._ways = Ways(kin.generation, self._send_by)
-        # Who has it, the message and the way it came.
+        # The generation that has the request, the message, and its flow.
         self._pending: OrderedDict[Key, tuple[str, bytes, Flow]] = OrderedDict()
         self._inheritance = Inheritance(
             kin, self.records, self._holdings, carrier.admission, context
@@ -104,8 +108,8 @@ class Succession:
 
     async def linger(self) -> None:
         """
-        After the last call, while there is a newer process: what comes again, or late,
-        of calls that are over is answered here, where it is known what was said.
+        Wait after the last call, while there is a newer process: only this one can
+        answer late and repeated messages of its calls.
         """
         clock = self._context.clock
         until = clock.seconds() + self._linger_seconds + _LINGER_MORE_SECONDS
@@ -117,7 +121,7 @@ class Succession:
         return self.lingers and self.is_needed()
 
     def is_needed(self) -> bool:
-        """Whether something may come again that only this process can answer."""
+        """Return whether a message may come that only this process can answer."""
         if self._kin.newest is None:
             return False
         return bool(self._context.transactions.count or self._pending)
@@ -125,13 +129,13 @@ class Succession:
     # -- each message ----------------------------------------------------------------
 
     def hands_on(self, message: Message, data: bytes, flow: Flow) -> bool:
-        """Whether a message is for another process; then that has it."""
+        """Pass a message on if it is for another process; return whether it was."""
         peer = self._recipient(message, flow)
         if peer is None:
             return False
         if not self._send(peer, data, flow):
             self.lost += 1
-            # A new call is refused by us rather than by nobody.
+            # A new call is refused here rather than left without an answer.
             return peer is not self._kin.newest
         if isinstance(message, Request):
             self.records.follow(message, peer.generation)
@@ -139,7 +143,7 @@ class Succession:
         return True
 
     def _recipient(self, message: Message, flow: Flow) -> Peer | None:
-        """C{None}: it is for us."""
+        """@return: the process that a message is for; C{None}: this one."""
         kin, records = self._kin, self.records
         if kin.newest is None and records.is_empty:
             return None
@@ -148,11 +152,11 @@ class Succession:
         if kin.newest is None:
             owner = records.owner(message)
             if owner and owner not in kin.older:
-                # It went before anybody could be told.
+                # It is gone, and the notice of that has not come yet.
                 records.gone(owner)
             return kin.older.get(owner)
         if flow.transport == "udp":
-            return None  # by a socket that the newest does not have
+            return None  # by a socket that the newest process does not have
         if isinstance(message, Request) and records.is_followed(message):
             return kin.newest
         return None if self._holdings.has(message) else kin.newest
@@ -178,7 +182,7 @@ class Succession:
         is_ours = peer.generation not in self._kin.older
         self._carrier.message_received(told.body, flow, is_ours=is_ours)
 
-    # -- by connections of others ----------------------------------------------------
+    # -- by connections of other processes -------------------------------------------
 
     def _send_by(self, distant: DistantConnection, data: bytes) -> None:
         head = {
@@ -191,7 +195,7 @@ class Succession:
     def _towards(
         self, generation: str, kind: str, head: Mapping[str, Any], body: bytes = b""
     ) -> None:
-        """To a process that only the newest talks to."""
+        """Send to a process, through the newest one if that is another."""
         peer = self._kin.newest or self._kin.older.get(generation)
         if peer is None or not peer.send(kind, head, body):
             self.lost += 1
@@ -202,7 +206,7 @@ class Succession:
             self._answered(data)
         generation = generation_of(name)
         if generation != self._kin.generation:
-            # Between two others, and we are the newest.
+            # Between two older processes, through this one.
             other = None if self._kin.newest else self._kin.older.get(generation)
             if other is None or not other.send("sip.out", told.head, data):
                 self.lost += 1
@@ -215,8 +219,8 @@ class Succession:
 
     def _reach(self, data: bytes, transport: str, host: str) -> None:
         """
-        The connection was closed a moment ago: an answer goes where its Via says
-        (RFC 3261 section 18.2.2), a request is asked again by who had it.
+        The connection was closed a moment ago.  A response goes where its Via says (RFC
+        3261 section 18.2.2); a request is repeated by the process that sent it.
         """
         try:
             message = parse(data)
@@ -239,17 +243,17 @@ class Succession:
             self._tell_closed(name, peer.generation)
 
     def _tell_closed(self, name: str, teller: str) -> None:
-        """To all: who was told of it has told others, perhaps."""
+        """Notify all processes: each may have passed the name on."""
         newest = self._kin.newest
         others = list(self._kin.older.values()) if newest is None else [newest]
         for peer in others:
             if peer.generation != teller:
                 peer.send("sip.closed", {"way": name})
 
-    # -- a process that goes ---------------------------------------------------------
+    # -- when a process is gone ------------------------------------------------------
 
     def _wait(self, owner: Peer, request: Request, data: bytes, flow: Flow) -> None:
-        """Nobody repeats what was sent by a connection: keep it for its answer."""
+        """Keep a request until it is answered: over a connection it is not repeated."""
         if not flow.is_reliable or request.method == "ACK":
             return
         self._pending[client_key(request)] = owner.generation, data, flow
@@ -269,13 +273,13 @@ class Succession:
         self._answer_those_of((peer.generation,))
 
     def _taken_back(self) -> None:
-        """The newest is gone, and the connections that it held."""
+        """The newest process is gone, and with it its connections."""
         self._ways.only_of(self._kin.older)
         others = {owner for owner, _, _ in self._pending.values()}
         self._answer_those_of(others - self._kin.older.keys())
 
     def _answer_those_of(self, generations: Container[str]) -> None:
-        """What a process that is gone has not answered is answered here."""
+        """Answer here what a process that is gone has not answered."""
         for key, (owner, data, flow) in list(self._pending.items()):
             if owner in generations:
                 del self._pending[key]

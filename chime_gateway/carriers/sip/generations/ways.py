@@ -1,8 +1,8 @@
 """
-Connections that another process of this gateway holds: answers go by them, through
-that process.
+Connections that other processes of this gateway hold: responses go by them, through
+those processes.
 
-Each has a name, which says whose it is.
+Each connection has a name, which begins with the generation of its process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TypeAlias
 from chime_gateway.carriers.sip.generations.marks import generation_of
 from chime_gateway.carriers.sip.transport.connections import Way
 
-#: What sends by the connection of another process.
+#: Sends by the connection of another process.
 SendBy: TypeAlias = Callable[["DistantConnection", bytes], object]
 
 
@@ -22,7 +22,7 @@ class DistantConnection:
     """
     A connection that another process holds.
 
-    @ivar is_open: as far as is known here.
+    @ivar is_open: whether it is open, as far as is known here.
     """
 
     is_open = True
@@ -34,13 +34,15 @@ class DistantConnection:
         self._send_by = send_by
 
     def send(self, data: bytes) -> None:
-        """It never raises, as over UDP."""
+        """Send.  Never raises, as over UDP."""
         self._send_by(self, data)
 
 
 class Ways:
     """
-    @param generation: ours.
+    The named connections of all processes.
+
+    @param generation: the generation of this process.
     @param send_by: as for L{DistantConnection}.
     """
 
@@ -56,7 +58,7 @@ class Ways:
         return len(self._ours) + len(self._distant)
 
     def name(self, way: Way) -> str:
-        """To be told to another process."""
+        """Return the name of a connection, for another process."""
         if isinstance(way, DistantConnection):
             return way.name
         name = self._names.get(way)
@@ -66,11 +68,11 @@ class Ways:
         return name
 
     def ours(self, name: str) -> Way | None:
-        """The connection that we gave this name to; C{None}: it is closed."""
+        """Return the connection of this process with a name; C{None}: it is closed."""
         return self._ours.get(name)
 
     def distant(self, name: str, transport: str, host: str) -> DistantConnection:
-        """One that we were told of."""
+        """Return the connection of another process with a name."""
         found = self._distant.get(name)
         if found is None:
             found = DistantConnection(name, transport, host, self._send_by)
@@ -79,27 +81,27 @@ class Ways:
 
     def closed(self, way: Way) -> str:
         """
-        One of ours is.
+        A connection of this process is closed.
 
-        @return: its name; empty: nobody was told of it.
+        @return: its name; empty: it has none, so no other process knows it.
         """
         name = self._names.pop(way, "")
         self._ours.pop(name, None)
         return name
 
     def lost(self, name: str) -> None:
-        """One that we were told of is closed."""
+        """A connection of another process is closed."""
         found = self._distant.pop(name, None)
         if found is not None:
             found.is_open = False
 
     def gone(self, generation: str) -> None:
-        """All of a process are."""
+        """All connections of a process are closed."""
         for name in [one for one in self._distant if generation_of(one) == generation]:
             self.lost(name)
 
     def only_of(self, generations: Container[str]) -> None:
-        """All others are."""
+        """All connections of other processes than these are closed."""
         for name in list(self._distant):
             if generation_of(name) not in generations:
                 self.lost(name)

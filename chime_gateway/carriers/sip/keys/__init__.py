@@ -1,1 +1,1 @@
-"""Agrees on keys of SRTP: in a session description, or by DTLS."""
+"""Negotiates the keys of SRTP: in session descriptions, or by DTLS."""

@@ -1,8 +1,8 @@
 """
-Agrees on keys of SRTP by DTLS, over the ports of one leg (RFC 5763, RFC 5764).
+Negotiates the keys of SRTP by DTLS, over the ports of one leg (RFC 5763, RFC 5764).
 
-Before there are keys, nothing of the stream is sent or heard.  RTCP on a port of its
-own has an association of its own.
+Before there are keys, nothing of the stream is sent or received.  RTCP on a separate
+port has a separate association.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from chime_gateway.wire.sdp.keying import Association, LocalKeying
 from chime_gateway.wire.webrtc.candidate import Credentials, Path, new_credentials
 from chime_gateway.wire.webrtc.ice import IceAgent
 
-#: What the path of a leg's port is called; it has one.
+#: The name of a leg's only ICE path.
 _PORT: Final = "port"
 
 
 def new_local_keying() -> LocalKeying:
-    """Of one leg; the certificate is the process'."""
+    """Return the keying of one leg, with the certificate of the process."""
     return LocalKeying(
         fingerprint=process_certificate().fingerprint,
         credentials=new_credentials(os.urandom),
@@ -48,13 +48,14 @@ class Ports(Protocol):
 
 class Flow:
     """
-    One association over one port, and ICE before it if there is any.
+    One association over one port, with ICE before it if it was offered.
 
-    @param remote: where packets go, unless ICE finds another place, or the certificate
-        is shown elsewhere.
-    @param media: gets what is neither of DTLS nor of ICE.
-    @param agreed: told that there are keys, once; C{failed}: why there are none.
-    @ivar keys: C{None} until then.
+    @param remote: the address that packets go to, unless ICE finds another, or a peer
+        at another address shows the certificate.
+    @param media: receives RTP and RTCP.
+    @param agreed: called once, when there are keys.
+    @param failed: called with the reason why there are none.
+    @ivar keys: the keys; C{None}: there are none yet.
     """
 
     _log = Logger()
@@ -96,15 +97,15 @@ class Flow:
 
     @property
     def remote(self) -> Address:
-        """Where packets go."""
+        """The address that packets go to."""
         return self._dtls.place
 
     def start(self) -> None:
-        """The other side may be spoken to."""
+        """Begin the handshake, unless ICE comes first."""
         self._surely(lambda now: None if self._ice else self._dtls.start(now))
 
     def received(self, data: bytes, address: Address) -> None:
-        """A datagram of the port."""
+        """Take a datagram of the port."""
         if data and 128 <= data[0] <= 191:
             self._media(data, address)
         elif data and not self._is_closed and self._is_allowed(address[0]):
@@ -114,7 +115,7 @@ class Flow:
                 self._shaken(data, address)
 
     def close(self) -> None:
-        """Say goodbye."""
+        """Close, and notify the peer."""
         if not self._is_closed:
             self._is_closed = True
             self._timer.stop()
@@ -140,7 +141,7 @@ class Flow:
         if self._ice is not None:
             if not self._ice.accepts(Path(_PORT, *address)):
                 return
-            # On whichever of its paths: it is the other side.
+            # Every valid path of ICE leads to the peer.
             address = self.remote
         self._surely(lambda now: self._dtls.received(now, data, address))
 
@@ -153,12 +154,12 @@ class Flow:
         self._surely(tick)
 
     def _surely(self, do: Callable[[float], object]) -> None:
-        """Whatever comes of it is sent, and told."""
+        """Take a step: send what it produces, and report its result."""
         now = self._clock.seconds()
         try:
             do(now)
         except ClosedError:
-            # Its BYE follows, or its media comes to an end.
+            # The peer has closed DTLS.  Its BYE follows, or its media ends.
             self._flush()
             return
         except DtlsError as exc:
@@ -167,7 +168,7 @@ class Flow:
             return
         self._flush()
         ice = self._ice
-        # Later its media says whether it is there, or that there is none.
+        # Once there are keys, only the media shows whether the peer is alive.
         if ice is not None and ice.failure is not None and self.keys is None:
             self._fail(f"ICE: {ice.failure.value}")
             return
@@ -176,7 +177,7 @@ class Flow:
         if due is None:
             self._timer.stop()
         else:
-            # Not at once again: sums of seconds are never quite what they were.
+            # Never 0: rounding errors could cause a busy loop.
             self._timer.start(max(0.001, due - now), self._tick)
         if self.keys is None and self._dtls.keys is not None:
             self.keys = self._dtls.keys
@@ -199,11 +200,11 @@ class Flow:
 
 class KeyExchange:
     """
-    Of one leg: what is agreed on goes to its stream when there are keys for it.
+    The key exchange of one leg.  Terms go to its stream when there are keys.
 
-    @param agree: takes terms with keys.
-    @param attach: takes what sends RTP, and RTCP.
-    @param failed: told why there are none.
+    @param agree: called with terms that have keys.
+    @param attach: called with the functions that send RTP and RTCP.
+    @param failed: called with the reason why there are no keys.
     """
 
     def __init__(
@@ -233,10 +234,10 @@ class KeyExchange:
         self._flows: list[Flow] = []
 
     def agree(self, terms: Terms) -> None:
-        """With C{Terms.dtls}: with the keys that there are, or when there are some."""
+        """Apply terms with C{Terms.dtls}, as soon as there are keys."""
         association = terms.dtls
         assert association is not None
-        # Where ICE finds the way, what a description says of it is no matter.
+        # With ICE, the address in the description does not matter.
         remote = ("", 0) if association.credentials is not None else terms.remote
         if self._begun != (association, remote):
             self.close()
@@ -247,7 +248,7 @@ class KeyExchange:
         self._told()
 
     def stop(self) -> None:
-        """It goes on without DTLS."""
+        """Go on without DTLS."""
         self.close()
         self._ports.listen(self._rtp_received, self._rtcp_received)
         self._attach(self._ports.send_rtp, self._ports.send_rtcp)
@@ -272,7 +273,7 @@ class KeyExchange:
         )
         self._flows.append(rtp)
         if association.is_muxed:
-            ports.listen(rtp.received, _pass_over)
+            ports.listen(rtp.received, _discard)
             self._attach(ports.send_rtp, ports.send_rtp)
         else:
             rtcp = self._flow(
@@ -280,13 +281,13 @@ class KeyExchange:
                 terms.remote_rtcp,
                 ports.send_rtcp,
                 self._rtcp_received,
-                # Some have no RTCP, whatever they say; a call is none the worse.
+                # Some peers have no RTCP although they announce it.  The call goes on.
                 _ignore,
             )
             self._flows.append(rtcp)
             ports.listen(rtp.received, rtcp.received)
-            # Not in the clear, nor with keys that are not its own.
-            self._attach(ports.send_rtp, _pass_over)
+            # RTCP is not sent before it has keys of its own.
+            self._attach(ports.send_rtp, _discard)
         for flow in list(self._flows):
             flow.start()
 
@@ -311,7 +312,7 @@ class KeyExchange:
         )
 
     def _told(self) -> None:
-        """Of keys: those of RTP are enough to begin with."""
+        """There are new keys.  Those of RTP are enough to begin."""
         terms = self._terms
         if terms is None or not self._flows or self._flows[0].keys is None:
             return
@@ -326,8 +327,8 @@ class KeyExchange:
 
 
 def _ignore(why: str) -> None:
-    """Nobody needs it."""
+    """A failure of RTCP's association does not matter."""
 
 
-def _pass_over(data: bytes, address: Address) -> None:
-    """Nobody listens there, or may."""
+def _discard(data: bytes, address: Address) -> None:
+    """Drop a datagram."""

@@ -1,10 +1,9 @@
 """
-DTLS with every address that sends to a port, until one has the certificate that was
-announced.
+DTLS with every address that sends to a port, until one shows the announced certificate.
 
-Behind NAT the other side has another address than its description says, and only its
-certificate tells it from a stranger.  So each address has a handshake of its own, and
-a stranger can break only that.
+Behind NAT the peer has another address than its description says, and only its
+certificate distinguishes it from a stranger.  So each address has a separate handshake,
+and a stranger can break only its own.
 """
 
 from __future__ import annotations
@@ -17,16 +16,20 @@ from chime_gateway.webrtc.certificate import Certificate
 from chime_gateway.webrtc.dtls import Dtls, DtlsError
 from chime_gateway.wire.sdp.keying import Association
 
-#: Places that are not the one described, in all: each may cost a signature.
+#: The maximum number of other addresses than the described one: each may cost a
+#: signature.
 _MOST_OTHERS: Final = 16
 
 
 class Handshakes:
     """
-    @param place: where the other side is, as it says.
-    @ivar place: where it is; that of the one who has shown the certificate, once there
-        is one.
-    @ivar outbox: datagrams to be sent, and where; whoever calls takes them.
+    The handshakes on one port.
+
+    @param place: the peer's address in its description.
+    @ivar place: the peer's address; once it is known, that of the peer that has shown
+        the certificate.
+    @ivar outbox: datagrams to send, with their addresses.  The owner takes them after
+        each call.
     """
 
     def __init__(
@@ -46,15 +49,16 @@ class Handshakes:
 
     @property
     def due(self) -> float | None:
-        """When L{tick} wants to be called next; C{None}: not at all."""
+        """When to call L{tick} next; C{None}: never."""
         dues = (one.due for one in (self._described, *self._others.values()))
         return min((due for due in dues if due is not None), default=None)
 
     def start(self, now: float) -> None:
         """
-        The other side can be reached where it says.
+        Begin: the peer can be reached at its described address.
 
-        @raise DtlsError: the handshake with it is over, as in all that follows.
+        @raise DtlsError: the handshake with the peer has failed.  L{received} and
+            L{tick} raise it as well.
         """
         try:
             self._described.start(now)
@@ -63,7 +67,9 @@ class Handshakes:
 
     def received(self, now: float, datagram: bytes, source: Address) -> None:
         """
-        @param source: where it came from, which may be anybody.
+        Take a datagram.
+
+        @param source: the address that it came from, perhaps a stranger's.
         """
         if source != self.place:
             self._received_from_other(now, datagram, source)
@@ -87,7 +93,7 @@ class Handshakes:
             self._take(source, one)
 
     def close(self) -> None:
-        """Say goodbye to whom it was agreed with."""
+        """Close, and notify the peer."""
         self._others.clear()
         self._described.close()
         self._take(self.place, self._described)
@@ -104,7 +110,7 @@ class Handshakes:
     def _received_from_other(
         self, now: float, datagram: bytes, source: Address
     ) -> None:
-        # Who is to answer us has heard us where he said that he is.
+        # A peer that is the DTLS server answers from its described address.
         if self.keys is not None or self._association.is_client:
             return
         one = self._others.get(source) or self._other(source)
@@ -121,7 +127,7 @@ class Handshakes:
             self._others.clear()
 
     def _other(self, source: Address) -> Dtls | None:
-        """One more; C{None}: there were too many."""
+        """Begin a handshake with another address; C{None}: there were too many."""
         if self._begun >= _MOST_OTHERS:
             return None
         self._begun += 1
@@ -133,6 +139,6 @@ class Handshakes:
             self._others.clear()
 
     def _take(self, place: Address, one: Dtls) -> None:
-        """What it has to say, and to whom."""
+        """Put what a handshake has to send into the outbox."""
         sent, one.outbox = one.outbox, []
         self.outbox += [(place, data) for data in sent]

@@ -1,6 +1,6 @@
 """
-Negotiates keys of SRTP in session descriptions (RFC 4568): which lines are offered
-and chosen, and the keys that follow from them.
+Negotiates the keys of SRTP in session descriptions (RFC 4568): the crypto lines that
+are offered and chosen, and the resulting keys.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from chime_gateway.rtp.keys import (
 )
 from chime_gateway.wire.sdp.sdes import Crypto
 
-#: By the names of L{chime_gateway.wire.sdp.sdes.SUITES}.
+#: The profiles by suite; see L{chime_gateway.wire.sdp.sdes.SUITES}.
 PROFILES: Final[Mapping[str, SrtpProfile]] = {
     "AES_CM_128_HMAC_SHA1_80": AES_128_TAG_80,
     "AES_CM_128_HMAC_SHA1_32": AES_128_TAG_32,
@@ -31,17 +31,17 @@ PROFILES: Final[Mapping[str, SrtpProfile]] = {
 
 
 def new_crypto(offered: Crypto) -> Crypto:
-    """Our key, for the same suite under the same tag."""
+    """Return the gateway's crypto line, with the same suite and tag."""
     key = secrets.token_bytes(PROFILES[offered.suite.upper()].key_bytes)
     return Crypto(offered.tag, offered.suite, key)
 
 
 def offer_crypto() -> Crypto:
-    """What we propose: the suite that everybody has."""
+    """Return the crypto line of an offer, with the suite that all peers support."""
     suite = "AES_CM_128_HMAC_SHA1_80"
     return Crypto(1, suite, secrets.token_bytes(PROFILES[suite].key_bytes))
 
 
 def srtp_keys(local: Crypto, remote: Crypto) -> SrtpKeys:
-    """What two lines of the same suite agree on."""
+    """Return the keys in two crypto lines of the same suite."""
     return SrtpKeys(PROFILES[local.suite.upper()], local.key, remote.key)

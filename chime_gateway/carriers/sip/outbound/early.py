@@ -2,7 +2,7 @@
 The early dialogs of an outbound INVITE (RFC 3261 section 12.1.2): one for each
 telephone that rings, as a proxy may fork the request.
 
-They carry requests both ways before the call is answered.
+They carry requests in both directions before the call is answered.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from chime_gateway.wire.sip.bodies import must_be_understood
 from chime_gateway.wire.sip.dialog import Dialog
 from chime_gateway.wire.sip.message import BadMessage, content_type
 
-#: Nobody lets more telephones ring at once.
+#: The maximum number of telephones that ring.
 _MOST_DIALOGS: Final = 20
 
 
 class EarlyDialogs:
     """
-    @param leg: whose they are.
-    @param abandoned: called when the last one was ended by the other side.
+    The early dialogs of one leg.
+
+    @param leg: the leg.
+    @param abandoned: called when the peer has ended the last one.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class EarlyDialogs:
         self._dialogs: dict[str, LiveDialog] = {}
 
     def add(self, live: LiveDialog) -> None:
-        """A telephone rings; perhaps not for the first time."""
+        """A telephone rings.  Reports may be repeated."""
         tag = live.dialog.remote_tag
         if tag and tag not in self._dialogs and len(self._dialogs) < _MOST_DIALOGS:
             self._dialogs[tag] = live
@@ -47,8 +49,8 @@ class EarlyDialogs:
 
     def confirmed(self, dialog: Dialog) -> Dialog:
         """
-        Somebody answered: his dialog goes on with what it knows, routes and target
-        are those of the answer (section 13.2.2.4), and the others are over.
+        A telephone was answered.  Its dialog goes on, with the routes and the target of
+        the answer (RFC 3261 section 13.2.2.4); the others are over.
         """
         before = self._dialogs.get(dialog.remote_tag)
         self.clear()
@@ -57,12 +59,12 @@ class EarlyDialogs:
         return evolve(dialog, remote_cseq=before.dialog.remote_cseq)
 
     def clear(self) -> None:
-        """A final answer came, or nobody waits for one any more."""
+        """A final answer came, or is no longer waited for."""
         for tag in list(self._dialogs):
             self._forget(tag)
 
     def request_received(self, incoming: Incoming) -> None:
-        """A request in one of them."""
+        """Process a request in one of the early dialogs."""
         request = incoming.request
         live = self._dialogs.get(request.from_tag)
         if live is None:
@@ -80,7 +82,7 @@ class EarlyDialogs:
     def _respond(self, incoming: Incoming, live: LiveDialog) -> None:
         request = incoming.request
         if request.method == "BYE":
-            # Who is called must not (section 15), and means it all the same.
+            # Not allowed in a callee's early dialog (RFC 3261 section 15), but clear.
             incoming.respond(200)
             self._forget(request.from_tag)
             if not self._dialogs:
@@ -88,7 +90,7 @@ class EarlyDialogs:
         elif request.method == "INVITE" or (
             request.method == "UPDATE" and request.body
         ):
-            # Our offer is not answered yet (RFC 3311 section 5.2).
+            # The gateway's offer is not answered yet (RFC 3311 section 5.2).
             incoming.respond(491)
         elif request.method == "UPDATE":
             live.dialog.refresh_target(request)
@@ -96,7 +98,7 @@ class EarlyDialogs:
         elif request.method == "OPTIONS":
             incoming.respond(200, extra=(ALLOW, SUPPORTED, ACCEPT))
         elif request.method == "INFO":
-            # Keys before the answer are for nobody.
+            # DTMF digits before the answer are ignored.
             is_known = content_type(request) in INFO_TYPES
             if is_known or not must_be_understood(request):
                 incoming.respond(200)

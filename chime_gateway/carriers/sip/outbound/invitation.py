@@ -1,6 +1,6 @@
 """
-Makes the INVITEs of one outbound call:  From, To and Call-ID stay, however often it
-is sent and to which target.
+Makes the INVITEs of one outbound call: From, To and Call-ID stay the same for every
+attempt and target.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from chime_gateway.wire.sip.format import format_request, uri_host
 from chime_gateway.wire.sip.message import BadMessage, Header, Response, Source
 from chime_gateway.wire.sip.session_timer import min_se
 
-#: So often a longer session interval is taken from a 422.
+#: How often a longer session interval is accepted from a 422.
 _MOST_INTERVALS: Final = 2
 
 
 class Invitation:
     """
-    @ivar credentials: of the INVITE that is out.
-    @param answered: told every response.
-    @param timed_out: there was none, or no final one.
+    The INVITE of one call, with its repetitions.
+
+    @ivar credentials: the credentials of the current INVITE.
+    @param answered: called with every response.
+    @param timed_out: called if there was no final response.
     """
 
     def __init__(
@@ -63,9 +65,9 @@ class Invitation:
 
     def send(self, target: Target, offer: bytes) -> None:
         """
-        To somebody else than before.
+        Send it to a new target.
 
-        @param target: with the address of its host.
+        @param target: the target, with the address of its host.
         """
         self._target, self._offer = target, offer
         if self._digest is not None:
@@ -73,7 +75,11 @@ class Invitation:
         self._send()
 
     def sent_again(self, response: Response) -> bool:
-        """Whether a refusal asks only for what we have, and was given it."""
+        """
+        Repeat the INVITE if a refusal asks for credentials or a longer interval.
+
+        @return: whether it was repeated.
+        """
         status, exchange = response.status, self._exchange
         if status in (401, 407) and exchange is not None:
             if not exchange.challenged(response):
@@ -104,7 +110,7 @@ class Invitation:
         return LiveDialog(self._context, dialog, flow, self._digest)
 
     def early_dialog(self, response: Response) -> Dialog | None:
-        """That of a provisional answer; C{None}: it makes none, or is malformed."""
+        """Return the dialog of a provisional response; C{None}: it has no valid one."""
         try:
             return self._dialog(response)
         except BadMessage:
@@ -112,8 +118,8 @@ class Invitation:
 
     def dialog(self, response: Response) -> tuple[Dialog, str]:
         """
-        That of a 2xx, and what is wrong with it: even then somebody has answered,
-        and must hear of it that he is hung up on.
+        Return the dialog of a 2xx, and what is wrong with it.  Even a malformed one
+        means that a telephone was answered, so it has to be sent a BYE.
         """
         if self._exchange is not None:
             self._exchange.accepted(response)
@@ -187,7 +193,7 @@ class Invitation:
         )
 
     def _head(self, branch: str) -> list[Header]:
-        """What INVITE, ACK and CANCEL have in common, but for To and CSeq."""
+        """Return the headers that INVITE, ACK and CANCEL share, without To and CSeq."""
         context, hop = self._context, self._target.hop
         host, _ = context.transports.address(hop.transport, hop.host)
         user = self._trunk.from_number or "anonymous"

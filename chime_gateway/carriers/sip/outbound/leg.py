@@ -1,7 +1,7 @@
 """
 Outbound calls over SIP: dials, answers a digest challenge, waits, or gives up.
 
-The agent is there before the telephone rings, so whoever answers is greeted at once.
+The agent is ready before the telephone rings, so the caller is greeted at once.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from chime_gateway.wire.sip.dialog import Dialog, DialogKey
 from chime_gateway.wire.sip.message import BadMessage, Response, tokens
 from chime_gateway.wire.sip.session_timer import accepted_timer
 
-#: Somebody may look for the telephone for so long.
+#: How long the telephone rings.
 RING_SECONDS: Final = 60.0
 
-#: Answers of so many branches are hung up on; nobody forks more.
+#: The maximum number of further branches of a fork that are hung up.
 _MOST_BRANCHES: Final = 20
 
 
@@ -57,7 +57,7 @@ class OutboundSipLeg(SipLeg):
     """
     One call to C{number} through the trunk.
 
-    @param agent: name of the profile that talks.
+    @param agent: the name of the agent profile.
     """
 
     owns_call_id = True
@@ -116,7 +116,7 @@ class OutboundSipLeg(SipLeg):
         return answered
 
     def answer(self) -> None:
-        """Does nothing, as the other side has answered already."""
+        """Does nothing, as the peer has answered already."""
 
     def hang_up(self, ending: Ending) -> None:
         self._call = None
@@ -128,7 +128,7 @@ class OutboundSipLeg(SipLeg):
     # -- dialling ----------------------------------------------------------------
 
     def _aim(self, target: Target) -> None:
-        """Call there, as soon as it is known where that is."""
+        """Call a target, once its address is known."""
         self._tried.add(target.uri)
         self._early_answer = None
         if is_destination(target.name):
@@ -156,7 +156,7 @@ class OutboundSipLeg(SipLeg):
             self._go_on(f"sip.allow does not have {where}")
             return
         if not context.transports.has(transport):
-            self._go_on(f"nothing listens on {transport} for the answers")
+            self._go_on(f"there is no {transport} listener for the responses")
             return
         if self._audio is None:
             try:
@@ -199,7 +199,7 @@ class OutboundSipLeg(SipLeg):
             self._refused(response)
 
     def _progress(self, response: Response) -> None:
-        """Early media is received and thrown away: it is no caller speaking."""
+        """Receive early media, but discard it: it is not the caller speaking."""
         dialog = self._invitation.early_dialog(response)
         if dialog is not None:
             self._early.add(self._invitation.live(dialog))
@@ -210,7 +210,7 @@ class OutboundSipLeg(SipLeg):
         try:
             terms = self._audio.descriptions.take_answer(body)
         except NotAcceptable:
-            return  # the 2xx has the last word
+            return  # the 2xx decides
         self._early_answer = response.to_tag
         self._audio.agree(evolve(terms, receives=False))
 
@@ -219,7 +219,7 @@ class OutboundSipLeg(SipLeg):
         if self._invitation.sent_again(response):
             return
         if response.status >= 600:
-            self._targets.clear()  # nobody will take it, wherever
+            self._targets.clear()  # a global failure: no target will accept the call
         self._targets[:0] = redirections(response, self._trunk)
         self._go_on(f"{response.status} {response.phrase[:80]}")
 
@@ -228,7 +228,7 @@ class OutboundSipLeg(SipLeg):
 
     def _take_silence(self) -> None:
         self._early.clear()
-        self._go_on("408 nobody answered")
+        self._go_on("408 no answer")
 
     def _accepted(self, response: Response) -> None:
         invitation = self._invitation
@@ -237,11 +237,11 @@ class OutboundSipLeg(SipLeg):
         if self._dialog is not None and self._dialog.dialog.key == dialog.key:
             known = self._dialog
         if known is not None:
-            # The same answer again: our ACK was lost.
+            # A repeated answer: the ACK was lost.
             known.acknowledge(response.cseq, invitation.credentials)
         elif self._state is not _DialState.DIALLING or fault:
-            # Another branch of a fork, an answer to what we gave up, or one that
-            # nobody can talk with.
+            # Another branch of a fork, an answer to an attempt that was given up, or a
+            # malformed answer.
             self._dismiss(dialog, response.cseq)
             self._failed(f"the answer is malformed: {fault}")
         else:
@@ -266,7 +266,7 @@ class OutboundSipLeg(SipLeg):
         is_known = terms is not None and self._early_answer == response.to_tag
         if is_known and not _description(response):
             assert terms is not None
-            self._audio.agree(terms)  # it was in the 183
+            self._audio.agree(terms)  # the description was in the 183
         elif not self._take_answer(response):
             return False
         try:
@@ -277,14 +277,14 @@ class OutboundSipLeg(SipLeg):
         return True
 
     def _dismiss(self, dialog: Dialog, cseq: int) -> None:
-        """An answer nobody waits for: acknowledge it and hang up."""
+        """Acknowledge an unwanted answer, and hang up."""
         if len(self._dismissed) >= _MOST_BRANCHES:
             return
         unwanted = self._dismissed[dialog.key] = self._invitation.live(dialog)
         unwanted.acknowledge(cseq, self._invitation.credentials)
         unwanted.request("BYE")
 
-    # -- from the other side -------------------------------------------------------
+    # -- from the peer -------------------------------------------------------------
 
     def request_received(self, incoming: Incoming) -> None:
         if self._dialog is None:
@@ -295,11 +295,11 @@ class OutboundSipLeg(SipLeg):
     # -- giving up -----------------------------------------------------------------
 
     def _rang_out(self) -> None:
-        why = f"nobody answered within {RING_SECONDS:g} s"
+        why = f"the call was not answered within {RING_SECONDS:g} s"
         self._surely(lambda: self._failed(why))
 
     def _abandoned(self) -> None:
-        why = "the other side hung up before it answered"
+        why = "the called party hung up before answering"
         self._surely(lambda: self._failed(why))
 
     def _give_up(self) -> None:
@@ -330,7 +330,7 @@ class OutboundSipLeg(SipLeg):
 
 
 def _description(response: Response) -> bytes:
-    """In a response what must be understood and is not can only be passed over."""
+    """Return the description in a response.  An unknown body can only be ignored."""
     try:
         return session_body(response)
     except BadMessage:

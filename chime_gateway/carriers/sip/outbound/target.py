@@ -20,13 +20,13 @@ from chime_gateway.wire.sip.message import (
     header_list,
 )
 
-#: A call is sent on so often, by whomever, and then it has failed.
+#: A call is redirected at most this often.
 MOST_REDIRECTIONS: Final = 2
 
-#: Nobody needs more of the Contacts of one answer.
+#: The maximum number of Contacts of one response that are used.
 _MOST_CONTACTS: Final = 10
 
-#: 380 is no other place, and 305 asks for a proxy, which nobody does any more.
+#: 380 names no other target, and 305 is deprecated.
 _REDIRECTIONS: Final = (300, 301, 302)
 
 _Q: Final = re.compile(
@@ -37,9 +37,11 @@ _Q: Final = re.compile(
 @frozen
 class Target:
     """
-    @ivar uri: for the request line.
-    @ivar name: of the host, as certificates know it.
-    @ivar hop: where to, with the address once it is known.
+    Where an INVITE is sent.
+
+    @ivar uri: the URI of the request line.
+    @ivar name: the host name, as in certificates.
+    @ivar hop: the next hop, with the address once it is known.
     """
 
     uri: str
@@ -51,7 +53,7 @@ class Target:
         return self.uri[:5].lower() == "sips:"
 
     def at(self, address: str) -> Target:
-        """The same, now that its name was looked up."""
+        """Return the same target with the address of its host."""
         return evolve(self, hop=evolve(self.hop, host=address))
 
 
@@ -65,8 +67,7 @@ def trunk_target(trunk: SipTrunk, number: str) -> Target:
 
 def redirections(response: Response, trunk: SipTrunk) -> list[Target]:
     """
-    Where an answer sends the call: the best first, as C{q} has it, and as they are
-    written among equals.
+    Return the targets that a response redirects to, sorted by C{q}, then as written.
     """
     if response.status not in _REDIRECTIONS:
         return []
@@ -87,7 +88,7 @@ def redirections(response: Response, trunk: SipTrunk) -> list[Target]:
 
 
 def _q(contact: str) -> float:
-    """Its weight; who says nothing wants to be tried as much as anybody."""
+    """Return the C{q} value of a Contact, 1 by default."""
     parameters = contact.rpartition(">")[2] if "<" in contact else contact
     given = _Q.search(parameters)
     return 1.0 if given is None else float(given[1])

@@ -1,8 +1,8 @@
 """
-One UDP socket, and the TCP and TLS connections of SIP: converts bytes to messages and
-back (RFC 3261 section 18).
+The UDP socket and the TCP and TLS connections of SIP: receives and sends messages (RFC
+3261 section 18).
 
-It splits a stream into messages, and decides who may send them.
+It splits streams into messages, and limits who may open connections.
 """
 
 from __future__ import annotations
@@ -27,15 +27,14 @@ from chime_gateway.wire.address import canonical, mapped
 from chime_gateway.wire.sip.framing import StreamFramer
 from chime_gateway.wire.sip.message import BadMessage, Source
 
-#: A connection on which nothing comes for so long is closed; dialogs do not
+#: A connection is closed when nothing has come on it for this long.  Dialogs do not
 #: depend on connections.
 IDLE_SECONDS: Final = 300.0
 
-#: A connection must bring its first message within this time.
+#: A connection has to bring its first message within this time.
 FIRST_SECONDS: Final = 20.0
 
-#: Whoever does not close a connection with us, nor read what was last said on it,
-#: has it cut.
+#: A closing connection is aborted if the peer has not closed it within this time.
 CLOSE_SECONDS: Final = 5.0
 
 MAX_CONNECTIONS: Final = 1000
@@ -43,29 +42,29 @@ MAX_CONNECTIONS_PER_HOST: Final = 100
 
 
 def _ignore(_: object) -> None:
-    """There is nobody to tell."""
+    """The default of a callback that is not set."""
 
 
 class Way(Protocol):
     """
-    A connection, whichever process of this gateway has it.
+    A connection of any process of this gateway.
 
-    @ivar is_open: what is sent goes out.
+    @ivar is_open: messages can be sent.
     """
 
     is_open: bool
 
     def send(self, data: bytes) -> None:
-        """It never raises."""
+        """Send.  Never raises."""
 
 
 @frozen
 class Flow:
     """
-    The way a message came, and the way back.
+    The path that a message came by, and the path back.
 
     @ivar transport: C{udp}, C{tcp} or C{tls}.
-    @ivar connection: of a stream.
+    @ivar connection: the connection, for TCP and TLS.
     """
 
     transport: str
@@ -78,24 +77,24 @@ class Flow:
 
     @property
     def key(self) -> FlowKey:
-        """Who has offended, if somebody has."""
+        """The key for limits of malformed messages."""
         return self.transport, self.source.host, self.source.port
 
 
 class Receiver(Protocol):
-    """Who gets the messages."""
+    """Receives messages."""
 
     def message_received(self, data: bytes, flow: Flow) -> None: ...
     def stream_broken(self, bad: BadMessage, flow: Flow) -> None:
-        """The stream makes no sense; it is closed after this."""
+        """A stream is malformed.  It is closed after this."""
 
 
 class Datagrams(DatagramProtocol):
     """
     One UDP socket.
 
-    @param lost: called when it is closed, by whomever.
-    @param is_ipv6: of that family; IPv4 then travels in mapped addresses.
+    @param lost: called when it is closed for any reason.
+    @param is_ipv6: it is an IPv6 socket, where IPv4 addresses are mapped.
     """
 
     noisy = False
@@ -126,21 +125,21 @@ class Datagrams(DatagramProtocol):
         self._receiver.message_received(datagram, flow)
 
     def send(self, data: bytes, source: Source) -> None:
-        """It never raises: the end of a call does not stop at a datagram."""
+        """Send.  Never raises, so that a datagram cannot stop the end of a call."""
         host = mapped(source.host) if self._is_ipv6 else source.host
         try:
             self.transport.write(data, (host, source.port))
         except Exception:
-            # Unreachable for now, too large, or no address; the transaction sends
-            # it again or gives up.
+            # Unreachable for now, too large, or not an address.  The transaction
+            # repeats it or gives up.
             self._access.dropped["not_sent"] += 1
 
 
 class Connection(StreamProtocol, TimeoutMixin):
     """
-    One TCP or TLS connection, whoever made it.
+    One TCP or TLS connection, opened by either side.
 
-    @ivar is_open: what is sent goes out.
+    @ivar is_open: messages can be sent.
     """
 
     transport: Any
@@ -177,14 +176,14 @@ class Connection(StreamProtocol, TimeoutMixin):
                 return
             if not self._streams.turns.has_time():
                 self._unread += data[at:]
-                # What it says meanwhile stays with it.
+                # Until then the peer's data stays in the socket.
                 self.transport.pauseProducing()
                 self._streams.turns.wait(self._read_piece)
                 return
             self._read(data[at : at + PIECE_BYTES])
 
     def _read_piece(self) -> bool:
-        """@return: whether there is more to be read."""
+        """@return: whether there is more to read."""
         piece = bytes(self._unread[:PIECE_BYTES])
         del self._unread[:PIECE_BYTES]
         try:
@@ -195,11 +194,11 @@ class Connection(StreamProtocol, TimeoutMixin):
             if not self._unread and self._is_connected:
                 self.transport.resumeProducing()
         except Exception:
-            # As the reactor does with one that fails as it is read.
+            # As the reactor does when reading fails.
             self._unread.clear()
             self.transport.abortConnection()
             with contextlib.suppress(MemoryError):
-                self._log.failure("a bug in reading a connection of SIP")
+                self._log.failure("a bug in reading a SIP connection")
         return bool(self._unread)
 
     def _read(self, data: bytes) -> None:
@@ -214,12 +213,12 @@ class Connection(StreamProtocol, TimeoutMixin):
             self.transport.write(b"\r\n")
             self.setTimeout(IDLE_SECONDS)
         for message in messages:
-            # A stream of half a message must not stay for ever.
+            # Only whole messages count: half a message must not keep it open.
             self.setTimeout(IDLE_SECONDS)
             self._streams.receiver.message_received(message, self.flow)
 
     def close(self) -> None:
-        """Under TLS it takes two for that, and a silent peer must not keep it."""
+        """Close.  Under TLS the peer has to close as well, so this has a timeout."""
         self.is_open, self._is_closing = False, True
         self.setTimeout(CLOSE_SECONDS)
         self.transport.loseConnection()
@@ -233,12 +232,12 @@ class Connection(StreamProtocol, TimeoutMixin):
     def connectionLost(self, reason: Failure | None = None) -> None:
         self.setTimeout(None)
         self.is_open = self._is_connected = False
-        # Answers to what is left would want a new connection each.
+        # The response to each unread request would need a new connection.
         self._unread.clear()
         self._streams.closed(self)
 
     def send(self, data: bytes) -> None:
-        """It never raises, as over UDP."""
+        """Send.  Never raises, as over UDP."""
         if not self._is_closing:
             self.setTimeout(IDLE_SECONDS)
         try:
@@ -252,7 +251,7 @@ class Streams:
     """
     All connections of the carrier.
 
-    @ivar told_closed: called with each that is closed.
+    @ivar told_closed: called with each connection that is closed.
     """
 
     receiver: Receiver
@@ -292,7 +291,7 @@ class Streams:
         self.told_closed(connection)
 
     def to(self, transport: str, host: str, port: int) -> Connection | None:
-        """An open connection that leads there."""
+        """Return an open connection to this address, if there is one."""
         for connection in self.connections:
             flow = connection.flow
             is_there = flow.transport == transport and flow.source == Source(host, port)
@@ -303,8 +302,8 @@ class Streams:
 
 class _Refusal(StreamProtocol):
     """
-    Closes at once.  Without a protocol Twisted would do so, too, but under TLS it logs
-    a traceback and leaves the descriptor open.
+    Closes a connection at once.  Without a protocol Twisted closes it, too, but under
+    TLS it logs a traceback and leaves the descriptor open.
     """
 
     transport: Any
@@ -314,7 +313,7 @@ class _Refusal(StreamProtocol):
 
 
 class ClientFactory(Factory):
-    """Connections of ours."""
+    """Makes connections that the gateway opens."""
 
     noisy = False
 
@@ -328,10 +327,10 @@ class ClientFactory(Factory):
 
 class ServerFactory(ClientFactory):
     """
-    Connections that others make.  Who is refused is so before anything is made for
-    him, and TLS least of all: its handshake is work.
+    Accepts connections of peers.  They are refused before any work is done for them,
+    above all a TLS handshake.
 
-    @param tls: of which the connections are; C{None}: TCP alone.
+    @param tls: the TLS options; C{None}: TCP only.
     """
 
     def __init__(self, transport_name: str, streams: Streams, tls: Any) -> None:

@@ -1,4 +1,4 @@
-"""Finds what is wrong with a request, whatever it is for (RFC 3261 section 8.2)."""
+"""Finds what is wrong with any request (RFC 3261 section 8.2)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from chime_gateway.carriers.sip.transport.transactions import Transactions
 from chime_gateway.wire.sip.bodies import must_be_understood
 from chime_gateway.wire.sip.message import Request, header_list
 
-#: Extensions that a caller may require of us.
+#: Extensions that a caller may require.
 _EXTENSIONS: Final = frozenset({"timer"})
 
-#: Methods that exist, those that are not for us as well.
+#: Methods that exist, including those that the gateway does not support.
 KNOWN_METHODS: Final = frozenset(
     {"REGISTER", "SUBSCRIBE", "PUBLISH", "MESSAGE", "REFER", "PRACK", *METHODS}
 )
 
 
 def fault_of(request: Request, transactions: Transactions) -> tuple[Any, ...] | None:
-    """A status, and headers for the answer; C{None}: nothing is wrong with it."""
+    """Return the status and headers of the response; C{None}: nothing is wrong."""
     if request.method not in KNOWN_METHODS:
         return 501, ALLOW
     if request.method not in METHODS:

@@ -34,16 +34,16 @@ from chime_gateway.wire.sip.message import Source
 
 _CONNECT_SECONDS: Final = 10.0
 
-#: From the loss of the UDP port, or a vain try, until it is opened again.
+#: The pause before the UDP port is opened again after it was lost.
 REOPEN_SECONDS: Final = 0.25
 
 
 class SipTransports:
     """
-    All listeners, and the ways out.
+    All listeners, and the sending of messages.
 
-    @ivar ports: what is listened on, once started, by listener.
-    @ivar certificates: of those with TLS.
+    @ivar ports: each listener with its port, once started.
+    @ivar certificates: the certificates of the TLS listeners.
     @ivar streams: all connections.
     """
 
@@ -67,6 +67,8 @@ class SipTransports:
 
     def start(self) -> None:
         """
+        Open the ports.
+
         @raise ConfigError: a port or a certificate cannot be used.
         """
         for listener in self._settings.listen:
@@ -79,9 +81,9 @@ class SipTransports:
             self._numbers[listener] = port.getHost().port  # type: ignore[attr-defined]
 
     def _lost(self) -> None:
-        """Twisted closes a UDP port for whatever fails as it is read, as memory."""
+        """Twisted closes a UDP port when reading it fails, even for lack of memory."""
         if not self._is_stopped:
-            self._log.error("the UDP port of SIP was lost: opening it again")
+            self._log.error("the SIP UDP port was lost: opening it again")
             self._reactor.callLater(REOPEN_SECONDS, self._reopen)
 
     def _reopen(self) -> None:
@@ -124,12 +126,12 @@ class SipTransports:
         return certificate
 
     def change(self, settings: SipSettings) -> None:
-        """Who is listened to, and our certificate; listeners stay as they are."""
+        """Change the allowed networks and the certificate.  Listeners stay the same."""
         self._settings = settings
         self._access.change(settings.allow)
 
     def stop(self) -> list[Any]:
-        """Close everything; what is returned may have to be waited for."""
+        """Close everything.  Deferreds among the results have to be waited for."""
         self._is_stopped = True
         waiting = [port.stopListening() for _, port in self.ports]
         self.ports.clear()
@@ -143,14 +145,14 @@ class SipTransports:
         return any(listener.transport == transport for listener, _ in self.ports)
 
     def address(self, transport: str, remote_host: str) -> tuple[str, int]:
-        """Where the other side can reach us: for Via and Contact."""
+        """Return the address at which a peer reaches the gateway (Via, Contact)."""
         for listener, number in self._numbers.items():
             if listener.transport == transport:
                 return self.host(remote_host, listener.interface), number
         return self.host(remote_host), 5060
 
     def host(self, remote_host: str, interface: str = "") -> str:
-        """Our address as the other side knows it, of its own family."""
+        """Return the gateway's address for a peer, of the same address family."""
         for address in (self._settings.public_address, interface):
             is_one = address and address not in ("0.0.0.0", "::")
             if is_one and (":" in address) == (":" in remote_host):
@@ -158,9 +160,9 @@ class SipTransports:
         return local_address_to(remote_host)
 
     def reaches(self, transport: str, host: str) -> bool:
-        """Whether C{host} is of a family that a request over C{transport} gets to."""
+        """Return whether C{transport} reaches the address family of C{host}."""
         if transport != "udp":
-            return True  # a connection of its own
+            return True  # a new connection can have any family
         interfaces = [one.interface for one, _ in self.ports if one.transport == "udp"]
         return any(
             interface == "::" or (":" in interface) == (":" in host)
@@ -171,14 +173,14 @@ class SipTransports:
     def connection_count(self) -> int:
         return len(self.streams.connections)
 
-    # -- out -------------------------------------------------------------------
+    # -- sending ---------------------------------------------------------------
 
     def reply(self, data: bytes, flow: Flow, via_port: int) -> None:
         """
-        Send a response the way its request came.
+        Send a response by the flow of its request.
 
-        @param via_port: of the topmost Via: if the connection is gone, a new
-            one is made to it (section 18.2.2).
+        @param via_port: the port in the topmost Via.  If the connection is closed, a
+            new one is made to this port (RFC 3261 section 18.2.2).
         """
         if flow.connection is None or flow.connection.is_open:
             self.send(data, flow)
@@ -187,11 +189,11 @@ class SipTransports:
             self.connect(data, Hop(source.host, via_port, flow.transport), _ignore)
 
     def send_datagram(self, data: bytes, hop: Hop) -> None:
-        """To an address, not a name."""
+        """Send a datagram to an address, not a name."""
         self.send(data, Flow("udp", Source(hop.host, hop.port)))
 
     def send(self, data: bytes, flow: Flow) -> bool:
-        """Whether there is such a way still."""
+        """Send by a flow; return whether the flow still exists."""
         if flow.connection is not None:
             if not flow.connection.is_open:
                 return False
@@ -209,7 +211,7 @@ class SipTransports:
         failed: Callable[[], None],
         tls_name: str = "",
     ) -> None:
-        """Send over a stream to C{hop}, on a connection that is open or a new one."""
+        """Send to C{hop} over TCP or TLS, by an open connection or a new one."""
         found = self.streams.to(hop.transport, hop.host, hop.port)
         if found is not None:
             found.send(data)
@@ -227,13 +229,13 @@ class SipTransports:
                 port=hop.port,
                 why=failure.getErrorMessage(),
             )
-            # Never while whoever sends is still at it.
+            # Never during this call: the caller is not prepared for it.
             self._reactor.callLater(0, failed)
 
         maybeDeferred(self._open, hop, tls_name).addCallbacks(opened, refused)
 
     def _open(self, hop: Hop, tls_name: str) -> Any:
-        """An invalid host name raises here already."""
+        """Open a connection.  An invalid host name raises at once."""
         endpoint: Any = HostnameEndpoint(
             self._reactor, hop.host, hop.port, timeout=_CONNECT_SECONDS
         )
@@ -243,4 +245,4 @@ class SipTransports:
 
 
 def _ignore() -> None:
-    """There is nobody to tell."""
+    """Does nothing if sending a response fails."""

@@ -1,8 +1,8 @@
 """
 Limits the number of server transactions, per source and in all.
 
-A transaction that was answered only absorbs repetitions, for half a minute; so the
-oldest of these makes room, and no request is refused because of it.
+A transaction that was answered only absorbs repetitions, for half a minute.  The oldest
+of these is evicted to make room for a new request.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ Key: TypeAlias = tuple[str, ...]
 
 @frozen
 class Bound:
-    """@ivar octets: of what those that have their answer keep."""
+    """
+    The maximum number of transactions, and of octets that answered ones keep.
+    """
 
     transactions: int
     octets: int
 
 
-#: Fifty calls a second with four requests each live for 32 s: all of a region's
-#: Voice Connectors may come from one address.
+#: Enough for 50 calls a second with four requests each, which live for 32 s: all Voice
+#: Connectors of a region may use one address.
 OF_ONE_SOURCE: Final = Bound(8_000, 16 << 20)
 IN_ALL: Final = Bound(20_000, 48 << 20)
 
@@ -33,7 +35,9 @@ IN_ALL: Final = Bound(20_000, 48 << 20)
 @define
 class _Holder:
     """
-    @ivar finished: those that have their answer, with octets, oldest first.
+    The transactions of one source, or all.
+
+    @ivar finished: the octets of answered transactions, oldest first.
     """
 
     held: int = 0
@@ -49,8 +53,11 @@ class _Holder:
 
 class Places:
     """
-    @param evict: called for one that makes room; it is L{left} before.
-    @ivar evicted: how many made room; C{refused}: for how many there was none.
+    The places for server transactions.
+
+    @param evict: called for a transaction that is evicted, after L{left}.
+    @ivar evicted: the number of evicted transactions.
+    @ivar refused: the number of requests that found no place.
     """
 
     def __init__(
@@ -72,7 +79,7 @@ class Places:
         return self._all.held
 
     def take(self, key: Key, host: str) -> bool:
-        """Whether there is room for one more from there; then it has it."""
+        """Take a place for a new transaction; return whether there was one."""
         source = self._sources.get(host)
         bounds = ((source, self._of_one_source), (self._all, self._in_all))
         for holder, bound in bounds:
@@ -81,8 +88,8 @@ class Places:
                 if oldest is None:
                     self.refused += 1
                     return False
-                self._make_go(oldest)
-        # It may have gone with its last one.
+                self._make_room(oldest)
+        # Eviction may have removed the source.
         source = self._sources.setdefault(host, _Holder())
         source.held += 1
         self._all.held += 1
@@ -90,7 +97,7 @@ class Places:
         return True
 
     def finish(self, key: Key, octets: int) -> None:
-        """It has its answer."""
+        """The transaction has its final answer."""
         host = self._hosts.get(key)
         if host is None or key in self._all.finished:
             return
@@ -99,12 +106,12 @@ class Places:
             holder.finished[key] = octets
             holder.octets += octets
         while source.octets > self._of_one_source.octets:
-            self._make_go(next(iter(source.finished)))
+            self._make_room(next(iter(source.finished)))
         while self._all.octets > self._in_all.octets:
-            self._make_go(next(iter(self._all.finished)))
+            self._make_room(next(iter(self._all.finished)))
 
     def left(self, key: Key) -> None:
-        """It is over."""
+        """The transaction is over."""
         host = self._hosts.pop(key, None)
         if host is None:
             return
@@ -120,7 +127,7 @@ class Places:
         self._sources.clear()
         self._hosts.clear()
 
-    def _make_go(self, key: Key) -> None:
+    def _make_room(self, key: Key) -> None:
         self.left(key)
         self.evicted += 1
         self._evict(key)

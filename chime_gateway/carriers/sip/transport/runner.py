@@ -1,4 +1,4 @@
-"""Runs one transaction's state machine: starts its timers, and reports what it says."""
+"""Runs one transaction's state machine: its timers, and its outputs."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _Arguments = TypeVarTuple("_Arguments")
 
 
 def _ignore() -> None:
-    """There is nobody to tell."""
+    """The default for transactions that send no CANCEL."""
 
 
 class Runner:
     """
-    One machine with its timers.  What it tells may fail and is logged then: a
-    transaction ends by its timers, whatever becomes of the call.
+    One state machine with its timers.  Failures of callbacks are logged: a transaction
+    ends by its timers, whatever happens to the call.
     """
 
     _log = Logger()
@@ -63,10 +63,10 @@ class Runner:
         self, step: Callable[[*_Arguments], Outputs], *arguments: *_Arguments
     ) -> None:
         """
-        Have the machine take a step, and do what it says.
+        Let the machine take a step, and carry out its outputs.
 
-        A transaction that cannot go on, out of memory, is over: half a step may
-        have left it without a timer.
+        A transaction that cannot go on for lack of memory ends: half a step may have
+        left it without a timer.
         """
         try:
             for output in step(*arguments):
@@ -86,12 +86,12 @@ class Runner:
                 self._timers[output.name].stop()
         elif isinstance(output, Deliver):
             assert isinstance(output.message, Response)
-            with self._log.failuresHandled("a response was not dealt with"):
+            with self._log.failuresHandled("a response was not processed"):
                 self._deliver(output.message)
         elif isinstance(output, Cancel):
             self._send_cancel()
         elif isinstance(output, TimedOut):
-            with self._log.failuresHandled("a time-out was not dealt with"):
+            with self._log.failuresHandled("a timeout was not processed"):
                 self._timed_out()
         elif isinstance(output, Terminated):
             self.end()
@@ -100,12 +100,12 @@ class Runner:
         self.perform(self.machine.transport_failed)
 
     def cancel(self) -> None:
-        """An INVITE of ours is not wanted any more."""
+        """Cancel an INVITE of the gateway."""
         assert isinstance(self.machine, InviteClient)
         self.perform(self.machine.cancel)
 
     def end(self) -> None:
-        """As if it had come to its end."""
+        """End the transaction early."""
         self.stop()
         self._terminated()
 

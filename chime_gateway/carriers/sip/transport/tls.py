@@ -1,4 +1,4 @@
-"""TLS for SIP: the gateway's certificate, and how the peer's is verified."""
+"""TLS for SIP: the gateway's certificate, and the verification of the peer's."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from chime_gateway.settings.values import SipSettings
 
 def client_tls(host: str) -> Any:
     """
-    A Voice Connector's host name is checked as that of a web site.  Behind an
-    address in a Contact there is no name to check, and the dialog with its keys
-    was made over a connection that the other side opened.
+    Return TLS for connections of the gateway.
+
+    The certificate of a host name is checked as that of a web site.  An IP address in a
+    Contact has no name to check, and its dialog, with its keys, was made over a
+    connection that the peer opened.
     """
     try:
         socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
@@ -45,7 +47,7 @@ class _AddressTls:
 
 def server_tls(settings: SipSettings) -> CertificateOptions:
     """
-    TLS 1.2 and 1.3; no certificate is asked of the other side.
+    Return TLS 1.2 and 1.3 for listeners.  Peers need no certificate.
 
     @raise ConfigError: the certificate or the key cannot be used.
     """

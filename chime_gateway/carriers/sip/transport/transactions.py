@@ -1,7 +1,7 @@
 """
 The transactions in progress: assigns messages to them, and runs their timers.
 
-L{chime_gateway.wire.sip.transactions} has the rules; here they get a clock and a
+L{chime_gateway.wire.sip.transactions} has the rules.  Here they get a clock and a
 transport.
 """
 
@@ -49,18 +49,20 @@ from chime_gateway.wire.sip.transactions import (
 Reply: TypeAlias = Callable[[bytes, Flow, int], None]
 
 
-#: They have their answer, and only take in what comes again.  A 2xx to INVITE is one
-#: once it has been acknowledged.
+#: The states of transactions that have their answer and only absorb repetitions.  An
+#: INVITE with a 2xx is finished when the ACK has come.
 _FINISHED: Final = (State.COMPLETED, State.CONFIRMED, State.TERMINATED)
 
 
 def _ignore() -> None:
-    """There is nobody to tell."""
+    """The default of a callback that is not set."""
 
 
 @frozen
 class InviteParts:
     """
+    Makes the other messages of an INVITE transaction.
+
     @ivar make_ack: makes the ACK of a refusal.
     @ivar make_cancel: makes the CANCEL, which has the branch of the INVITE.
     """
@@ -71,11 +73,11 @@ class InviteParts:
 
 class Incoming:
     """
-    A request that wants an answer.
+    A request that has to be answered.
 
-    @ivar request: until its answer has been L{acknowledged}, or is L{settled}.
-    @ivar cancelled: called when the other side takes an INVITE back.  It lives
-        as long as the transaction, so L{forget} it with the call.
+    @ivar request: deleted when its answer was L{acknowledged} or it is L{settled}.
+    @ivar cancelled: called when the peer cancels an INVITE.  This object lives as long
+        as the transaction, so call L{forget} when the call ends.
     """
 
     def __init__(
@@ -104,8 +106,10 @@ class Incoming:
         extra: tuple[Header, ...] = (),
         body: bytes = b"",
     ) -> None:
-        """Once final, answers that follow are not sent; but a 2xx to INVITE may be
-        said again."""
+        """
+        Send a response.  After a final one no other is sent, but a 2xx to an INVITE may
+        be repeated.
+        """
         if self._machine.state in _FINISHED:
             return
         data = format_response(
@@ -128,21 +132,20 @@ class Incoming:
         return self._machine.state is State.ACCEPTED
 
     def forget(self) -> None:
-        """Nobody wants to know of it any more."""
+        """Stop reporting a CANCEL."""
         self.cancelled = _ignore
 
     def acknowledged(self) -> None:
         """
-        The ACK of its 2xx is here, so nothing is answered to it any more.  The
-        transaction stays for a while, and takes in what comes again (RFC 6026); what
-        was said does not.
+        The ACK of its 2xx has come: forget the request and its answer.  The transaction
+        stays for a while, and absorbs repetitions (RFC 6026).
         """
         self.forget()
         del self.request
         self._places.finish(self._key, 0)
 
     def settled(self) -> None:
-        """Whoever it is for has seen it; once it has its answer, it is let go."""
+        """The request was processed.  It is forgotten when it has its answer."""
         self._is_settled = True
         if self._machine.state in _FINISHED:
             del self.request
@@ -150,6 +153,8 @@ class Incoming:
 
 class Transactions:
     """
+    All transactions of the process.
+
     @param reply: sends a response: bytes, flow, port of the Via.
     @param bounds: of server transactions: of one source, and in all.
     """
@@ -177,10 +182,10 @@ class Transactions:
 
     def receive(self, request: Request, flow: Flow) -> Incoming | None:
         """
-        A request came.
+        Take a request.
 
-        @return: C{None}: it belongs to a transaction, which saw to it, or there is no
-            room for one.
+        @return: the request, if it begins a transaction; C{None}: it was processed by
+            its transaction, or there was no place for a new one.
         """
         key = server_key(request)
         known = self._servers.get(key)
@@ -194,12 +199,12 @@ class Transactions:
         try:
             return self._new(request, flow, key)
         except Exception:
-            # Out of memory it has not begun.
+            # Without memory it has not begun.
             self.places.left(key)
             raise
 
     def absorbs_ack(self, request: Request) -> bool:
-        """Whether an ACK belongs to a refusal."""
+        """Process an ACK; return whether it belongs to a refusal."""
         known = self._servers.get(server_key(request))
         if known is None:
             return False
@@ -209,34 +214,35 @@ class Transactions:
         return is_refused
 
     def has(self, request: Request) -> bool:
-        """Whether it belongs to a transaction that is there; a CANCEL: its INVITE."""
+        """Return whether a request, or the INVITE of a CANCEL, has a transaction."""
         if server_key(request) in self._servers:
             return True
         is_cancel = request.method == "CANCEL"
         return is_cancel and cancelled_key(request) in self._servers
 
     def has_another_of(self, request: Request) -> bool:
-        """Whether the same has come by another way."""
+        """Return whether the same request has come, perhaps by another path."""
         return merge_key(request) in self._merged
 
     def keys(self) -> tuple[Collection[Key], Collection[Key]]:
-        """Of the server transactions, and of what they are by whichever way."""
+        """Return the keys of server transactions, and their merge keys."""
         return self._servers.keys(), self._merged.keys()
 
     def is_merged(self, request: Request) -> bool:
         """
-        The same request came by another way already (RFC 3261 section 8.2.2.2).
+        Return whether the same request has come by another path (RFC 3261 section
+        8.2.2.2).
         """
         first = self._merged.get(merge_key(request))
         return first is not None and first != server_key(request)
 
     def cancelled(self, request: Request) -> Incoming | None:
-        """The INVITE that a CANCEL means."""
+        """Return the INVITE that a CANCEL refers to."""
         known = self._servers.get(cancelled_key(request))
         return None if known is None else known[0]
 
     def _refuse(self, request: Request, flow: Flow) -> None:
-        """Without a transaction, so the same tag each time (section 8.2.7)."""
+        """Refuse without a transaction, so always with the same tag (section 8.2.7)."""
         extra = (("Retry-After", "1"),)
         answer = format_response(request.headers, 503, to_tag="full", extra=extra)
         self._way_back(request, flow)(answer)
@@ -247,8 +253,8 @@ class Transactions:
         via_port = via.port or default
         way = flow
         if not flow.is_reliable and parameter(via, "rport") is None:
-            # Who did not ask for symmetric answers listens where its Via says
-            # (RFC 3261 section 18.2.2, RFC 3581).
+            # Without rport, responses go to the port in the Via (RFC 3261 section
+            # 18.2.2, RFC 3581).
             way = Flow(flow.transport, Source(flow.source.host, via_port))
 
         def send(data: bytes) -> None:
@@ -279,7 +285,7 @@ class Transactions:
         return incoming
 
     def _evict(self, key: Key) -> None:
-        """The oldest of those that have their answer makes room."""
+        """End an answered transaction, to make room."""
         self._servers[key][1].end()
 
     # -- client ------------------------------------------------------------------
@@ -297,9 +303,9 @@ class Transactions:
         invite: InviteParts | None = None,
     ) -> Runner:
         """
-        Send a request and wait for its answers.
+        Send a request and wait for its responses.
 
-        @param invite: for an INVITE: what else may have to be said in it.
+        @param invite: makes the other messages of an INVITE.
         """
         machine: ClientTransaction
         send_cancel = _ignore
@@ -338,11 +344,11 @@ class Transactions:
         return runner
 
     def awaits(self, response: Response) -> bool:
-        """Whether it is the answer to a request that is under way."""
+        """Return whether a request waits for this response."""
         return client_key(response) in self._clients
 
     def response_received(self, response: Response) -> bool:
-        """Whether it was expected."""
+        """Process a response; return whether it was expected."""
         runner = self._clients.get(client_key(response))
         if runner is None:
             return False
@@ -352,7 +358,7 @@ class Transactions:
         return True
 
     def stop(self) -> None:
-        """Forget all, without a word."""
+        """Forget everything, and send nothing."""
         for _, runner in self._servers.values():
             runner.stop()
         for runner in self._clients.values():
@@ -364,7 +370,7 @@ class Transactions:
 
 
 def merge_key(request: Request) -> Key:
-    """What a request has by whichever way it comes (RFC 3261 section 8.2.2.2)."""
+    """Return what identifies a request on every path (RFC 3261 section 8.2.2.2)."""
     return request.call_id, request.from_tag, str(request.cseq), request.method
 
 

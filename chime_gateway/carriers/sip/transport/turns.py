@@ -17,18 +17,17 @@ from twisted.logger import Logger
 
 from chime_gateway.net.timer import Timer
 
-#: For datagrams, and once more for all connections: a tick of media is due every
-#: 20 ms.
+#: For datagrams, and once more for all connections: a tick of media is due every 20 ms.
 TURN_SECONDS: Final = 0.002
 
-#: What is read of a connection between two looks at the clock: some requests.
+#: How much of a connection is read between two checks of the clock: some requests.
 PIECE_BYTES: Final = 4096
 
 
 class Turns:
     """
-    So much time in a turn for all connections; whoever finds none left waits in line,
-    and gets a piece done whenever it is his turn.
+    The time in a turn for all connections.  A connection that finds none left waits in
+    a queue, and reads one piece each time it is first.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -38,9 +37,7 @@ class Turns:
         self._next = Timer(clock)
 
     def has_time(self) -> bool:
-        """
-        @return: whether a piece may be read now; otherwise one is to L{wait}.
-        """
+        """@return: whether a piece may be read now.  If not, call L{wait}."""
         if self._waiting:
             return False
         if self._next.is_running:
@@ -50,7 +47,9 @@ class Turns:
 
     def wait(self, read: Callable[[], bool]) -> None:
         """
-        @param read: reads a piece, never raises, and says whether there is more.
+        Wait for time.
+
+        @param read: reads a piece, and returns whether there is more.  Never raises.
         """
         self._waiting.append(read)
         if not self._next.is_running:
@@ -67,7 +66,7 @@ class Turns:
         try:
             self._begin()
         except MemoryError:
-            self._until = inf  # nobody would come for the rest
+            self._until = inf  # no next turn is scheduled, so read everything now
         while waiting:
             read = waiting.popleft()
             if read():
@@ -78,10 +77,10 @@ class Turns:
 
 class DatagramReading:
     """
-    Reads a UDP port of Twisted's for so long in a turn.
+    Reads a UDP port of Twisted, for a limited time in a turn.
 
-    Twisted itself reads up to 256 KB of them, which takes a tenth of a second, and
-    empty ones for ever.
+    Twisted itself reads up to 256 KB of datagrams, which takes 0.1 s, and any number of
+    empty ones.
     """
 
     _log = Logger()
@@ -98,11 +97,11 @@ class DatagramReading:
             try:
                 data, address = port.socket.recvfrom(port.maxPacketSize)
             except OSError:
-                return  # nothing there, or an ICMP error of an earlier send
+                return  # no datagram, or an ICMP error of an earlier one
             try:
-                # Of IPv6 there are a flow and a scope as well.
+                # IPv6 addresses have a flow label and a scope as well.
                 port.protocol.datagramReceived(data, address[:2])
             except Exception:
-                self._log.failure("a bug in reading a datagram of SIP")
+                self._log.failure("a bug in reading a SIP datagram")
             if seconds() >= until:
-                return  # the rest is there in the next turn
+                return  # the rest is read in the next turn
