@@ -156,7 +156,7 @@ class HttpToolTests(PostTestCase):
                 (lambda s: s.say(*missing, body=b'{"e":"no"}'), '404: {"e":"no"}'),
                 (lambda s: s.say(*broken, body=b"<h1>"), "says 500"),
                 (lambda s: s.say(*JSON, body=b"\xff\xfe"), "not UTF-8"),
-                (cut, "shorter than it says"),
+                (cut, "shorter than announced"),
                 (garbage, "did not answer"),
                 (close, "did not answer"),
             ):

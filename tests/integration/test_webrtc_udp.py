@@ -263,7 +263,7 @@ class OwnPortTests(PortsTestCase):
         def fail(*_: object) -> None:
             raise OSError("out of descriptors")
 
-        self.patch(UdpSocket, "beside", fail)
+        self.patch(UdpSocket, "open_settled", fail)
         await self.talk(await self.connect(self.new_port()))
 
     async def test_a_socket_reports_what_cannot_be_sent(self) -> None:
