@@ -1,3 +1,3 @@
-"""A telephone call on one side, a speech-to-speech model on the other."""
+"""Connects telephone calls to a speech-to-speech model."""
 
 __version__ = "0.2.0"

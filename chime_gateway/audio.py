@@ -1,9 +1,8 @@
 """
 Audio as the gateway carries it: bytes, and the codec that says what they mean.
 
-A leg and an agent each declare one L{Codec} when they open.  From then on audio
-travels as plain C{bytes}: the codec is settled once per call, not fifty times a
-second.
+A leg and an agent each declare one L{Codec} when they open.  After that, audio travels
+as plain C{bytes}: the codec is known per call and is not repeated with each frame.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ PTIME_MS: Final = 20
 @frozen
 class Codec:
     """
-    How the bytes of a stream become sound.
+    The encoding of an audio stream.
 
     @ivar name: the name used in settings, logs and records.
     @ivar clock_rate: samples per second.
     @ivar sample_bytes: bytes per sample (G.711: 1, L16: 2, little endian).
-    @ivar silence_byte: this byte repeated is silence.
+    @ivar silence_byte: the byte that, repeated, encodes silence.
     """
 
     name: str

@@ -4,7 +4,8 @@ Exceptions raised by the gateway.
 * L{GatewayError}
     * L{ConfigError} -- the operator must fix a setting
     * L{RemoteProtocolError} -- a peer broke its protocol: its call ends, the gateway
-      goes on; where B{we} break one, an ordinary exception shows the bug
+      goes on.  If the gateway itself breaks one, that is a bug and raises an ordinary
+      exception
     * L{CallRefused} -- a new call cannot be taken now
         * L{UnknownAgent} -- permanent: no such agent
         * L{NoOutboundRoute} -- permanent: no route for outbound calls
@@ -23,10 +24,10 @@ from __future__ import annotations
 
 from typing import Final
 
-#: So begins why a session is lost whose service broke the rules.
+#: The reason for losing a session begins with this if the service broke the protocol.
 BROKE_PROTOCOL: Final = "the agent broke the protocol"
 
-#: And of one that has lasted as long as its service lets it.
+#: The reason for losing a session that reached the service's maximum age.
 EXPIRED: Final = "session_expired"
 
 
@@ -35,7 +36,7 @@ class GatewayError(Exception):
 
 
 class ConfigError(GatewayError):
-    """The configuration cannot work; the text names the key to change."""
+    """The configuration is invalid; the text names the key to change."""
 
 
 class RemoteProtocolError(GatewayError):
@@ -64,7 +65,7 @@ class AgentUnavailable(GatewayError):
 
     @ivar misconfigured: trying again will not help until the operator changes
         something (a key, a deployment name, a role).
-    @ivar retry_after_seconds: as the service asks, or C{None}.
+    @ivar retry_after_seconds: the delay that the service asks for, or C{None}.
     """
 
     def __init__(
@@ -80,15 +81,15 @@ class AgentUnavailable(GatewayError):
 
 
 class NoRoom(AgentUnavailable):
-    """The gateway has no capacity for this call; the text names what is used up."""
+    """The gateway has no capacity for this call; the text names the used-up limit."""
 
 
 class ProfileRefused(AgentUnavailable):
     """
     The service works, but rejects the settings of this call's agent profile.
 
-    @ivar is_of_call: the rejected value may come from this call: other calls of the
-        profile may be served.
+    @ivar is_of_call: the rejected value may come from this call, so other calls of
+        the profile may work.
     """
 
     def __init__(self, reason: str, *, is_of_call: bool = False) -> None:
@@ -102,9 +103,10 @@ class TransferFailed(GatewayError):
 
 class ToolFailed(GatewayError):
     """
-    A tool gave no result; the text says why, and may be logged.
+    A tool gave no result; the text says why, and is safe to log.
 
-    @ivar detail: for the model and the record; it may hold what was said.
+    @ivar detail: more text, for the model and the record only: it may quote the
+        conversation.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

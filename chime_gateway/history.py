@@ -1,7 +1,7 @@
 """
 The conversation of a call so far, as values, for the agent's next session.
 
-Items carry no ids of a session.  The ids of tool calls are the call's own.
+Items carry no ids of a session.  The ids of tool calls are those of the call.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ def _hidden(text: str) -> str:
 
 @frozen
 class CallerText:
-    """What the caller said, or what was put in as if the caller had said it."""
+    """What the caller said, or a text that was added as if the caller had said it."""
 
     text: str = field(repr=_hidden)
 
 
 @frozen
 class AgentText:
-    """What the agent said, as far as the caller has heard it."""
+    """The part of the agent's speech that the caller heard."""
 
     text: str = field(repr=_hidden)
 
 
 @frozen
 class Note:
-    """What the agent was told by the operator, and by the gateway."""
+    """A text that the operator or the gateway gave to the agent."""
 
     text: str = field(repr=_hidden)
 
 
 @frozen
 class ToolCall:
-    """A tool call of the agent's; its result is a L{ToolOutput}, if it has one."""
+    """A tool call by the agent; its result, if there is one, is a L{ToolOutput}."""
 
     call_id: str
     name: str
@@ -63,11 +63,13 @@ HistoryItem: TypeAlias = CallerText | AgentText | Note | ToolCall | ToolOutput
 @frozen
 class History:
     """
+    The items of a conversation, and what its next session needs besides.
+
     @ivar items: in the order of the conversation.
     @ivar preamble: a text to append to the profile's instructions in a session that
         continues this conversation.
-    @ivar unfinished: what was heard of a sentence that the agent could not finish,
-        because its session ended; empty: there is none.
+    @ivar unfinished: the part that was heard of a sentence that the agent could not
+        finish because its session ended; empty if there is none.
     """
 
     items: tuple[HistoryItem, ...]

@@ -1,9 +1,9 @@
 """
-The seams: what a call, its caller's leg and its agent's session ask of each other.
+The interfaces between a call, its caller's leg and its agent's session.
 
 Legs and agents are independent of each other; each uses only its own pair of protocols
-below.  Requests are imperatives, reports are past tense, audio is C{bytes} in the codec
-its sender declared.  Every method here is a plain function that returns at once.
+below.  Names of requests are imperatives, names of reports are in the past tense.
+Audio is C{bytes} in the codec that its sender declared.  No method blocks.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from chime_gateway.history import History
 from chime_gateway.outcomes import CallerInfo, Ending
 from chime_gateway.settings.agent_profile import AgentProfile
 
-#: Why an answer failed: there was none in it.
+#: The cause of a failed answer: it was complete and empty.
 SILENCE: Final = "silence"
 
 
 @frozen(kw_only=True)
 class CarrierTraits:
     """
-    The traits of a carrier; all differences between carriers that others may use.
+    The traits of a carrier: all that other code may know of its differences.
 
-    @ivar name: in metrics and records.
-    @ivar buffers: the peer has a playout buffer of its own, takes audio as fast
-        as it comes and obeys L{CallLeg.clear}.
+    @ivar name: its name in metrics and records.
+    @ivar buffers: the peer has its own playout buffer, accepts audio faster than real
+        time and obeys L{CallLeg.clear}.
     @ivar reports_playback: it reports by marks what was heard; otherwise that is
         estimated from the clock.
     @ivar lag_seconds: its greatest delay, in either direction.
@@ -38,7 +38,7 @@ class CarrierTraits:
         gateway, which may serve it.
     @ivar keeps_time: it has the caller's clock, and fills gaps in the audio itself
         (L{LegEvents.gap_filled}).
-    @ivar arrives_later: a caller cannot hear yet when the call begins: each of its
+    @ivar arrives_later: when the call begins, the caller cannot hear yet: each of its
         legs is an L{ArrivingLeg}.
     """
 
@@ -52,11 +52,11 @@ class CarrierTraits:
 
     def __attrs_post_init__(self) -> None:
         if self.lag_seconds and not self.reports_playback:
-            raise ValueError(f"{self.name}: one that may be late reports playback")
+            raise ValueError(f"{self.name}: lag_seconds needs reports_playback")
 
     @property
     def is_paced(self) -> bool:
-        """It has to be given exactly one frame each ptime."""
+        """Whether it needs exactly one frame per ptime."""
         return not self.buffers
 
 
@@ -73,17 +73,17 @@ class CallLeg(Protocol):
     info: CallerInfo
 
     def answer(self) -> None:
-        """The agent is there: let the caller in."""
+        """Answer the call; the agent is ready."""
 
     def play(self, audio: bytes) -> None:
-        """Play whole frames; a leg that is paced gets one at a time."""
+        """Play whole frames; a paced leg gets one at a time."""
 
     def clear(self) -> None:
-        """Drop everything played and not yet heard, now."""
+        """Drop all audio that has been played but not heard yet."""
 
     def mark(self, name: str) -> None:
         """
-        Ask for a report when everything played so far was heard.  Only for carriers
+        Ask for a report when all audio played so far was heard.  Only for carriers
         that report playback.
         """
 
@@ -91,11 +91,11 @@ class CallLeg(Protocol):
         """End the leg; before L{answer} this refuses the call.  Reports nothing."""
 
     def send_digits(self, digits: str) -> bool:
-        """Send DTMF digits; C{False}: this carrier or its peer cannot."""
+        """Send DTMF digits; return C{False} if the carrier or its peer cannot."""
 
     def transfer(self, target: str) -> Deferred[None]:
         """
-        Transfer the caller.  The call is over for this leg when the Deferred fires.
+        Transfer the caller.  When the Deferred fires, the call is over for this leg.
 
         The Deferred fails with L{chime_gateway.errors.TransferFailed}.
         """
@@ -106,9 +106,9 @@ class ArrivingLeg(CallLeg, Protocol):
 
     def arrive(self) -> Deferred[None]:
         """
-        Fires when the caller can hear, perhaps at once.  If that never happens,
-        L{LegEvents.leg_ended} says so and this does not fire.  Called once, when the
-        first audio for the caller is decided.
+        Fires when the caller can hear, perhaps at once; if that never happens, only
+        L{LegEvents.leg_ended} is called.  Called once, when it is clear that audio will
+        be sent to the caller.
         """
 
 
@@ -117,8 +117,8 @@ class OutboundLeg(CallLeg, Protocol):
 
     def dial(self) -> Deferred[None]:
         """
-        Place the call.  Fires when it is answered; if it never is, this does not fire,
-        and L{LegEvents.leg_ended} is called.  Cancelling gives the attempt up.
+        Place the call.  Fires when the call is answered; if it never is, only
+        L{LegEvents.leg_ended} is called.  Cancelling abandons the attempt.
         """
 
 
@@ -128,8 +128,8 @@ class LegEvents(Protocol):
     def caller_audio(self, audio: bytes) -> None: ...
     def gap_filled(self, audio: bytes) -> None:
         """
-        Nothing came from the caller's side, and this audio takes its place.  Only from
-        a leg that has the caller's clock.
+        No audio came from the caller's side; this audio takes its place.  Only called
+        by a leg that has the caller's clock.
         """
 
     def digit_pressed(self, digit: str) -> None: ...
@@ -139,7 +139,7 @@ class LegEvents(Protocol):
         """The peer sent something unusual but harmless; counted."""
 
     def leg_ended(self, ending: Ending) -> None:
-        """The leg is gone, and takes no more requests.  Reported once."""
+        """The leg has ended and accepts no more requests.  Reported once."""
 
 
 @frozen(kw_only=True)
@@ -148,13 +148,12 @@ class AgentTraits:
     The traits of one session; the next session of the same call may differ.
 
     @ivar codec: of audio in both directions.
-    @ivar is_ahead: it speaks faster than it is heard, so what it sent and what was
+    @ivar is_ahead: it sends audio faster than real time, so what it sent and what was
         heard differ; otherwise its audio comes in real time.
-    @ivar cuts_itself: on an interruption it drops what was not heard by itself, and
+    @ivar cuts_itself: on a barge-in the service itself drops what was not heard, and
         needs no truncation.
-    @ivar expires_at: Unix seconds; when the service will end the session, as it says.
-    @ivar most_seconds: the service ends a session of that age, even if it does not say
-        when.
+    @ivar expires_at: the announced end of the session, in Unix seconds.
+    @ivar most_seconds: the age at which the service ends a session, announced or not.
     """
 
     codec: Codec
@@ -181,32 +180,32 @@ class AgentSession(Protocol):
         """
 
     def send_audio(self, audio: bytes) -> None:
-        """What the caller says, in any length."""
+        """Send the caller's audio, of any length."""
 
     def truncate(self, item_id: str, content_index: int, played_ms: int) -> None:
-        """The caller heard only so much of this item."""
+        """Tell the service that the caller heard only C{played_ms} of this item."""
 
     def say(self, instructions: str, *, is_last: bool = False) -> None:
         """
-        Let the agent speak now, by C{instructions} for this response only.
+        Make the agent speak now, following C{instructions} for this response only.
 
-        @param is_last: these are its last words: nothing else is said before them or
-            after.  They are asked for again if another response comes first, or if
+        @param is_last: these are its last words: nothing else is said before or after
+            them.  They are asked for again if another response comes first, or if
             they fail.
         """
 
     def interject(self, instructions: str) -> None:
-        """The same outside of the conversation: the agent will not remember it."""
+        """Like L{say}, but outside the conversation: the agent will not remember it."""
 
     def tell(self, text: str, *, is_order: bool = False) -> None:
         """
-        Put a text into the conversation, as if the caller had said it, or as an
+        Add a text to the conversation, as if the caller had said it, or as an
         instruction.  The agent does not answer before L{respond}.
         """
 
     def respond(self) -> None:
         """
-        Let the agent answer the conversation so far, once, when nobody else speaks.
+        Let the agent answer the conversation so far, once, when no one is speaking.
         The response is asked for again if it fails.
         """
 
@@ -215,12 +214,12 @@ class AgentSession(Protocol):
 
     def tool_result(self, call_id: str, output: str) -> None:
         """
-        Answer a tool call, also one of the recalled history.  The agent goes on at
-        L{respond}.
+        Send the result of a tool call, possibly one of the recalled history.  The
+        agent continues after L{respond}.
         """
 
     def probe(self) -> None:
-        """Ask something that changes nothing: a session that is alive answers it."""
+        """Send a request without effect, which a working session answers."""
 
     def close(self) -> None:
         """End the session.  Reports nothing."""
@@ -231,14 +230,14 @@ class AgentLine(AgentSession, Protocol):
     A call's line to its agent: one session after another.
 
     Its C{traits} and C{deployment} are those of the current session; requests that come
-    while there is none are kept for the next one.
+    between two sessions are kept for the next one.
     """
 
     def tick(self, now: float) -> None:
-        """Called ten times a second at least; the line has no other clock."""
+        """Called at least ten times a second; the line has no other clock."""
 
     def heard(self, item_id: str, heard_ms: int, spoken_ms: int, is_cut: bool) -> None:
-        """An item was heard to its end, or cut after so much of it."""
+        """An item was heard to its end, or was cut after C{heard_ms}."""
 
 
 class AgentReports(Protocol):
@@ -253,18 +252,18 @@ class AgentReports(Protocol):
     def response_started(self, response_id: str) -> None: ...
     def last_words_start(self, response_id: str) -> None:
         """
-        The response that starts next is probably the last words that were asked for;
-        if this is reported again for a later one, it was not.
+        The response that starts next is probably the last words that were asked for.
+        A second report, for a later response, withdraws the first.
         """
 
     def response_done(
         self, response_id: str, status: str, detail: str, tokens: Mapping[str, int]
     ) -> None:
         """
-        @param status: the service's; or C{empty}: completed, but without speech or
-            tool calls; C{silent}: empty again, so the agent has nothing to say;
-            C{lost}: its session is over, and the line asks the next one for the rest,
-            if more is owed.
+        @param status: the service's status; or C{empty}: completed, but without speech
+            or tool calls; C{silent}: empty again, so the agent has nothing to say;
+            C{lost}: its session is over, and the line asks the next session for the
+            missing rest.
         """
 
     def caller_said(self, item_id: str, text: str) -> None: ...
@@ -272,16 +271,16 @@ class AgentReports(Protocol):
         """
         There will be no text of what the caller said.
 
-        @param item_id: of this item; empty: of no later item.
-        @param form: C{failed}, or C{refused} with the session's settings.
+        @param item_id: the item without a text; empty: no later item will have one.
+        @param form: C{failed}; C{refused}: the service rejected the settings for it.
         """
 
     def tokens_used(self, tokens: Mapping[str, int]) -> None:
-        """By something other than a reported response."""
+        """Tokens were used by something other than a reported response."""
 
     def agent_said(self, item_id: str, text: str, is_final: bool) -> None:
         """
-        @param text: the next piece, or the whole if it C{is_final}.
+        @param text: the next piece; the whole text if C{is_final}.
         """
 
     def tool_called(
@@ -290,60 +289,59 @@ class AgentReports(Protocol):
     def mcp_called(self, name: str, fault: str) -> None:
         """
         A tool that the service calls itself (C{SERVER.TOOL}) has its result, and no
-        other is running: the agent goes on at L{AgentSession.respond}.
+        other is running: the agent continues after L{AgentSession.respond}.
         """
 
     def agent_active(self) -> None:
-        """The agent sent anything but audio."""
+        """The agent sent something other than audio."""
 
     def audio_dropped(self, reason: str, byte_count: int) -> None: ...
     def oddity_seen(self, kind: str) -> None:
         """The service sent something unusual but harmless; counted."""
 
     def agent_lost(self, reason: str) -> None:
-        """The session is gone, and takes no more requests.  Reported once."""
+        """The session has ended and accepts no more requests.  Reported once."""
 
 
 class AgentEvents(AgentReports, Protocol):
     """What an agent session reports once it is ready."""
 
     def words_start(self, response_id: str) -> None:
-        """The response that starts next is the first of L{AgentSession.say} unsaid."""
+        """The next response is the oldest unspoken request of L{AgentSession.say}."""
 
     def answer_delayed(self, seconds: float) -> None:
-        """An answer failed, and is asked for again after so many seconds."""
+        """An answer failed; it will be asked for again after C{seconds}."""
 
     def answer_failed(self, cause: str, reason: str, retry_seconds: float) -> None:
         """
-        An answer has failed too often, or the session is stuck: another session may
-        give it.
+        An answer failed too often, or the session is stuck; another one may succeed.
 
-        @param cause: in a word; L{SILENCE}: its answers were complete and empty.
-        @param reason: in the service's words.
-        @param retry_seconds: after which the deployment may be asked again; 0: unknown.
+        @param cause: one word; L{SILENCE}: the answers were complete and empty.
+        @param reason: the service's own text.
+        @param retry_seconds: when the deployment may be asked again; 0: unknown.
         """
 
 
 class LineEvents(AgentReports, Protocol):
-    """What a line reports; no two sessions share an id.  L{agent_lost}: it gives up."""
+    """What a line reports; ids are unique over sessions.  L{agent_lost} is final."""
 
     def session_ended(self, reason: str, awaited_since: float | None) -> None:
         """
-        @param awaited_since: since when the caller waits; C{None}: he does not.
+        @param awaited_since: since when the caller has been waiting, or C{None}.
         """
 
     def agent_fell_short(self, item_id: str) -> None:
         """This item's audio is incomplete, and no more of it will come."""
 
     def agent_changed(self, deployment: str) -> None:
-        """The next session continues; L{AgentLine.traits} are now its own."""
+        """The next session has taken over; L{AgentLine.traits} are now its traits."""
 
     def agent_waits(self, is_caller_silent: bool) -> None:
         """
         The caller has waited for the agent for a while; repeated while that lasts.
 
         @param is_caller_silent: the caller is silent, although the session has not
-            reported that he stopped.
+            reported the end of speech.
         """
 
     def agent_expires(self, reason: str) -> None:
@@ -363,12 +361,12 @@ class Agents(Protocol):
         is_running: bool = False,
     ) -> Deferred[AgentSession]:
         """
-        Open a session and configure it.  Cancelling gives the attempt up.
+        Open a session and configure it.  Cancelling abandons the attempt.
 
         The Deferred fails with L{chime_gateway.errors.AgentUnavailable}.
 
         @param avoid: a deployment that is tried after all others.
-        @param is_running: the call has had a session, and cannot be refused any more.
+        @param is_running: the call has had a session, and can no longer be refused.
         """
 
     def failed(self, deployment: str) -> None:
@@ -387,13 +385,13 @@ class AgentLines(Protocol):
         started_at: float,
     ) -> Deferred[AgentLine]:
         """
-        Open a line with its first session.  Cancelling gives the attempt up.
+        Open a line with its first session.  Cancelling abandons the attempt.
 
         The Deferred fails with L{chime_gateway.errors.AgentUnavailable}.
 
-        @param clock: the call's, seconds, monotonic.
-        @param started_at: Unix seconds, now.
+        @param clock: the call's monotonic clock, in seconds.
+        @param started_at: the current time, in Unix seconds.
         """
 
     def through(self, wrap: Callable[[Agents], Agents]) -> AgentLines:
-        """The same, with an observer between the lines and their sessions."""
+        """Return the same with an observer between the lines and their sessions."""

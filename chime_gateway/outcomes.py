@@ -14,7 +14,7 @@ class Outcome(Enum):
     """How a call ended, as records and metrics name it."""
 
     COMPLETED = "completed"  #: the caller hung up after talking
-    ABANDONED = "abandoned"  #: the caller hung up before the agent was there
+    ABANDONED = "abandoned"  #: the caller hung up before the agent was ready
     REFUSED = "refused"  #: full, draining, or no such agent
     UNAUTHORIZED = "unauthorized"
     AGENT_UNAVAILABLE = "agent_unavailable"  #: no agent session could be opened
@@ -23,10 +23,10 @@ class Outcome(Enum):
     CALLER_PROTOCOL_ERROR = "caller_protocol_error"
     IDLE = "idle"  #: no audio from the caller for too long
     TIME_LIMIT = "time_limit"
-    TRANSFERRED = "transferred"  #: handed on to somebody else
-    UNANSWERED = "unanswered"  #: an outbound call that nobody answered
-    DRAINED = "drained"  #: ended because the gateway stops
-    INTERNAL_ERROR = "internal_error"  #: a bug of ours
+    TRANSFERRED = "transferred"  #: connected to another party
+    UNANSWERED = "unanswered"  #: an outbound call that was not answered
+    DRAINED = "drained"  #: ended because the gateway is stopping
+    INTERNAL_ERROR = "internal_error"  #: a bug in the gateway
 
 
 @frozen
@@ -40,12 +40,11 @@ class Ending:
 @frozen(kw_only=True, weakref_slot=False)
 class CallerInfo:
     """
-    What the carrier said about a call.  Phone numbers never reach an info log.
+    What the carrier said about a call.  Telephone numbers never reach an info log.
 
-    @ivar caller: however the carrier wrote it, a number is L{normalised}; so is
-        C{called}.
-    @ivar peer: address of the carrier's side; of IPv6 its /64.
-    @ivar parameters: everything the carrier passed along.
+    @ivar caller: the caller's number, L{normalised}; C{called} is, too.
+    @ivar peer: the address of the carrier's side; for IPv6 its /64 network.
+    @ivar parameters: everything that the carrier passed along.
     """
 
     carrier_call_id: str = ""

@@ -13,11 +13,11 @@ _Owner = TypeVar("_Owner")
 
 class Release(Generic[_Owner]):
     """
-    Runs every step, even if one fails, so that nothing is held or counted for ever.
+    Runs every step, even if one fails, so that nothing stays allocated or counted.
 
     @param owner: what the steps release.
     @param steps: a step that fails is repeated once: when memory is short, it may have
-        failed before it began.
+        failed before it did anything.
     @ivar is_done: no step is left.
     """
 

@@ -1,4 +1,4 @@
-"""The seams towards services that calls use: threads, AWS, tool servers, disks."""
+"""Interfaces of services that calls use: threads, AWS, tool servers, disks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from chime_gateway.settings.tools import HttpTool
 
 
 class InThread(Protocol):
-    """Runs something that blocks."""
+    """Runs a blocking function in a thread."""
 
     def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
 
 
 class AwsCalls(Protocol):
-    """L{chime_gateway.net.aws.api.AwsApi}, for users that only call operations."""
+    """The part of L{chime_gateway.net.aws.api.AwsApi} that calls operations."""
 
     async def call(
         self,
@@ -33,15 +33,15 @@ class AwsCalls(Protocol):
 
 
 class ToolRunner(Protocol):
-    """Sends the calls of HTTP tools to their servers."""
+    """Sends calls of HTTP tools to their servers."""
 
     def run(self, tool: HttpTool, request_id: str, body: bytes) -> Deferred[str]:
         """
-        Send one request; the result is a text for the model.  Cancelling gives it up.
+        Send one request; the result is a text for the model.  Cancelling abandons it.
 
         The Deferred fails with L{chime_gateway.errors.ToolFailed}.
 
-        @param request_id: the same if a request is ever repeated.
+        @param request_id: the same for a repeated request.
         """
 
 
@@ -49,18 +49,18 @@ class RecordingFile(Protocol):
     """
     The recording of one call.
 
-    @ivar location: the name that records have for it.
-    @ivar fault: why it is incomplete; empty: it is complete.
+    @ivar location: its name in records.
+    @ivar fault: why it is incomplete; empty if it is complete.
     """
 
     location: str
     fault: str
 
     def write(self, caller: bytes, agent: bytes) -> None:
-        """The next piece of both sides, of equal length, in the leg's codec."""
+        """Append audio of both sides, of equal length, in the leg's codec."""
 
     def finish(self) -> None:
-        """No more will come."""
+        """Complete the recording; nothing more is written."""
 
 
 class Recordings(Protocol):
@@ -70,14 +70,17 @@ class Recordings(Protocol):
 
 
 class Transfers(Protocol):
-    """Transfers a call from outside of it, as the SIP media application does."""
+    """Transfers a call by an outside service, such as the SIP media application."""
 
     def transfer(self, info: CallerInfo, target: str) -> Deferred[None]:
         """The Deferred fails with L{chime_gateway.errors.TransferFailed}."""
 
 
 class Destinations(Protocol):
-    """Limits where calls may be sent, and how many of them."""
+    """Limits where calls may be sent, and how many."""
 
     def take(self, address: str) -> str:
-        """Count one more call to an address; the result is why it is not allowed."""
+        """
+        Count one more call to an address.  Return why it is not allowed; empty if it
+        is.
+        """

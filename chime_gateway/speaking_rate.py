@@ -1,9 +1,9 @@
 """
 Estimates how fast an agent speaks, and from that how much of a text was heard.
 
-The service sends no times of words, and a text comes before its audio.  Once the
-audio of an item is complete, the share that was heard gives the share of the text.
-Until then, the agent's speaking rate gives an estimate.
+The service sends no word timings, and a text comes before its audio.  Once the audio
+of an item is complete, the share that was heard gives the share of the text.  Until
+then, the agent's speaking rate gives an estimate.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Final
 
 from chime_gateway.history import whole_words
 
-#: How long a character takes, of a Latin letter's time: what is written in syllables
-#: or words takes longer, and behind a mark there is a pause.
+#: The time to say a character, as a multiple of a Latin letter's time: syllabic and
+#: logographic scripts take longer, and punctuation is followed by a pause.
 _EFFORTS: Final = (
     (re.compile("[.!?\u2026\u3002\uff01\uff1f\u0964\u061f]"), 5.0),
     (re.compile("[,;:\u3001\uff0c\uff1b\uff1a\u060c]"), 3.0),
@@ -26,23 +26,23 @@ _EFFORTS: Final = (
     (re.compile("[\u3040-\u30ff]"), 2.0),
 )
 
-#: Digits of a number that is read out one by one.
+#: Numbers that may be read out digit by digit.
 _READ_OUT: Final = re.compile(r"\d(?:[ .,/-]?\d){2,}")
 _DIGIT_EFFORT: Final = 5.0
 
-#: Letters a second, of a slow English speaker, until it is known; and what a speaker
-#: is believed at most and at least.
+#: Initial estimate, in letters per second, of a slow English speaker; and the bounds
+#: of what an estimate may be.
 _FIRST_RATE: Final = 11.0
 _FIRST_MS: Final = 500.0
 _LEAST_RATE, _MOST_RATE = 4.0, 25.0
 
-#: A minute of speech says enough; what was before that is less and less heeded.
+#: The estimate is based on about the last minute of speech; older speech loses weight.
 _HEEDED_MS: Final = 60_000.0
 
-#: Nobody speaks each word as fast as the next: rather a word again than one left out.
+#: Speech is not uniform.  Repeating a word is better than leaving one out.
 _CAUTION: Final = 0.95
 
-#: Where a sentence ended so little behind that, it was heard to its end: two words.
+#: A sentence that ends this little later (about two words) counts as heard to its end.
 _SENTENCE_ENDS: Final = re.compile("[.!?\u2026]+(?=\\s)|[\u3002\uff01\uff1f\u0964]")
 _LITTLE: Final = 12.0
 
@@ -61,23 +61,23 @@ def _efforts(text: str) -> Iterator[float]:
 
 
 def effort(text: str) -> float:
-    """How long it takes to say a text; the unit is the time of a Latin letter."""
+    """The time to say a text, in units of a Latin letter's time."""
     text = text.rstrip()
-    # Behind the last mark there is no pause any more.
+    # No pause follows the last punctuation mark.
     return sum(_efforts(text[:-1])) + min(1, len(text))
 
 
 class SpeakingRate:
-    """The speaking rate of one agent, learned from items that it has finished."""
+    """The speaking rate of one agent, learned from its finished items."""
 
     def __init__(self) -> None:
         self._ms = _FIRST_MS
         self._effort = _FIRST_RATE * _FIRST_MS / 1000
 
     def learn(self, text: str, ms: float) -> None:
-        """A text was said completely, in this time."""
+        """Take into account that C{text} was said completely in C{ms}."""
         if _READ_OUT.search(text):
-            return  # or as one number: that says little
+            return  # it may have been read digit by digit or as one number
         self._effort += effort(text)
         self._ms += ms
         if self._ms > _HEEDED_MS:
@@ -85,7 +85,7 @@ class SpeakingRate:
             self._ms = _HEEDED_MS
 
     def within(self, ms: float) -> float:
-        """The effort that certainly fits into this time."""
+        """The effort that is certain to fit into this time."""
         rate = self._effort * 1000 / self._ms
         return _CAUTION * min(max(rate, _LEAST_RATE), _MOST_RATE) * ms / 1000
 
@@ -95,9 +95,9 @@ class SpeakingRate:
         """
         The part of a text that was heard, in whole words.
 
-        @param text: as much of it as has come.
+        @param text: the text received so far.
         @param heard_ms: how much of its audio was heard.
-        @param sound_ms: how much of its audio has come.
+        @param sound_ms: how much of its audio has been received.
         @param is_whole: its audio is complete, from the first word to the last.
         """
         if heard_ms <= 0 or sound_ms <= 0 or not text:
@@ -109,7 +109,7 @@ class SpeakingRate:
         if not is_whole:
             surely = min(surely, self.within(heard_ms))
             most = min(most, surely / _CAUTION, surely + _LITTLE)
-        # If nothing else is missing of it, the end of its last word is.
+        # The audio was not heard to its end, so the last word was not, either.
         ends = list(accumulate(_efforts(text[:-1])))
         sentences = [x.end() for x in _SENTENCE_ENDS.finditer(text, 0, len(text) - 1)]
         count = bisect(ends, surely + 1e-6)

@@ -1,5 +1,5 @@
 """
-The seam between carriers and calls: takes inbound calls, and places outbound ones.
+The interface between carriers and calls: takes inbound calls, places outbound ones.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ from chime_gateway.outcomes import Ending
 
 
 class Switchboard(Protocol):
-    """Where a leg reports a new call."""
+    """What a leg reports a new call to."""
 
     def refusal(self) -> str | None:
-        """Why a call would be refused now, or C{None}."""
+        """Return why a call would be refused now, or C{None}."""
 
     def fault(self) -> str | None:
         """
-        Why a call should go to another gateway, or C{None}: it would be refused, or no
-        agent is available.  A call that comes all the same may wait for one.
+        Return why a call should go to another gateway, or C{None}.  The reasons are
+        that it would be refused, or that no agent is available.  A call that comes
+        nevertheless may wait for an agent.
         """
 
     def is_overloaded(self) -> bool:
-        """The process is overloaded: refuse with as little work as possible."""
+        """Whether the process is overloaded: refuse with as little work as possible."""
 
     def door(self, fails_over: bool) -> str | None:
         """
-        Why a caller is refused before anything is known of the call, or C{None}: the
-        call is taken, if only for an apology.  Asked once for each caller; counted.
+        Return why a caller is refused before anything is known of the call.  C{None}:
+        the call is taken, if only to play an apology.  Asked once per caller; counted.
 
         @param fails_over: as in L{CarrierTraits}: no apology is needed.
         """
@@ -48,4 +49,4 @@ class Switchboard(Protocol):
         """
 
     def turned_away(self, carrier: str, ending: Ending) -> None:
-        """A peer was refused before there was a call; counted."""
+        """Count a peer that was refused before there was a call."""
