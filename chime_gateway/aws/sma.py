@@ -242,10 +242,9 @@ def _leg(value: object) -> dict[str, Any]:
 
 # -- the same in both files ------------------------------------------------------
 
-#: Numbers that cost whoever calls them more than the call, as ITU-T E.164 and the
-#: numbering plans have them: shared-revenue, premium and personal numbers,
-#: international networks and satellites.  No list is whole; a list of one's own
-#: countries is.
+#: Numbers that cost the caller more than the call, by ITU-T E.164 and the numbering
+#: plans: shared-revenue, premium and personal numbers, international networks and
+#: satellites.  No such list is complete; a list of the allowed countries is.
 PREMIUM = re.compile(
     r"\+(?:979|87[08]|88[1-3]"
     r"|1(?:900|[2-9][0-9]{2}976)"
@@ -258,17 +257,17 @@ PREMIUM = re.compile(
     r"|661900|81990|8260|852900|88620[49]|90900|97219)"
 )
 
-#: The same as they are dialled within a country, as far as that tells.
+#: The same as dialled within a country, as far as they can be recognised.
 _LOCAL_PREMIUM = re.compile(r"(?:1?900[0-9]{7}|976[0-9]{4})\Z|0(?:900|190|137)")
 
-#: What is dialled before a country code.
+#: Prefixes of international calls, dialled before a country code.
 _ABROAD = ("0011", "011", "010", "00")
 
-#: Fewer digits are an extension's or a short code's.
+#: Up to this many digits, it is an extension or a short code.
 _EXTENSION_DIGITS = 6
 
-#: A country code, and the zero that is dialled within the country; people write both.
-#: In Italy it is part of the number.
+#: A country code, and the zero that is dialled within the country: people often write
+#: both.  In Italy the zero is part of the number.
 _NATIONAL_ZERO = re.compile(
     r"(\+(?:[17]|2[07]|3[0-46]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]"
     r"|(?:2[1-689]|3[578]|42|5[09]|6[7-9]|8[0578]|9[679])[0-9]))0(?=[0-9])"
@@ -288,19 +287,18 @@ _LONGEST_ADDRESS = 300
 
 
 def is_destination_prefix(text: str) -> bool:
-    """Whether it can stand in a list of what is allowed."""
+    """Whether it is a valid entry of a list of allowed destinations."""
     return _ENTRY.fullmatch(text) is not None
 
 
 def destination_fault(address: str, allow: Sequence[str]) -> str:
     """
-    Why no call is sent there; empty: it may be.
+    Return why no call may be sent to an address; empty if one may.
 
-    @param address: a number, however it is written, or a C{sip}, C{sips} or C{tel}
-        URI.
-    @param allow: what addresses begin with (C{+49}, C{sip:}, C{sip:1}), or who they
-        are (C{sip:office@pbx.example}, C{sip:@pbx.example}: everybody there); empty:
-        all but premium rates.  Those have to be named (C{+1900}).
+    @param address: a number in any notation, or a C{sip}, C{sips} or C{tel} URI.
+    @param allow: beginnings of addresses (C{+49}, C{sip:}, C{sip:1}), or addresses
+        (C{sip:office@pbx.example}; C{sip:@pbx.example}: all of that host); empty: all
+        except premium rates, which must be named (C{+1900}).
     """
     if len(address) > _LONGEST_ADDRESS:
         return "the address is too long"
@@ -324,15 +322,15 @@ def _names_premium(entry: str) -> bool:
 
 def _readings(user: str) -> list[str]:
     """
-    The numbers that a network may take it for, the likeliest first; none if it is
-    a name.
+    Return the numbers as which a network may read it, the likeliest first; none if it
+    is a name.
     """
     context = _CONTEXT.search(unquote(user))
     digits = _unseparated(unquote(user.partition(":")[0]).partition(";")[0])
     if not _DIGITS.match(digits):
         return []
     found = []
-    # Behind the code of a service (*67, *31#) there may be another number.
+    # A service code (*67, *31#) may be followed by another number.
     for part in re.split(r"[*#]|(?=\+)", digits):
         found += _abroad(part)
         if "*" in digits or "#" in digits:
@@ -345,7 +343,7 @@ def _readings(user: str) -> list[str]:
 
 
 def _unseparated(text: str) -> str:
-    """Without what only the eye needs, whichever it is, and in the usual digits."""
+    """Remove all visual separators, and use ASCII digits."""
     plain = unicodedata.normalize("NFKC", text)
     kept = (
         character for character in plain if character.isalnum() or character in "+*#"
@@ -360,7 +358,7 @@ def _abroad(digits: str) -> list[str]:
         return [digits]
     found = [f"+{digits[len(p) :]}" for p in _ABROAD if digits.startswith(p)]
     if not found and len(digits) >= 10:
-        # Some trunks take the plus for granted.
+        # Some trunks assume the plus.
         return [digits, f"+{digits}"]
     return [*found, digits]
 
@@ -370,7 +368,7 @@ def _covers(entry: str, address: str, readings: Sequence[str]) -> bool:
     if named is None:
         prefix = _TEL.sub("", entry, count=1)
         if uri is not None and uri[3] is not None:
-            return False  # that host is anybody's
+            return False  # the host may be any host
         return bool(readings) and readings[0].startswith(prefix)
     if uri is None or (named[1].lower() == "sips" != uri[1].lower()):
         return False
@@ -383,7 +381,7 @@ def _covers(entry: str, address: str, readings: Sequence[str]) -> bool:
         )
     if named[2]:
         return (readings[0] if readings else unquote(uri[2])).startswith(named[2])
-    # All of them, but telephone numbers, which other entries are for.
+    # All addresses except telephone numbers, which need other entries.
     return not readings or (
         readings[0].isdecimal() and len(readings[0]) <= _EXTENSION_DIGITS
     )

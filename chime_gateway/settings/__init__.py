@@ -1,1 +1,1 @@
-"""The settings of a gateway.  Only this room reads files and the environment."""
+"""The settings of a gateway.  Only this package reads files and the environment."""

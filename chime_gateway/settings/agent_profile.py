@@ -1,5 +1,5 @@
 """
-The agent profile: what an agent is told and given, as values.
+The agent profile: the settings of one agent, as values.
 
 L{chime_gateway.settings.agents} reads profiles from TOML, L{chime_gateway.call.tools}
 runs their tools.
@@ -23,10 +23,10 @@ from chime_gateway.settings.transcribers import (
     Transcription,
 )
 
-#: Of what the gateway makes of other settings; nobody writes it into a file.
+#: Marks an attribute that is computed from other settings and is no key of the file.
 COMPUTED: Final = {"computed": True}
 
-#: Said when the gateway must end a call that goes on: drained, or over its time.
+#: The instruction for the last words when the gateway has to end a call.
 DEFAULT_GOODBYE: Final = (
     "The line has to be closed now. Apologise in one short sentence, say goodbye,"
     " and do not ask anything."
@@ -37,21 +37,21 @@ DEFAULT_INSTRUCTIONS: Final = (
     " caller's language."
 )
 
-#: What instructions, greetings and notices may name in braces; C{header.NAME} is
-#: whatever the carrier passed along.
+#: Variables that texts may contain in braces; C{header.NAME} is a header or parameter
+#: that the carrier passed along.
 TEMPLATE_VARIABLES: Final = ("caller", "called", "agent", "call_id")
 TEMPLATE_HEADER: Final = "header."
 _VARIABLE: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z][\w.-]*)\}")
 
-#: A value comes from a stranger, and the model reads it as a part of its orders.
+#: A value may come from a stranger, and the model reads it as part of its instructions.
 _MAX_VALUE_CHARS: Final = 200
 
-#: How much a model may think before it speaks.
+#: How much a model may reason before it speaks.
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 
 
 def unknown_variables(template: str) -> list[str]:
-    """Names in braces that no call can fill in."""
+    """Return the names in braces that are not variables."""
     names = [found[1] for found in _VARIABLE.finditer(template) if found[1]]
     return [
         name
@@ -62,10 +62,10 @@ def unknown_variables(template: str) -> list[str]:
 
 def brace_fault(template: str, *, is_spoken: bool) -> str:
     """
-    What is wrong with its braces; empty: nothing.
+    Return what is wrong with a template's braces; empty if nothing is.
 
-    @param is_spoken: callers hear it, so that a brace can only be a mistake.  Other
-        texts may have examples of JSON in them.
+    @param is_spoken: callers hear the text, so a lone brace can only be a mistake.
+        Other texts may contain examples of JSON.
     """
     rest = _VARIABLE.sub("", template)
     opened = rest.rfind("{")
@@ -79,10 +79,10 @@ def brace_fault(template: str, *, is_spoken: bool) -> str:
 
 def fill_in(template: str, values: Mapping[str, str]) -> str:
     """
-    A template with the values of one call; C{{{} and C{}}} are braces.
+    Fill in a template with the values of one call; C{{{} and C{}}} become braces.
 
-    @param values: by variable; those of headers by C{header.} and their name in
-        lower case.  What is missing becomes nothing.
+    @param values: value by variable; the variable of a header is C{header.} and its
+        name in lower case.  A missing value becomes an empty text.
     """
 
     def value(found: re.Match[str]) -> str:
@@ -100,15 +100,15 @@ def fill_in(template: str, values: Mapping[str, str]) -> str:
 @frozen(kw_only=True)
 class ProfileLimits:
     """
-    Limits of one profile's calls, where they are not everybody's; seconds.
+    Limits of one profile's calls, where they differ from C{[limits]}; in seconds.
 
-    @ivar max_calls: Calls of this profile at once; more are refused. Not set: no limit
-        but that of all calls.
+    @ivar max_calls: Most simultaneous calls of this profile; more are refused. Not set:
+        only the limit of all calls applies.
     @ivar max_call_seconds: The length of a call. Not set: as in C{[limits]}.
-    @ivar idle_seconds: A call ends after so long without audio from the caller. Not
+    @ivar idle_seconds: A call ends after this time without audio from the caller. Not
         set: as in C{[limits]}.
-    @ivar agent_silence_seconds: An agent that owes an answer and sends nothing for so
-        long is given up. Not set: as in C{[limits]}.
+    @ivar agent_silence_seconds: An agent that owes an answer and sends nothing for this
+        time is given up. Not set: as in C{[limits]}.
     @ivar goodbye_seconds: How long the agent's last words may take. Not set: as in
         C{[limits]}.
     """
@@ -127,15 +127,15 @@ class ProfileLimits:
                 raise ValueError(f"{name} must be > 0: {value:g}")
 
     def given(self) -> dict[str, float]:
-        """Seconds that are set."""
+        """Return the times that are set, in seconds."""
         names = ("max_call_seconds", "idle_seconds", "agent_silence_seconds")
         pairs = ((name, getattr(self, name)) for name in (*names, "goodbye_seconds"))
         return {name: value for name, value in pairs if value is not None}
 
 
 def _default_turn_detection() -> dict[str, Any]:
-    # silence_duration_ms is always given: the service's documented default and
-    # the one it reports differ.
+    # silence_duration_ms is always sent: the service's documented default differs
+    # from the one that it reports.
     return {
         "type": "server_vad",
         "threshold": 0.5,
@@ -147,49 +147,49 @@ def _default_turn_detection() -> dict[str, Any]:
 @frozen(kw_only=True)
 class AgentProfile:
     """
-    Who answers: the settings of one agent.
+    The settings of one agent.
 
     @ivar name: The name of its table, by which callers and routes ask for it.
     @ivar instructions: What the agent is told to do. C{instructions_file} names a file
         beside this one instead.
-    @ivar voice: The voice, one of the service's.
+    @ivar voice: One of the service's voices.
     @ivar speed: How fast the agent speaks. Not set: the service's default.
     @ivar greeting: What the agent says first. Empty: the caller speaks first.
     @ivar goodbye: What the agent is told when the gateway has to end the call.
     @ivar language: The caller's language (ISO 639-1), a hint for the transcription.
-    @ivar interruptible: Whether the caller's speech stops the agent's.
-    @ivar transcription_model: The name of the deployment that writes down what callers
-        say. Empty: nothing is written down.
+    @ivar interruptible: Whether the caller's speech interrupts the agent.
+    @ivar transcription_model: The name of the deployment that transcribes what callers
+        say. Empty: no transcription.
     @ivar transcription_kind: The model of that deployment. Empty: the deployment has
         the name of its model.
     @ivar transcription_prompt: A text or a list of words that helps the transcriber.
     @ivar transcription_keywords: Words that callers are likely to say, for transcribers
-        that take them.
+        that accept them.
     @ivar transcription_delay: How long the transcriber may wait for more context, for
         C{gpt-realtime-whisper}.
     @ivar noise_reduction: The service's noise reduction. Empty: none.
-    @ivar turn_detection: The service's settings of voice activity detection.
+    @ivar turn_detection: The service's settings for voice activity detection.
         C{create_response} and C{interrupt_response} are set by C{interruptible}.
-    @ivar idle_prompt_seconds: The agent speaks to a caller who says nothing for so
-        long. Not set: it does not.
+    @ivar idle_prompt_seconds: The agent prompts a caller who is silent for this time.
+        Not set: it does not.
     @ivar max_output_tokens: The length of one response. Not set: no limit.
-    @ivar reasoning: How much a model that reasons may think before it speaks. Empty:
-        not said. Less than C{low} takes longer to the first word.
+    @ivar reasoning: How much a reasoning model may think before it speaks. Empty: not
+        sent. Less than C{low} takes longer to the first word.
     @ivar tools: Built-in tools and C{[tools]} that the agent may use.
     @ivar targets: C{[targets]} that the caller may be transferred to.
     @ivar mcp_servers: C{[mcp_servers]} that the service may use.
     @ivar filler: What the caller hears while a tool takes long: a sentence, C{tone}, or
         a WAV file. Empty: silence.
-    @ivar filler_sound: The sound of that file; C{None}: there is none.
-    @ivar filler_after_seconds: After so long the filler is heard.
+    @ivar filler_sound: The sound of that file; C{None} without a file.
+    @ivar filler_after_seconds: The filler is heard after this time.
     @ivar apology: What the caller hears when no agent can be reached: a WAV file,
         C{spoken}, C{tone}, or nothing.
-    @ivar apology_sound: The sound of that file; C{None}: there is none.
+    @ivar apology_sound: The sound of that file; C{None} without a file.
     @ivar fallback: The target that gets the caller when no agent can be reached.
     @ivar fallback_address: The address of that target.
-    @ivar recording: Whether calls are recorded. Not set: if C{CHIMEGW_RECORDINGS} is
-        set.
-    @ivar recording_notice: What is said before the greeting of a call that is recorded.
+    @ivar recording: Whether calls are recorded. Not set: they are if
+        C{CHIMEGW_RECORDINGS} is set.
+    @ivar recording_notice: What is said before the greeting of a recorded call.
     """
 
     name: str = "default"
@@ -240,7 +240,7 @@ class AgentProfile:
 
     @property
     def transcription(self) -> Transcription | None:
-        """Who writes down what callers say; C{None}: nobody."""
+        """How callers are transcribed; C{None}: they are not."""
         kind, model = self.transcription_kind, self.transcription_model
         if kind == REALTIME_MODEL:
             model = ""
@@ -259,5 +259,5 @@ class AgentProfile:
 
     @property
     def functions(self) -> tuple[FunctionTool, ...]:
-        """What the model may call."""
+        """The functions that the model may call."""
         return tuple(tool.function(self.targets) for tool in self.tools)

@@ -1,10 +1,8 @@
 """
-The agents of the TOML file: profiles, their tools and targets, and the routes of
-calls.
+Reads the agents of the TOML file: profiles, their tools and targets, and routes.
 
-C{[tools.NAME]}, C{[targets.NAME]} and C{[mcp_servers.NAME]} stand once; a profile
-lists the names that it uses.  A function of the caller's reads texts from other
-files.
+C{[tools.NAME]}, C{[targets.NAME]} and C{[mcp_servers.NAME]} are shared by all
+profiles; a profile lists the names that it uses.
 """
 
 from __future__ import annotations
@@ -37,11 +35,11 @@ from chime_gateway.settings.transcribers import (
     TRANSCRIBERS,
 )
 
-#: What the service takes as the name of a function.
+#: Function names that the service accepts.
 _TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
-#: Members of each kind of voice activity detection, but those that the gateway
-#: decides (C{create_response}, C{interrupt_response}, C{idle_timeout_ms}).
+#: Members of each kind of voice activity detection, except those that the gateway
+#: sets (C{create_response}, C{interrupt_response}, C{idle_timeout_ms}).
 _VAD_MEMBERS: Final[Mapping[str, Mapping[str, tuple[type, ...]]]] = {
     "server_vad": {
         "threshold": (int, float),
@@ -52,7 +50,7 @@ _VAD_MEMBERS: Final[Mapping[str, Mapping[str, tuple[type, ...]]]] = {
 }
 _EAGERNESS: Final = ("low", "medium", "high", "auto")
 
-#: Texts in which a call's values may be named.
+#: Texts that may contain variables.
 _TEMPLATES: Final = ("instructions", "greeting", "goodbye", "recording_notice")
 
 
@@ -67,13 +65,13 @@ def agents(
     is_preview: bool,
 ) -> dict[str, AgentProfile]:
     """
-    All profiles, by name; C{default} is always among them.
+    Return all profiles by name; C{default} is always among them.
 
-    @param built_in: tools that the gateway itself has.
-    @param read: the text of a file beside the configuration.
-    @param read_sound: the sound of one.
+    @param built_in: the gateway's own tools.
+    @param read: reads the text of a file beside the configuration.
+    @param read_sound: reads the sound of such a file.
     @param is_preview: a deployment speaks the preview protocol, which has no MCP.
-    @raise ConfigError: something cannot work.
+    @raise ConfigError: a setting is invalid.
     """
     own: dict[str, Tool] = {tool.name: tool for tool in built_in}
     tools = {**own, **dict(_tools(file.get("tools", {}), env, own))}
@@ -100,13 +98,13 @@ def agents(
         _check(profile, where, targets, tools.values())
         if profile.recording and not has_recordings:
             raise ConfigError(
-                f"{where}.recording: CHIMEGW_RECORDINGS is not set: say where to, or"
-                " leave recording out"
+                f"{where}.recording: CHIMEGW_RECORDINGS is not set: set it to the place"
+                " for recordings, or leave recording out"
             )
         if profile.mcp_servers and is_preview:
             raise ConfigError(
                 f"{where}.mcp_servers: the preview protocol has no MCP; leave"
-                " AZURE_OPENAI_API_VERSION out"
+                " AZURE_OPENAI_API_VERSION (or api_version) out"
             )
         if profile.fallback:
             address = targets[profile.fallback].address
@@ -116,20 +114,21 @@ def agents(
 
 
 def transcription_advice(profiles: Mapping[str, AgentProfile]) -> Iterator[str]:
-    """What works and may still not be what was wanted."""
+    """Yield warnings about settings that are valid but probably not intended."""
     for name, profile in profiles.items():
         transcription = profile.transcription
         if transcription is not None and not transcription.kind:
-            unsaid = " and language is not passed on" if profile.language else ""
+            unsent = ", and language is not sent" if profile.language else ""
             yield (
-                f"agents.{name}: {transcription.model} is no model's name and"
-                " transcription_kind is not set: nothing but the name is sent to the"
-                f" transcriber{unsaid}"
+                f"agents.{name}: {transcription.model} is not the name of a known model"
+                " and transcription_kind is not set: only the name is sent to the"
+                f" transcriber{unsent}; set transcription_kind to the model of that"
+                " deployment"
             )
 
 
 def routes(value: object, profiles: Mapping[str, AgentProfile]) -> dict[str, str]:
-    """Dialled number -> profile."""
+    """Read [routes]: dialled number -> profile."""
     by_number = structure(table(value, "routes"), dict[str, str], "routes")
     for number, name in by_number.items():
         _known_agent(name, profiles, f"routes.{number}")
@@ -140,7 +139,7 @@ def routes(value: object, profiles: Mapping[str, AgentProfile]) -> dict[str, str
 def header_routes(
     value: object, profiles: Mapping[str, AgentProfile]
 ) -> dict[str, Mapping[str, str]]:
-    """Header, in lower case -> value -> profile."""
+    """Read [header_routes]: header, in lower case -> value -> profile."""
     found: dict[str, Mapping[str, str]] = {}
     for header, choices in table(value, "header_routes").items():
         where = f"header_routes.{header}"
@@ -153,18 +152,22 @@ def header_routes(
 
 
 def _unambiguous(routes: Mapping[str, str], where: str) -> None:
-    """One number in two writings leads to one agent."""
+    """@raise ConfigError: one number, written in two ways, leads to two agents."""
     found: dict[str, str] = {}
     for number, name in routes.items():
-        if found.setdefault(normalised(number), name) != name:
-            raise ConfigError(f"{where}.{number}: the same number leads elsewhere, too")
+        if (other := found.setdefault(normalised(number), name)) != name:
+            raise ConfigError(
+                f"{where}.{number}: the same number also leads to {other}; leave one"
+                " of the two out"
+            )
 
 
 def _known_agent(name: str, profiles: Mapping[str, AgentProfile], where: str) -> None:
     if name not in profiles:
         there_are = ", ".join(profiles)
         raise ConfigError(
-            f"{where}: there is no [agents.{name}] (there are: {there_are})"
+            f"{where}: there is no [agents.{name}] (there are: {there_are}); add it or"
+            " choose one of these"
         )
 
 
@@ -190,17 +193,19 @@ def _read_instructions(
     if name is None:
         return
     if "instructions" in rest:
-        raise ConfigError(f"{where}: instructions or instructions_file, not both")
+        raise ConfigError(
+            f"{where}: both instructions and instructions_file are set; leave one out"
+        )
     rest["instructions"] = read(structure(name, str, f"{where}.instructions_file"))
 
 
 def _name_transcriber(rest: dict[str, Any], where: str) -> None:
-    """A kind alone: the deployment has the name of its model."""
+    """If only the kind is given, the deployment has the name of its model."""
     kind = rest.get("transcription_kind")
     if kind == REALTIME_MODEL and rest.get("transcription_model"):
         raise ConfigError(
             f"{where}.transcription_model: leave it out; with transcription_kind ="
-            f' "{REALTIME_MODEL}" the agent\'s own model writes'
+            f' "{REALTIME_MODEL}" the agent\'s own model transcribes'
         )
     if kind and isinstance(kind, str):
         rest.setdefault("transcription_model", kind)
@@ -216,14 +221,14 @@ def _check_transcription(profile: AgentProfile, where: str) -> None:
             continue
         if not transcription.kind:
             raise ConfigError(
-                f"{where}.transcription_kind is missing: the name of a deployment"
-                f" ({transcription.model}) does not tell whether it takes a {name};"
-                f" one of {', '.join(TRANSCRIBERS)}"
+                f"{where}.transcription_kind is missing: the deployment's name"
+                f" ({transcription.model}) does not say whether its model accepts"
+                f" {name}; set it to one of {', '.join(TRANSCRIBERS)}"
             )
         who = [kind for kind, takes in TRANSCRIBERS.items() if name in takes]
         raise ConfigError(
-            f"{where}.{key}: {transcription.kind} takes none (those who do:"
-            f" {', '.join(who)})"
+            f"{where}.{key}: {transcription.kind} does not accept it; leave it out, or"
+            f" use a transcriber that does ({', '.join(who)})"
         )
 
 
@@ -242,28 +247,37 @@ def _check(
         if unknown:
             known = ", ".join((*TEMPLATE_VARIABLES, f"{TEMPLATE_HEADER}NAME"))
             raise ConfigError(
-                f"{where}.{key}: {{{unknown[0]}}} is not one of {known}; a brace"
-                f" itself is"
-                f" written twice, {{{{{unknown[0]}}}}}"
+                f"{where}.{key}: {{{unknown[0]}}} is not a variable (there are:"
+                f" {known}); to write braces themselves, double them:"
+                f" {{{{{unknown[0]}}}}}"
             )
         is_spoken = key != "instructions"
         if fault := brace_fault(getattr(profile, key), is_spoken=is_spoken):
             raise ConfigError(
-                f"{where}.{key}: {fault}; write a variable as {{caller}}, and a brace"
-                " itself twice, as {{"
+                f"{where}.{key}: {fault}; write a variable as {{caller}}; to write a"
+                " brace itself, double it: {{"
             )
     if profile.fallback_address:
-        raise ConfigError(f"{where}.fallback_address: say fallback, a target's name")
+        raise ConfigError(
+            f"{where}.fallback_address is no setting: set fallback to the name of a"
+            " target"
+        )
     _check_turn_detection(profile, where)
     _check_transcription(profile, where)
     takers = [tool.name for tool in profile.tools if _takes_targets(tool)]
     if takers and not profile.targets:
-        raise ConfigError(f"{where}.targets: {takers[0]} needs at least one")
+        raise ConfigError(
+            f"{where}.targets is empty: the tool {takers[0]} needs at least one target"
+        )
     if profile.targets and not takers:
         names = " or ".join(tool.name for tool in tools if _takes_targets(tool))
-        raise ConfigError(f"{where}.tools: targets are for {names}: add it")
+        raise ConfigError(
+            f"{where}.tools: targets are set, but no tool uses them; add {names}"
+        )
     if profile.fallback and profile.fallback not in targets:
-        raise ConfigError(f"{where}.fallback: there is no [targets.{profile.fallback}]")
+        raise ConfigError(
+            f"{where}.fallback: there is no [targets.{profile.fallback}]; add it"
+        )
 
 
 def _check_turn_detection(profile: AgentProfile, where: str) -> None:
@@ -280,7 +294,7 @@ def _check_turn_detection(profile: AgentProfile, where: str) -> None:
             continue
         if name not in members:
             known = ", ".join(members)
-            raise ConfigError(f"{where}: {kind} has no {name} (it has: {known})")
+            raise ConfigError(f"{where}: {kind} has no key {name} (it has: {known})")
         if type(value) not in members[name]:
             kinds = " or ".join(kind.__name__ for kind in members[name])
             raise ConfigError(f"{where}.{name}: expected {kinds}, got {value!r:.40}")
@@ -292,9 +306,13 @@ def _check_turn_detection(profile: AgentProfile, where: str) -> None:
         )
     threshold = vad.get("threshold", 0.5)
     if not 0 <= threshold <= 1:
-        raise ConfigError(f"{where}.threshold: from 0 to 1, got {threshold}")
+        raise ConfigError(
+            f"{where}.threshold: expected a number from 0 to 1, got {threshold}"
+        )
     if profile.idle_prompt_seconds is not None and kind != "server_vad":
-        raise ConfigError(f"{where}.type: idle_prompt_seconds is for server_vad only")
+        raise ConfigError(
+            f"{where}.type: idle_prompt_seconds needs server_vad, got {kind}"
+        )
 
 
 def _targets(value: object) -> Iterator[tuple[str, Target]]:
@@ -304,7 +322,8 @@ def _targets(value: object) -> Iterator[tuple[str, Target]]:
         target = attrs.evolve(target, address=dialled(target.address))
         if not is_address(target.address):
             raise ConfigError(
-                f"{where}.address: expected a number (+12065550100) or sip:..."
+                f"{where}.address: expected a telephone number (+12065550100) or a"
+                " sip: URI"
             )
         yield name, target
 
@@ -315,21 +334,26 @@ def _tools(
     for name, entry in table(value, "tools").items():
         where = f"tools.{name}"
         if not _TOOL_NAME.match(name):
-            raise ConfigError(f"{where}: a name has letters, digits, _ and - only")
+            raise ConfigError(
+                f"{where}: the name of a tool has 1 to 64 letters, digits, _ and - only"
+            )
         if name in own:
-            raise ConfigError(f"{where}: the gateway has a tool of that name itself")
+            raise ConfigError(
+                f"{where}: {name} is the name of a built-in tool; choose another name"
+            )
         tool = structure({"name": name, **table(entry, where)}, HttpTool, where)
         check_url(tool.url, f"{where}.url")
         if not tool.description:
             raise ConfigError(
-                f"{where}.description is missing: it tells the model when to use it"
+                f"{where}.description is missing: it tells the model when to use the"
+                " tool"
             )
         try:
             Draft202012Validator.check_schema(dict(tool.parameters))
         except SchemaError as exc:
             raise ConfigError(f"{where}.parameters: {exc.message[:200]}") from exc
         if tool.parameters.get("type") != "object":
-            raise ConfigError(f'{where}.parameters: type has to be "object"')
+            raise ConfigError(f'{where}.parameters: type must be "object"')
         yield (
             name,
             attrs.evolve(

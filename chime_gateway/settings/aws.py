@@ -1,4 +1,4 @@
-"""The AWS part of the settings: call control, and the Kinesis carrier."""
+"""Reads the settings for AWS: call control, and the Kinesis carrier."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from chime_gateway.settings.telephone import normalised
 @frozen(kw_only=True)
 class AwsSettings:
     """
-    What controls calls from outside of them, and where.
+    Control of calls through AWS.
 
     @ivar region: The region. Empty: C{AWS_REGION}, then C{AWS_DEFAULT_REGION}.
     @ivar sip_media_application_id: The id of the SIP media application. Empty: calls
         are not controlled through one.
-    @ivar from_number: The caller's number of calls that the application places; it has
-        to be a number of the account.
+    @ivar from_number: The caller's number in calls that the application places; it must
+        be a number of the account.
     @ivar updates_per_second: The account's quota of updates to calls.
     @ivar calls_per_second: The account's quota of calls that the application places.
     """
@@ -42,11 +42,11 @@ class KinesisSettings:
     @ivar queue_url: The queue with the Voice Connector's streaming notifications.
         Empty: no Kinesis carrier.
     @ivar bucket: The bucket for the agent's utterances.
-    @ivar prefix: What the names of the utterances begin with.
-    @ivar leg: The leg with the caller's voice: C{other} where the Voice Connector takes
-        the wrong one for the caller.
-    @ivar events_prefix: What the names of the queues begin with that the gateway makes
-        for the Lambda's reports. Empty: NAME-events- beside a queue NAME-notices.
+    @ivar prefix: The prefix of the utterances' names in the bucket.
+    @ivar leg: The leg with the caller's voice; C{other} if the Voice Connector labels
+        the wrong leg as the caller.
+    @ivar events_prefix: The prefix of the queues that the gateway creates for the
+        Lambda's reports. Empty: NAME-events- beside a queue NAME-notices.
     """
 
     queue_url: str = ""
@@ -57,11 +57,11 @@ class KinesisSettings:
 
 
 def aws_settings(value: object, env: Mapping[str, str]) -> AwsSettings:
-    """The environment over the table [aws]."""
+    """Read the environment, which takes precedence over the table [aws]."""
     settings = structure(value, AwsSettings, "aws")
     return attrs.evolve(
         settings,
-        # botocore itself looks at AWS_DEFAULT_REGION only.
+        # botocore itself reads AWS_DEFAULT_REGION only.
         region=env.get("AWS_REGION")
         or settings.region
         or env.get("AWS_DEFAULT_REGION", ""),
@@ -73,7 +73,7 @@ def aws_settings(value: object, env: Mapping[str, str]) -> AwsSettings:
 def kinesis_settings(
     value: object, env: Mapping[str, str], aws: AwsSettings
 ) -> KinesisSettings:
-    """The environment over the table [kinesis]."""
+    """Read the environment, which takes precedence over the table [kinesis]."""
     settings = structure(value, KinesisSettings, "kinesis")
     settings = attrs.evolve(
         settings,

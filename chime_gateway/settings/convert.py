@@ -29,21 +29,21 @@ _URL: Final = re.compile(
     r"(\?[^#\s]*)?(#\S*)?"
 )
 _VALUE: Final = re.compile(r"((?:[?&;])(?:[^=&;]*=)?)[^&;]+")
-#: Services that are told things by URL have their secrets there.
+#: Some services put a secret into the path of a URL.
 _TOKEN: Final = re.compile(r"(?=[^/]*[0-9])[A-Za-z0-9_.~%=:+-]{20,}")
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _converter() -> Converter:
-    """TOML tables to settings; an unknown key is an error, not a surprise."""
+    """Make a converter from TOML tables to settings that rejects unknown keys."""
     converter = Converter()
-    # cattrs would turn "8" into 8 and 1 into "1": a wrong type is a mistake.
+    # cattrs would turn "8" into 8 and 1 into "1"; here a wrong type is an error.
     converter.register_structure_hook(str, _exactly(str))
     converter.register_structure_hook(int, _exactly(int))
     converter.register_structure_hook(bool, _exactly(bool))
     converter.register_structure_hook(float, _number)
-    # A text is a sequence of texts, too: "+49" would be "+", "4", "9".
+    # A string is also a sequence of strings: "+49" would become "+", "4", "9".
     converter.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _texts)
     converter.register_structure_hook_factory(
         attrs.has,
@@ -54,7 +54,7 @@ def _converter() -> Converter:
     return converter
 
 
-#: As people call them.
+#: Types, as messages name them.
 _KINDS: Final[Mapping[type, str]] = {
     str: 'a text, "..."',
     int: "a whole number",
@@ -88,18 +88,18 @@ _CONVERTER: Final = _converter()
 
 def structure(value: object, kind: type[_T], where: str) -> _T:
     """
-    C{value} as a C{kind}.
+    Convert C{value} to a C{kind}.
 
     @param where: the key, for the error.
-    @raise ConfigError: it is none.
+    @raise ConfigError: it is not one.
     """
     if attrs.has(kind) and not isinstance(value, dict):
-        raise ConfigError(f"{where}: expected a table")
+        raise ConfigError(f"{where}: write it as a table [{where}]")
     try:
         return _CONVERTER.structure(value, kind)
     except BaseValidationError as exc:
         messages = transform_error(exc, path=where, format_exception=_describe)
-        # What is missing may have been written there under another name.
+        # A missing key may have been written under an unknown name: say that first.
         messages.sort(key=lambda message: not message.startswith("unknown key"))
         raise ConfigError("; ".join(map(_with_key_first, messages))) from exc
     except ValueError as exc:
@@ -113,12 +113,12 @@ def _describe(exc: BaseException, kind: type | None) -> str:
         return f"unknown key {', '.join(said)}"
     if isinstance(exc, KeyError):
         return "is missing"
-    # attrs' validators put the attribute and more behind the text.
+    # Validators of attrs have more arguments after the text.
     return str(exc.args[0] if exc.args else exc)
 
 
 def _keys_of(kind: type) -> list[str]:
-    """What may stand in a table; its name is in its head."""
+    """Return the keys of a table; C{name} is in its header."""
     return [
         attribute.name
         for attribute in attrs.fields(kind)
@@ -126,7 +126,7 @@ def _keys_of(kind: type) -> list[str]:
     ]
 
 
-#: What validators of attrs say, and how a path stands behind a message of cattrs.
+#: Messages of attrs' validators; and a message of cattrs with its path.
 _LIMIT: Final = re.compile(r"'(\w+)' must be (.*): (.*)\Z", re.DOTALL)
 _CHOICE: Final = re.compile(r"'(\w+)' must be in (.*) \(got (.*)\)\Z", re.DOTALL)
 _PATH: Final = re.compile(r"(.*) @ (\S+)\Z", re.DOTALL)
@@ -138,16 +138,14 @@ def _with_key_first(message: str) -> str:
         return message
     text, path = found.groups()
     if limit := _LIMIT.match(text):
-        return f"{path}.{limit[1]}: has to be {limit[2]}, got {limit[3]:.40}"
+        return f"{path}.{limit[1]}: must be {limit[2]}, got {limit[3]:.40}"
     if choice := _CHOICE.match(text):
-        return (
-            f"{path}.{choice[1]}: has to be {_choices(choice[2])}, got {choice[3]:.40}"
-        )
+        return f"{path}.{choice[1]}: must be {_choices(choice[2])}, got {choice[3]:.40}"
     return f"{path} is missing" if text == "is missing" else f"{path}: {text}"
 
 
 def _choices(text: str) -> str:
-    """C{('a', 'b')} or C{range(1, 9)} as people write them."""
+    """Put C{('a', 'b')} or C{range(1, 9)} into words."""
     if numbers := re.match(r"range\((\d+), (\d+)\)", text):
         return f"from {numbers[1]} to {int(numbers[2]) - 1}"
     names = [one.strip() for one in text.strip("()").split(",") if one.strip()]
@@ -155,14 +153,22 @@ def _choices(text: str) -> str:
 
 
 def table(value: object, where: str) -> dict[str, Any]:
-    """@raise ConfigError: it is not a table."""
+    """
+    Copy a table.
+
+    @raise ConfigError: it is not one.
+    """
     if not isinstance(value, dict):
         raise ConfigError(f"{where}: write it as a table [{where}]")
     return dict(value)
 
 
 def strings(value: object, where: str) -> list[str]:
-    """@raise ConfigError: it is not a list of strings."""
+    """
+    Copy a list of strings.
+
+    @raise ConfigError: it is not one.
+    """
     if not isinstance(value, list):
         raise ConfigError(f'{where}: expected a list, ["..."]')
     return list(structure(value, list[str], where))
@@ -170,31 +176,34 @@ def strings(value: object, where: str) -> list[str]:
 
 def secret(value: str, env: Mapping[str, str], where: str) -> str:
     """
-    A secret of the file, or C{env:NAME} for one that is kept out of it.
+    Return a secret of the file; C{env:NAME} refers to an environment variable.
 
-    @raise ConfigError: there is no such variable.
+    @raise ConfigError: that variable is not set.
     """
     kind, colon, name = value.partition(":")
     if kind != "env" or not colon:
         return value
     if not env.get(name):
-        raise ConfigError(f"{where}: the environment has no {name[:80]}")
+        raise ConfigError(
+            f"{where}: the environment has no variable {name[:80]}; set it, or write"
+            " another name after env:"
+        )
     return env[name]
 
 
 def split_url(url: str, where: str, expected: str = "https://...") -> SplitResult:
     """
-    https, or http to this machine: what is sent there is nobody else's.
+    Split an https URL, or an http URL of this machine: nothing travels unencrypted.
 
-    @param expected: what is to be written, for people.
+    @param expected: what should be written instead, for the error.
     @raise ConfigError: it is neither.
     """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as exc:
-        # What urlsplit says may have a password in it.
-        raise ConfigError(f"{where}: this is no URL; expected {expected}") from exc
+        # The text of urlsplit's error may contain a password.
+        raise ConfigError(f"{where}: this is not a URL; expected {expected}") from exc
     if parts.scheme not in ("https", "http") or not host:
         shown = without_secrets(url)[:80]
         raise ConfigError(f"{where}: expected {expected}, got {shown!r}")
@@ -208,8 +217,8 @@ def split_url(url: str, where: str, expected: str = "https://...") -> SplitResul
 
 def without_secrets(text: str) -> str:
     """
-    The same with what opens doors in URLs left out: user and password, values of the
-    query, the fragment, and parts of the path that nobody made up.
+    Return C{text} with the credentials of URLs replaced: user and password, values of
+    the query, the fragment, and parts of the path that look random.
     """
     return _URL.sub(_without_secrets, text)
 
@@ -227,10 +236,13 @@ def _without_secrets(url: re.Match[str]) -> str:
 
 def check_url(url: str, where: str) -> None:
     """
-    As L{split_url}, where a secret goes along in a header.
+    Check the URL of a server whose credentials are sent in a header.
 
-    @raise ConfigError: it cannot be used, or has a secret in it.
+    @raise ConfigError: it cannot be used, or contains credentials.
     """
     parts = split_url(url, where)
     if parts.username or parts.fragment:
-        raise ConfigError(f"{where}: no user and no fragment; use bearer")
+        raise ConfigError(
+            f"{where}: a user, a password or a fragment in the URL is not allowed; set"
+            " bearer instead"
+        )

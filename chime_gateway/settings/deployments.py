@@ -32,7 +32,7 @@ _EXAMPLE: Final = "my-resource.openai.azure.com"
 
 _VERSION: Final = re.compile(r"(\d{4}-\d{2}-\d{2})(-preview)?\Z")
 
-#: Of the first preview of the Realtime API.
+#: The version of the first preview of the Realtime API.
 _FIRST_VERSION: Final = date(2024, 10, 1)
 
 _WHAT: Final = {
@@ -45,10 +45,9 @@ def deployment_settings(
     file: Mapping[str, Any], env: Mapping[str, str]
 ) -> tuple[DeploymentSettings, ...]:
     """
-    The one of the environment, before those of the file.
+    Read the deployment of the environment, then those of the file.
 
-    A deployment of the file without a key uses the environment's, if there is
-    one; and one that names no transport, the environment's.
+    A deployment of the file without a key or a transport uses that of the environment.
     """
     key = env.get("AZURE_OPENAI_API_KEY", "")
     transport = environment_transport(env)
@@ -103,14 +102,14 @@ def deployment_settings(
         found.append(settings)
     if not found:
         raise ConfigError(
-            "AZURE_OPENAI_ENDPOINT is not set (and neither is a [deployments.NAME]"
-            " in a --config file); --simulate runs without Azure"
+            "AZURE_OPENAI_ENDPOINT is not set, and there is no [deployments.NAME] in a"
+            " --config file; set one of them (--simulate runs without Azure)"
         )
     return tuple(found)
 
 
 def environment_transport(env: Mapping[str, str]) -> str:
-    """Of deployments that name none, and of the embedded simulator."""
+    """The transport of deployments that name none, and of the embedded simulator."""
     transport = env.get("AZURE_OPENAI_TRANSPORT") or WEBSOCKET
     _check_known(transport, "AZURE_OPENAI_TRANSPORT", _TRANSPORTS)
     return transport
@@ -118,7 +117,7 @@ def environment_transport(env: Mapping[str, str]) -> str:
 
 def _endpoint(url: str, key: str) -> str:
     """
-    https, or http to this machine: the key must not travel in the clear.
+    Check that it is https, or http to this machine: the key must be encrypted.
 
     @raise ConfigError: it is not, or it is more than the address of a resource.
     """
@@ -126,24 +125,24 @@ def _endpoint(url: str, key: str) -> str:
     if parts.username or parts.query or parts.fragment or parts.path.strip("/"):
         port = f":{parts.port}" if parts.port else ""
         raise ConfigError(
-            f"{key} {without_secrets(url)[:80]}: only a scheme, a host and a port"
-            f" belong here, no user, path or query: {parts.scheme}://{parts.hostname}{port}"
+            f"{key} {without_secrets(url)[:80]}: write scheme, host and port only,"
+            f" no user, path or query: {parts.scheme}://{parts.hostname}{port}"
         )
     if parts.hostname == _EXAMPLE:
         raise ConfigError(
-            f"{key} is still the one of the example, {url}: put the address of your own"
-            " Azure OpenAI resource there, or use --simulate to run without Azure"
+            f"{key} still has the value of the example, {url}: set it to the address of"
+            " your own Azure OpenAI resource (--simulate runs without Azure)"
         )
     return url
 
 
 def _check_version(version: str, key: str) -> None:
-    """@raise ConfigError: the service has none like that."""
+    """@raise ConfigError: it cannot be a version of the preview."""
     found = _VERSION.match(version)
     if not version or (found and _is_date(found[1])):
         return
     raise ConfigError(
-        f"{key} {version[:40]!r}: expected a version of the preview such as"
+        f"{key} {version[:40]!r}: expected a version of the preview, such as"
         " 2025-04-01-preview; leave it out for GA"
     )
 
@@ -158,16 +157,16 @@ def _is_date(text: str) -> bool:
 def _check_known(said: str, key: str, known: tuple[str, ...]) -> None:
     """@raise ConfigError: it is none of these."""
     if said not in known:
-        raise ConfigError(f"{key}: expected {' or '.join(known)}, not {said[:40]!r}")
+        raise ConfigError(f"{key}: expected {' or '.join(known)}, got {said[:40]!r}")
 
 
 def _check_region(region: str, key: str, transport: str, api_version: str) -> None:
-    """@raise ConfigError: it is no URL, or is missing where it is needed."""
+    """@raise ConfigError: it is not a URL, or is missing where it is needed."""
     if region:
         _endpoint(region, key)
     elif transport == WEBRTC and api_version:
         raise ConfigError(
-            f"{key}: the preview (api version {api_version[:40]}) takes calls over"
-            " WebRTC at https://REGION.realtimeapi-preview.ai.azure.com, with the"
-            " region of the resource"
+            f"{key}: the preview (API version {api_version[:40]}) over WebRTC needs"
+            " https://REGION.realtimeapi-preview.ai.azure.com, with the region of the"
+            " resource"
         )

@@ -1,7 +1,8 @@
 """
-Checks values by JSON Schema, with patterns as JSON has them:  C{$} matches the end
-only, while Python's also matches before a last line break (ECMA-262 section
-22.2.2.4).
+Checks values against a JSON Schema.
+
+Patterns follow ECMA-262 (section 22.2.2.4): C{$} matches at the end only, while
+Python's C{$} also matches before a final line break.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Any, Final
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
-#: A C{$} that is neither escaped nor in brackets.
+#: A C{$} that is neither escaped nor within brackets.
 _END: Final = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
 
 
 def as_python(pattern: str) -> str:
-    """The same pattern, for Python."""
+    """Translate a pattern to Python's syntax."""
     return _END.sub(lambda found: found[1] or r"\Z", pattern)
 
 
@@ -33,5 +34,5 @@ _Validator: Final = extend(Draft202012Validator, {"pattern": _match})
 
 
 def faults(value: Any, schema: Mapping[str, Any]) -> Iterator[ValidationError]:
-    """What does not fit."""
+    """Yield what does not match the schema."""
     yield from _Validator(dict(schema)).iter_errors(value)

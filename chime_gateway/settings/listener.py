@@ -1,6 +1,5 @@
 """
-Where a listener other than HTTP listens, as an operator writes it:
-C{udp:5060:interface=127.0.0.1}.
+Parses listeners of SIP and WebRTC: C{udp:5060:interface=127.0.0.1}.
 """
 
 from __future__ import annotations
@@ -21,8 +20,10 @@ _LISTENER: Final = re.compile(r"([a-z]+):(\d{1,5})(?::interface=(.+))?\Z")
 @frozen(kw_only=True)
 class Listener:
     """
+    A port to listen on.
+
     @ivar transport: C{udp}, C{tcp} or C{tls}.
-    @ivar interface: address to bind; empty: all of IPv4.
+    @ivar interface: the address to bind; empty: all of IPv4.
     """
 
     transport: str
@@ -30,16 +31,18 @@ class Listener:
     interface: str = ""
 
     def takes(self, address: str) -> bool:
-        """Whether what is sent to this IP address may come here; empty: it may."""
+        """Whether its address family fits this IP address; an empty address fits."""
         is_of_both = self.interface == "::"
         return not address or is_of_both or (":" in self.interface) == (":" in address)
 
 
 def listener(text: str, variable: str, transports: Sequence[str]) -> Listener:
     """
-    @param variable: where it was said.
-    @param transports: names with usual ports: C{udp:5060}.
-    @raise ConfigError: that is none.
+    Parse a listener.
+
+    @param variable: the name of the setting, for the error.
+    @param transports: the allowed transports with their usual ports: C{udp:5060}.
+    @raise ConfigError: it is not a listener.
     """
     found = _LISTENER.match(text)
     known = [one.partition(":")[0] for one in transports]
@@ -47,15 +50,18 @@ def listener(text: str, variable: str, transports: Sequence[str]) -> Listener:
         *others, last = transports
         expected = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(
-            f"{variable} {text}: expected {expected}, with :interface=ADDRESS if it is"
-            " for one only"
+            f"{variable} {text}: expected {expected}, followed by :interface=ADDRESS to"
+            " listen on one interface only"
         )
     interface = (found[3] or "").replace("\\", "").strip("[]")
     if interface:
         try:
             ip_address(interface)
         except ValueError as exc:
-            raise ConfigError(f"{variable} {text}: {exc}") from exc
+            raise ConfigError(
+                f"{variable} {text}: expected an IP address after interface=, got"
+                f" {interface[:40]!r}"
+            ) from exc
     return Listener(transport=found[1], port=int(found[2]), interface=interface)
 
 
@@ -67,8 +73,8 @@ def listed(
     variable: str,
 ) -> list[str]:
     """
-    Comma separated in the environment, a list in the file; it is taken out of what was
-    found there.
+    Read a list: comma separated in the environment, or else a list in the file.  The
+    key is removed from C{found_in}.
 
     @param where: the table of the file.
     """
@@ -81,7 +87,7 @@ def listed(
 def unreached(
     room: str, listeners: Sequence[Listener], public_address: str
 ) -> Iterator[str]:
-    """What is to be said where a public address is of another family than a port."""
+    """Yield a warning if the public address is of another family than a port."""
     ports = [
         f"{one.transport}:{one.port}"
         for one in listeners
@@ -89,6 +95,6 @@ def unreached(
     ]
     if ports:
         yield (
-            f"{room}: {' and '.join(ports)} cannot be reached at {public_address},"
-            " which is of the other family of addresses; :interface=:: listens on both"
+            f"{room}: {' and '.join(ports)} cannot be reached at {public_address}: one"
+            " is IPv4 and the other IPv6; add :interface=:: to listen on both"
         )

@@ -1,9 +1,9 @@
 """
-Reads the settings once, at start.
+Reads and checks the settings.
 
 There are three sources (L{chime_gateway.settings.sources}): a TOML file for
-structured settings, the environment (and an env file) over it, and the command line
-over both.  A setting that cannot work raises L{ConfigError}, which names the key.
+structured settings, the environment (and an env file), and the command line.  Later
+ones take precedence.  An invalid setting raises L{ConfigError}, which names the key.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from chime_gateway.settings.webrtc import webrtc_settings
 
 DEFAULT_PORT: Final = 8080
 
-#: Everything that may stand in the file.
+#: The top-level keys of the file.
 _TABLES: Final = frozenset(
     {
         *("agents", "targets", "tools", "mcp_servers", "routes", "header_routes"),
@@ -78,10 +78,10 @@ def load(
     probes: bool = False,
 ) -> GatewaySettings:
     """
-    Everything an operator said, checked.
+    Read and check all settings.
 
-    @param built_in: tools that the gateway itself has.
-    @raise ConfigError: something cannot work.
+    @param built_in: the gateway's own tools.
+    @raise ConfigError: a setting is invalid.
     """
     env_file = read_env_file(env_path) if env_path else {}
     env = {**env_file, **environ}
@@ -118,7 +118,7 @@ def load(
 def _config_file(
     env: Mapping[str, str], config_path: str | None
 ) -> tuple[str | None, dict[str, Any]]:
-    """What was named on the command line, or by a variable, and what is in it."""
+    """Return the path from the command line or a variable, and the file's content."""
     if config_path:
         return config_path, read_config_file(config_path)
     if named := env.get("CHIMEGW_CONFIG"):
@@ -133,10 +133,11 @@ def _foreign_variables(
     file: Mapping[str, Any],
 ) -> tuple[str, ...]:
     """
-    What is to be said of variables that look like ours and are not: an environment is
-    other programs' as well, and that of a newer version after a rollback.
+    Return warnings about variables that look like settings but are not.  In the
+    environment they are no errors: it is shared with other programs, and after a
+    rollback it is that of a newer version.
 
-    @raise ConfigError: an env file is the gateway's, and has one of them.
+    @raise ConfigError: one is in the env file, which is the gateway's own.
     """
     mentioned = frozenset(mentioned_variables(file))
     for name in unknown_variables(env_file, NAMES, mentioned):
@@ -147,7 +148,7 @@ def _foreign_variables(
     for name in unknown_variables(environ, NAMES, mentioned):
         near = nearest(name, NAMES)
         cure = f"did you mean {near}?" if near else "unset it"
-        found.append(f"{name} is no setting of the gateway: {cure}")
+        found.append(f"{name} is not a setting of the gateway: {cure}")
     return tuple(found)
 
 
@@ -168,8 +169,8 @@ def _checked(
     public_address = _public_address(env, file)
     if twilio and not public_address:
         raise ConfigError(
-            "CHIMEGW_TWILIO_AUTH_TOKEN: what Twilio signs has the host name that it"
-            " dials: set CHIMEGW_PUBLIC_ADDRESS to that name"
+            "CHIMEGW_TWILIO_AUTH_TOKEN needs CHIMEGW_PUBLIC_ADDRESS, which is not set:"
+            " Twilio signs the host name that it dials; set it to that name"
         )
     recordings = recording_settings(file.get("recordings", {}), env)
     deployments = () if simulate else deployment_settings(file, env)
@@ -230,9 +231,9 @@ def load_store(
     env_path: str | None = None,
 ) -> StoreSettings:
     """
-    The settings of the store, for tools that read it.
+    Read the settings of the store, for tools that read it.
 
-    @raise ConfigError: something cannot work.
+    @raise ConfigError: a setting is invalid.
     """
     env = {**(read_env_file(env_path) if env_path else {}), **environ}
     _, file = _config_file(env, config_path)
@@ -240,7 +241,7 @@ def load_store(
 
 
 def _long_enough(env: Mapping[str, str], name: str) -> str:
-    """@raise ConfigError: it can be guessed."""
+    """@raise ConfigError: it is so short that it can be guessed."""
     value = env.get(name, "")
     if value and len(value) < 16:
         raise ConfigError(
@@ -255,7 +256,7 @@ def _beside(name: str, config_path: str | None) -> Path:
 
 def _read_text(name: str, config_path: str | None) -> str:
     """
-    A file beside the configuration.
+    Read a file beside the configuration.
 
     @raise ConfigError: it cannot be read.
     """
@@ -263,16 +264,16 @@ def _read_text(name: str, config_path: str | None) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: {exc}") from exc
+        raise ConfigError(f"{path}: it cannot be read: {exc}") from exc
 
 
 def _listen(
     endpoints: Sequence[str], port: int | None, *, is_open: bool
 ) -> tuple[str, ...]:
-    """Where to listen; without a secret on this machine only."""
+    """Return where to listen; without a secret on this machine only."""
     interface = "" if is_open else ":interface=127.0.0.1"
     if port is not None and not 0 <= port <= 65535:
-        raise ConfigError(f"--port {port}: a port is a number from 0 to 65535")
+        raise ConfigError(f"--port {port}: expected a number from 0 to 65535")
     if port is not None or not endpoints:
         endpoints = [
             *endpoints,
@@ -281,22 +282,22 @@ def _listen(
     for endpoint in endpoints:
         if not is_open and not is_of_this_machine(endpoint):
             raise ConfigError(
-                f"--listen {endpoint}: without CHIMEGW_SHARED_SECRET anybody could"
-                " call; set it, add :interface=127.0.0.1, or say --insecure"
+                f"--listen {endpoint}: CHIMEGW_SHARED_SECRET is not set, so anyone"
+                " could call; set it, add :interface=127.0.0.1, or use --insecure"
             )
     return tuple(endpoints)
 
 
 def is_of_this_machine(endpoint: str) -> bool:
-    """Whether nobody else reaches it."""
+    """Whether only this machine can reach an endpoint."""
     return _LOCAL_ENDPOINT.match(endpoint) is not None
 
 
 def describe(settings: GatewaySettings) -> dict[str, Any]:
-    """The effective settings, without secrets, for people to read."""
+    """Return the effective settings, without secrets, for people to read."""
 
     def visible(_: object, attribute: Any, value: Any) -> Any:
-        # What has no place in a repr has none here.
+        # An attribute that is not in the repr is secret or personal.
         if attribute is not None and attribute.repr is False:
             return "***" if value else ""
         if isinstance(value, IPv4Network | IPv6Network):

@@ -1,6 +1,5 @@
 """
-Finds names that an operator wrote and the gateway does not have, and suggests the
-nearest one that it has.
+Finds unknown names of settings, and suggests the nearest known one.
 """
 
 from __future__ import annotations
@@ -10,17 +9,17 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
-#: What Kubernetes puts into each container for a Service of the name C{chimegw}.
+#: Variables that Kubernetes sets in each container for a Service named C{chimegw}.
 _SERVICE_LINK: Final = re.compile(
     r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?"
     r"|PORT(_[0-9]+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)\Z"
 )
 _LINK_VALUE: Final = re.compile(r"(tcp|udp)://|[0-9.:a-f]*\Z|tcp\Z|udp\Z")
 
-#: What names of environment variables for the gateway begin with.
+#: Prefixes of the gateway's environment variables.
 OWN_PREFIXES: Final = ("CHIMEGW_", "AZURE_OPENAI_")
 
-#: Names of other programs and of what people write, and ours for the same.
+#: Names that people or other programs use -> the gateway's name.
 _SYNONYMS: Final[Mapping[str, str]] = {
     "AZURE_OPENAI_KEY": "AZURE_OPENAI_API_KEY",
     "AZURE_OPENAI_DEPLOYMENT_NAME": "AZURE_OPENAI_DEPLOYMENT",
@@ -37,7 +36,7 @@ _SYNONYMS: Final[Mapping[str, str]] = {
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """The one that was meant, as far as the letters tell; empty: none is near."""
+    """Return the known name that was probably meant; empty if none is similar."""
     if name in _SYNONYMS and _SYNONYMS[name] in known:
         return _SYNONYMS[name]
     by_letters = {one.lower().replace("-", "_"): one for one in known}
@@ -51,7 +50,7 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
-    """Behind the name of a key that is unknown: what to write instead."""
+    """Return what to write instead of an unknown key, for a message."""
     near = nearest(name, known)
     if near:
         return f"did you mean {near}?"
@@ -62,7 +61,7 @@ def unknown_variables(
     environ: Mapping[str, str], known: Collection[str], mentioned: Collection[str]
 ) -> Iterator[str]:
     """
-    Names in an environment that look like settings of the gateway, but are unknown.
+    Yield names in an environment that look like settings of the gateway but are not.
 
     @param mentioned: names that other settings refer to (C{env:NAME}).
     """
@@ -75,12 +74,12 @@ def unknown_variables(
 
 def _is_service_link(name: str, value: str) -> bool:
     if name == "CHIMEGW_PORT" and value.isdecimal():
-        return False  # somebody means --port
+        return False  # --port was meant
     return bool(_SERVICE_LINK.match(name) and _LINK_VALUE.match(value))
 
 
 def mentioned_variables(value: Any) -> Iterator[str]:
-    """Names that a file of settings refers to, as C{env:NAME}."""
+    """Yield the names that a file of settings refers to, as C{env:NAME}."""
     if isinstance(value, str):
         kind, colon, name = value.partition(":")
         if colon and kind == "env":

@@ -1,8 +1,8 @@
 """
-Finds the address under which the world reaches this machine.
+Finds the public address of this machine.
 
-It is looked up once, at start, before the reactor runs: without its address a gateway
-cannot take a call, so blocking does no harm.
+It is looked up once, at start, before the reactor runs, so blocking does no harm:
+without the address the gateway could not take a call anyway.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.convert import without_secrets
 
-#: In place of an address: ask EC2's instance metadata.
+#: Stands for the address that EC2's instance metadata names.
 FROM_EC2: Final = "ec2"
 
 #: A name or an IPv4 address with or without a port, or an IPv6 address.
@@ -33,15 +33,15 @@ _PORTS: Final = range(1, 65536)
 
 def checked_address(text: str, key: str) -> str:
     """
-    The same text, if it can be the address of anything.
+    Return C{text} unchanged if it can be an address.
 
-    @param key: where it was said.
+    @param key: the name of the setting, for the error.
     @raise ConfigError: it is a URL, or something else.
     """
     if url := _SCHEME.match(text):
         host = url[1].rpartition("@")[2] or "voice.example.com"
         raise ConfigError(
-            f"{key} {without_secrets(text)[:80]}: write the host alone, without https://"
+            f"{key} {without_secrets(text)[:80]}: write the host alone, without scheme"
             f" and path: {host[:80]}"
         )
     try:
@@ -51,18 +51,18 @@ def checked_address(text: str, key: str) -> str:
         if found is None or len(text) > 260 or int(found["port"] or 1) not in _PORTS:
             raise ConfigError(
                 f"{key} {text[:80]!r}: expected a host name (voice.example.com), with"
-                " :PORT if it is not 443, an IP address, or ec2"
+                " :PORT unless it is 443, or an IP address, or ec2"
             ) from None
     return text
 
 
 def resolve_public_address(text: str, environ: Mapping[str, str]) -> str:
     """
-    An IP address from an address, C{host:port}, a host name, or C{ec2}.
+    Return the IP address for an address, C{host:port}, a host name, or C{ec2}.
 
-    @param environ: C{AWS_EC2_METADATA_SERVICE_ENDPOINT} moves the metadata
-        service, as for every AWS SDK.
-    @raise ConfigError: there is no address behind it.
+    @param environ: C{AWS_EC2_METADATA_SERVICE_ENDPOINT} is the URL of the metadata
+        service, as in every AWS SDK.
+    @raise ConfigError: it has no address.
     """
     if text == FROM_EC2:
         endpoint = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _METADATA
@@ -78,15 +78,15 @@ def resolve_public_address(text: str, environ: Mapping[str, str]) -> str:
         pass
     try:
         return socket.gethostbyname(host)
-    except (OSError, UnicodeError) as exc:  # the latter: no name can be like that
+    except (OSError, UnicodeError) as exc:  # UnicodeError: not a valid name
         raise ConfigError(
-            f"CHIMEGW_PUBLIC_ADDRESS {text[:80]}: no such name ({exc}); give an IP"
-            " address, a name that DNS has, or ec2"
+            f"CHIMEGW_PUBLIC_ADDRESS {text[:80]}: the name does not resolve ({exc});"
+            " write an IP address, a name in DNS, or ec2"
         ) from exc
 
 
 def _from_metadata(endpoint: str) -> str:
-    """Instance metadata, version 2: a token first."""
+    """Ask the instance metadata service, version 2, which wants a token."""
     try:
         token = _fetch(
             urllib.request.Request(
@@ -105,7 +105,7 @@ def _from_metadata(endpoint: str) -> str:
     except (OSError, ValueError) as exc:
         raise ConfigError(
             f"CHIMEGW_PUBLIC_ADDRESS ec2: the instance metadata names no public"
-            f" address ({exc}); give the Elastic IP itself"
+            f" address ({exc}); write the Elastic IP itself"
         ) from exc
 
 

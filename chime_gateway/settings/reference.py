@@ -1,8 +1,8 @@
 """
-Makes tables of every key of the TOML file, from the classes of settings.
+Describes every key of the TOML file, from the classes of settings.
 
-A key's type, default and bounds are those of its attribute, its text is the C{@ivar}
-of its class, and the version that introduced it is listed here.
+A key's type, default and bounds come from its attribute, its text from the C{@ivar} of
+its class.  The version that introduced it is listed here.
 docs/reference/settings.md is generated from this (docs/generate.py).
 """
 
@@ -39,8 +39,11 @@ _SECOND: Final = "0.2.0"
 @frozen(kw_only=True)
 class Key:
     """
-    @ivar kind: what may stand there, in words.
-    @ivar default: as it is written in TOML; empty: it has to be given.
+    One key of a table.
+
+    @ivar kind: the type of its value, in words.
+    @ivar default: as written in TOML; empty: the key is required.
+    @ivar since: the version that introduced it.
     """
 
     name: str
@@ -55,11 +58,11 @@ class Table:
     """
     One table of the file.
 
-    @ivar name: C{NAME} in it is whatever the operator calls it.
-    @ivar values: the class that it becomes.
-    @ivar hidden: attributes that are set elsewhere.
-    @ivar written: keys whose writing is not that of their attribute.
-    @ivar first: keys that version 0.1.0 had; C{later}: those of versions after 0.2.0.
+    @ivar name: C{NAME} in it stands for a name that the operator chooses.
+    @ivar values: the class of its values.
+    @ivar hidden: attributes that are no keys of this table.
+    @ivar written: kind and default of keys that differ from their attribute.
+    @ivar first: keys of version 0.1.0; C{later}: those of versions after 0.2.0.
     """
 
     name: str
@@ -71,7 +74,7 @@ class Table:
 
     @property
     def text(self) -> str:
-        """What it is, in a sentence."""
+        """What it is, in one sentence."""
         return _plain(inspect.cleandoc(self.values.__doc__ or "").split("\n\n")[0])
 
     def described(self) -> list[Key]:
@@ -185,7 +188,7 @@ TABLES: Final = (
 
 
 def texts_of(values: type) -> dict[str, str]:
-    """What the C{@ivar} of a class say, by attribute."""
+    """Return the texts of a class's C{@ivar}, by attribute."""
     doc = inspect.cleandoc(values.__doc__ or "")
     return {
         name: _sentence(_plain(text))
@@ -196,7 +199,7 @@ def texts_of(values: type) -> dict[str, str]:
 
 
 def _plain(text: str) -> str:
-    """Twisted's markup as Markdown, on one line."""
+    """Convert Twisted's markup to Markdown, on one line."""
     text = " ".join(text.split())
     text = re.sub(r"L\{([^{}<]*)<([\w.]+)>\}", r"`\1`", text)
     text = re.sub(r"L\{([\w.]+)\}", lambda found: f"`{found[1].split('.')[-1]}`", text)
@@ -209,7 +212,7 @@ def _sentence(text: str) -> str:
 
 
 def kind_of(hint: Any, attribute: Any) -> str:
-    """What may stand there, with what its validator says."""
+    """Describe the allowed values, including the validator's limits."""
     choices, bounds = _said_by(attribute.validator)
     if choices:
         said = sorted(
@@ -233,7 +236,7 @@ def _kind(hint: Any) -> str:
 
 
 def _said_by(validator: Any) -> tuple[list[Any], list[str]]:
-    """Choices and bounds."""
+    """Return the choices and the bounds of a validator."""
     inner = getattr(validator, "validator", None)
     parts = getattr(validator, "_validators", None) or ([inner] if inner else [])
     choices: list[Any] = []
@@ -266,7 +269,7 @@ def default_of(attribute: Any) -> str:
 
 
 def toml(value: Any) -> str:
-    """As it is written in the file."""
+    """Write a value as in a TOML file."""
     match value:
         case None:
             return "not set"
@@ -283,4 +286,4 @@ def toml(value: Any) -> str:
             return f"{{ {', '.join(pairs)} }}"
         case Mapping():
             return "{}"
-    raise TypeError(f"no value of settings: {value!r}")
+    raise TypeError(f"not a value of a setting: {value!r}")

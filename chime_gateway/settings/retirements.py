@@ -1,9 +1,9 @@
 """
 The dates at which Azure retires models.
 
-This is the one place for such dates, as Azure's schedule of model retirements had
-them in September 2026.  They change; the authoritative source is the resource's own
-catalogue (the C{deprecation.inference} of each model that the management API lists).
+The dates are those of Azure's schedule of model retirements in September 2026.  They
+change; the authoritative source is the resource's own catalogue: the
+C{deprecation.inference} of each model that the management API lists.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Final
 
 from chime_gateway.settings.values import GatewaySettings
 
-#: Model -> the day from which on it answers nobody.  Where versions of one model
-#: have days of their own, the last one: a deployment is upgraded before.
+#: Model -> the first day on which it no longer works.  If its versions have different
+#: days, the last one: a deployment is upgraded before.
 RETIREMENTS: Final[Mapping[str, date]] = {
     "gpt-realtime": date(2027, 3, 2),
     "gpt-realtime-1.5": date(2027, 8, 24),
@@ -29,22 +29,22 @@ RETIREMENTS: Final[Mapping[str, date]] = {
     "gpt-4o-transcribe-diarize": date(2027, 4, 15),
 }
 
-#: What is further away than half a year is no reason to act.
+#: Retirements that are further away are not reported: half a year.
 SOON_DAYS: Final = 183
 
 
 def retirement_notices(settings: GatewaySettings, today: date) -> Iterator[str]:
     """
-    One line for each model in use whose last day is near, or over.
+    Yield one line for each model in use whose retirement is near or past.
 
-    A deployment is taken for the model whose name it has.
+    A deployment is assumed to have the model of the same name.
     """
     for deployment in settings.deployments:
         yield from _notice(
             f"deployments.{deployment.name}",
             deployment.deployment,
-            f"if deployment {deployment.deployment} is of that model, make one of a"
-            " newer model and set AZURE_OPENAI_DEPLOYMENT (or deployment)",
+            f"if deployment {deployment.deployment} has that model, create one with a"
+            " newer model and set AZURE_OPENAI_DEPLOYMENT (or deployment) to it",
             today,
         )
     for name, profile in settings.agents.items():

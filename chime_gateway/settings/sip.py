@@ -1,7 +1,5 @@
 """
 Checks the settings of the SIP carrier, and warns of risky ones.
-
-It reads texts, not files; the table of regions is shipped with it.
 """
 
 from __future__ import annotations
@@ -27,15 +25,15 @@ from chime_gateway.settings.values import (
     SipSettings,
 )
 
-#: A Voice Connector, or a group of them, as its id or its ARN.
+#: The id or the ARN of a Voice Connector, or of a Voice Connector group.
 _VOICE_CONNECTOR: Final = re.compile(
     r"(arn:[\w-]+:chime:[\w-]+:\d{12}:vcg?/)?([a-z0-9]{20,22}|[0-9a-f-]{36})\Z"
 )
 
-#: Texts in the environment that can be guessed are shorter.
+#: A shorter secret could be guessed.
 _SECRET_LENGTH: Final = 16
 
-#: What can be spoken over RTP.
+#: The codecs for RTP.
 _CODECS: Final = (PCMU.name, PCMA.name)
 
 
@@ -45,7 +43,7 @@ def sip_listener(text: str) -> Listener:
 
 def networks(text: str) -> tuple[Network, ...]:
     """
-    Those of a region's Voice Connectors, or one given as CIDR.
+    Return the networks of a region's Voice Connectors, or a network given as CIDR.
 
     @raise ConfigError: it is neither.
     """
@@ -56,13 +54,13 @@ def networks(text: str) -> tuple[Network, ...]:
         return (ip_network(text),)
     except ValueError as exc:
         raise ConfigError(
-            f"CHIMEGW_SIP_ALLOW {text}: neither a network such as 198.51.100.0/24"
-            f" ({exc}) nor one of {', '.join(known)}"
+            f"CHIMEGW_SIP_ALLOW {text}: expected a network such as 198.51.100.0/24"
+            f" ({exc}) or a region ({', '.join(known)})"
         ) from exc
 
 
 def regions(allowed: Iterable[Network]) -> Iterator[tuple[Network, ...]]:
-    """Allowed networks that are of one region, by region."""
+    """Yield, for each region, its networks that are allowed."""
     allowed = set(allowed)
     for names in _regions().values():
         found = tuple(one for one in map(ip_network, names) if one in allowed)
@@ -78,12 +76,14 @@ def _regions() -> dict[str, list[str]]:
 def port_range(text: str) -> tuple[int, int]:
     first, _, last = text.partition("-")
     if not (first.strip().isdecimal() and last.strip().isdecimal()):
-        raise ConfigError(f"CHIMEGW_RTP_PORTS {text}: expected FIRST-LAST")
+        raise ConfigError(
+            f"CHIMEGW_RTP_PORTS {text}: expected FIRST-LAST, such as 16384-32767"
+        )
     low, high = int(first), int(last)
     if not 1024 <= low < high <= 65535 or high - low - low % 2 < 1:
         raise ConfigError(
-            f"CHIMEGW_RTP_PORTS {text}: a range within 1024-65535 with a pair of"
-            " ports, the first one even"
+            f"CHIMEGW_RTP_PORTS {text}: expected a range within 1024-65535 with at"
+            " least one pair of ports: an even one and the next"
         )
     return low, high
 
@@ -94,11 +94,13 @@ def check_sip(settings: SipSettings) -> None:
             known = ", ".join(_CODECS)
             raise ConfigError(f"sip.codecs: {name[:40]!r} is not one of {known}")
     if not settings.codecs:
-        raise ConfigError("sip.codecs: at least one of " + ", ".join(_CODECS))
+        raise ConfigError(
+            "sip.codecs is empty: name at least one of " + ", ".join(_CODECS)
+        )
     if len(settings.call_secrets) > 2:
         raise ConfigError(
-            "CHIMEGW_CALL_SECRET: one secret, or two with a comma while the second"
-            " takes the place of the first"
+            "CHIMEGW_CALL_SECRET: expected one secret, or two separated by a comma"
+            f" while one replaces the other, got {len(settings.call_secrets)}"
         )
     if any(len(one) < _SECRET_LENGTH for one in settings.call_secrets):
         raise ConfigError(
@@ -114,20 +116,21 @@ def check_sip(settings: SipSettings) -> None:
     for one in settings.numbers:
         if not is_number(one):
             raise ConfigError(
-                "CHIMEGW_SIP_NUMBERS: one of them is no number such as +12065550100"
+                "CHIMEGW_SIP_NUMBERS: one entry is not a telephone number; expected"
+                " numbers such as +12065550100"
             )
     if not settings.listen:
         return
     if not settings.allow:
         raise ConfigError(
-            "CHIMEGW_SIP_ALLOW is not set: say who may call, by region (eu-central-1)"
-            " or network (198.51.100.0/24)"
+            "CHIMEGW_SIP_ALLOW is not set: name the regions (eu-central-1) or networks"
+            " (198.51.100.0/24) that may call"
         )
     transports = [listener.transport for listener in settings.listen]
     if len(set(transports)) < len(transports):
         said = ",".join(f"{one.transport}:{one.port}" for one in settings.listen)
         raise ConfigError(
-            f"CHIMEGW_SIP_LISTEN {said}: each of udp, tcp and tls once at most"
+            f"CHIMEGW_SIP_LISTEN {said}: name each of udp, tcp and tls once at most"
         )
     if "tls" in transports and not settings.certificate:
         raise ConfigError(
@@ -137,45 +140,51 @@ def check_sip(settings: SipSettings) -> None:
 
 
 def sip_advice(settings: GatewaySettings) -> Iterator[str]:
-    """What works and may still not be what was wanted."""
+    """Yield warnings about settings that are valid but probably not intended."""
     sip = settings.sip
     if not sip.listen:
         return
     public = [network for network in sip.allow if network.is_global]
     if public and not sip.public_address:
         yield (
-            "sip: CHIMEGW_PUBLIC_ADDRESS is not set: callers are told the address of"
-            " an interface; behind an Elastic IP say ec2 or the address itself"
+            "sip: CHIMEGW_PUBLIC_ADDRESS is not set: SIP and SDP name the address of"
+            " an interface; behind an Elastic IP set it to ec2 or to the address itself"
         )
     elif public and ip_address(sip.public_address).is_private:
         yield (
             f"sip: {sip.public_address} is a private address, which a Voice Connector"
-            " cannot reach"
+            " cannot reach; set CHIMEGW_PUBLIC_ADDRESS to a public one"
         )
     yield from unreached("sip", sip.listen, sip.public_address)
     for network in sip.allow:
         if network.prefixlen == 0:
-            yield f"sip: {network} lets anybody call"
+            yield f"sip: {network} in CHIMEGW_SIP_ALLOW lets anyone call; narrow it"
     calls = (sip.rtp_ports[1] - sip.rtp_ports[0] + 1) // 2
     if calls < settings.limits.max_calls:
         yield (
-            f"sip: rtp_ports hold {calls} calls, limits.max_calls is"
-            f" {settings.limits.max_calls}"
+            f"sip: CHIMEGW_RTP_PORTS has ports for {calls} calls, but limits.max_calls"
+            f" is {settings.limits.max_calls}"
         )
     yield from _open_doors(sip)
     if "tls" in {one.transport for one in sip.listen} and not sip.requires_srtp:
-        yield ("sip: SRTP is offered, not required, as there are listeners without TLS")
+        yield (
+            "sip: SRTP is offered but not required, because not every listener is tls;"
+            ' set srtp = "required" in [sip] to require it'
+        )
 
 
 def open_door(settings: SipSettings) -> str:
-    """What is open to strangers, and the command that closes it; empty: nothing."""
+    """
+    Return a warning that strangers may call, with the command that prevents it; empty
+    if they may not.
+    """
     if not settings.listen or settings.call_secrets or settings.numbers:
         return ""
     return (
-        "sip: CHIMEGW_CALL_SECRET is not set: whoever can send from the allowed"
-        " networks (a region's are shared by all Voice Connectors in it) may call, name"
+        "sip: CHIMEGW_CALL_SECRET is not set: anyone who can send from the allowed"
+        " networks (all Voice Connectors of a region share its networks) may call, name"
         " a transaction and choose the agent; chimegw aws apply makes the secret, for"
-        " the Lambda and for here"
+        " the Lambda and for the gateway"
     )
 
 
@@ -184,19 +193,21 @@ def _open_doors(sip: SipSettings) -> Iterator[str]:
         yield line
     if sip.numbers and not sip.voice_connectors:
         yield (
-            "sip: CHIMEGW_VOICE_CONNECTORS is not set: whoever can send from the"
+            "sip: CHIMEGW_VOICE_CONNECTORS is not set: anyone who can send from the"
             " allowed networks may call the numbers of CHIMEGW_SIP_NUMBERS; chimegw aws"
-            " apply --direct tells the Voice Connector's id"
+            " apply --direct prints the Voice Connector's id"
         )
 
 
 def sip_settings(
     value: object, env: Mapping[str, str], public_address: str, limits: Limits
 ) -> SipSettings:
-    """The environment over the table [sip]."""
+    """Read the environment, which takes precedence over the table [sip]."""
     rest = table(value, "sip")
     if "call_secrets" in rest:
-        raise ConfigError("sip.call_secrets: it is set by CHIMEGW_CALL_SECRET alone")
+        raise ConfigError(
+            "sip.call_secrets is not read from the file: set CHIMEGW_CALL_SECRET"
+        )
     listen = listed(rest, "listen", "sip", env, "CHIMEGW_SIP_LISTEN")
     allow = listed(rest, "allow", "sip", env, "CHIMEGW_SIP_ALLOW")
     numbers = listed(rest, "numbers", "sip", env, "CHIMEGW_SIP_NUMBERS")
@@ -210,8 +221,10 @@ def sip_settings(
         ("CHIMEGW_CALL_SECRET", secrets),
     ):
         if env.get(variable) and not found:
-            # Who writes it wants a door closed, and it would be open.
-            raise ConfigError(f"{variable} is set, and nothing is in it")
+            # The operator meant to restrict calls; ignoring it would allow them.
+            raise ConfigError(
+                f"{variable} has no entries, only separators: add one, or unset it"
+            )
     ports = env.get("CHIMEGW_RTP_PORTS") or rest.pop("rtp_ports", None)
     rest.pop("rtp_ports", None)
     settings = structure(rest, SipSettings, "sip")

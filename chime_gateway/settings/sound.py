@@ -16,30 +16,30 @@ from attrs import field, frozen
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.convert import structure
 
-#: A sound that no file is needed for.
+#: A generated sound, without a file.
 TONE: Final = "tone"
 
 #: The apology that comes with the package.
 SPOKEN: Final = "spoken"
 
-#: What stands for a file.
+#: A value that ends like this names a file.
 _SUFFIX: Final = ".wav"
 
-#: An apology is heard to its end before anything else is done for the caller, also by
-#: those whom a full gateway has no room for.
+#: An apology is played to its end before anything else happens to the call, even for
+#: callers that a full gateway refuses.
 MOST_APOLOGY_SECONDS: Final = 15.0
 
-#: A filler bridges a pause; when the agent is back, it waits for the filler's end.
+#: The agent's audio waits for the end of a filler.
 MOST_FILLER_SECONDS: Final = 5.0
 
-#: Two channels of 48 kHz at 32 bit for a little more than the longest.
+#: A little more than the longest sound with two channels of 48 kHz and 32 bits.
 _MOST_BYTES: Final = 8_000_000
 
-#: Others take long to be brought to a telephone's.
+#: Resampling from other rates would take too long.
 _RATES: Final = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _MOST_CHANNELS: Final = 2
 
-#: How they were made: docs/reference/tools.md.
+#: docs/reference/tools.md says how they were made.
 _SHIPPED: Final = Path(__file__).parent / "spoken"
 _GOODBYE: Final = _SHIPPED / "apology.wav"
 _HOLD: Final = _SHIPPED / "apology-hold.wav"
@@ -48,10 +48,12 @@ _HOLD: Final = _SHIPPED / "apology-hold.wav"
 @frozen
 class Sound:
     """
-    @ivar name: of the file.
-    @ivar rate: samples a second, in each of C{channels}.
-    @ivar width: bytes of a sample: PCM as a WAV file has it.
-    @ivar data: whole samples of all channels in turn.
+    The content of a WAV file.
+
+    @ivar name: the file's name.
+    @ivar rate: samples per second, in each of C{channels}.
+    @ivar width: bytes per sample, PCM as in a WAV file.
+    @ivar data: whole samples, the channels interleaved.
     """
 
     name: str
@@ -65,18 +67,19 @@ class Sound:
         return len(self.data) / (self.rate * self.channels * self.width)
 
 
-#: Reads a file beside the configuration; its key is for the error, as are the most
-#: seconds.
+#: Reads a file beside the configuration: its name, its key and its maximum seconds.
 ReadSound: TypeAlias = Callable[[str, str, float], Sound]
 
 
 def read_sound(path: Path, where: str, most_seconds: float) -> Sound:
     """
+    Read a WAV file.
+
     @param where: the key, for the error.
-    @raise ConfigError: it is missing, no WAV file, not PCM, empty or too long.
+    @raise ConfigError: it is missing, not a WAV file, not PCM, empty or too long.
     """
     try:
-        # Not whatever never ends, as a pipe.
+        # A pipe could block forever.
         if not path.is_file():
             raise ConfigError(f"{where}: there is no file {path}")
         if path.stat().st_size > _MOST_BYTES:
@@ -86,39 +89,41 @@ def read_sound(path: Path, where: str, most_seconds: float) -> Sound:
         with wave.open(str(path), "rb") as file:
             channels, width = file.getnchannels(), file.getsampwidth()
             rate, data = file.getframerate(), file.readframes(file.getnframes())
-    # RuntimeError: a chunk that is said to be longer than the file.
+    # RuntimeError: a chunk claims to be longer than the file.
     except (OSError, EOFError, RuntimeError, wave.Error) as exc:
         why = str(exc) or "it ends too early"
-        raise ConfigError(f"{where}: {path} is no WAV file of PCM ({why})") from exc
+        raise ConfigError(
+            f"{where}: {path} is not a WAV file with PCM audio ({why})"
+        ) from exc
     if not 1 <= channels <= _MOST_CHANNELS or not 1 <= width <= 4:
         raise ConfigError(
-            f"{where}: {path} has {channels} channels of {8 * width} bit; it may have"
-            f" {_MOST_CHANNELS} of 8 to 32"
+            f"{where}: {path} has {channels} channels of {8 * width} bits; allowed are"
+            f" 1 or {_MOST_CHANNELS} channels of 8 to 32 bits"
         )
     if rate not in _RATES:
         raise ConfigError(
-            f"{where}: {path} has {rate} samples a second; it may have"
+            f"{where}: {path} has {rate} samples per second; allowed are"
             f" {', '.join(map(str, _RATES))}"
         )
-    # Of one that is cut short the last samples may not be whole.
+    # The last samples of a truncated file may be incomplete.
     whole = len(data) - len(data) % (channels * width)
     sound = Sound(path.name, rate, channels, width, data[:whole])
     if not sound.data:
-        raise ConfigError(f"{where}: {path} has no sound in it")
+        raise ConfigError(f"{where}: {path} has no audio in it")
     if sound.seconds > most_seconds:
         raise ConfigError(
-            f"{where}: {path} lasts {sound.seconds:.1f} s; it may last"
-            f" {most_seconds:g} s"
+            f"{where}: {path} lasts {sound.seconds:.1f} s; allowed are"
+            f" {most_seconds:g} s at most"
         )
     return sound
 
 
 def read_sounds(rest: dict[str, Any], where: str, read: ReadSound) -> dict[str, Any]:
     """
-    What C{filler} and C{apology} of a profile's table name: C{filler_sound} and
-    C{apology_sound}, each a L{Sound} or C{None}.
+    Read the sounds that C{filler} and C{apology} of a profile's table name.  Return
+    C{filler_sound} and C{apology_sound}, each a L{Sound} or C{None}.
 
-    @raise ConfigError: it cannot be played.
+    @raise ConfigError: one cannot be played.
     """
     found: dict[str, Any] = {"filler_sound": None, "apology_sound": None}
     for key in found:
@@ -130,13 +135,13 @@ def read_sounds(rest: dict[str, Any], where: str, read: ReadSound) -> dict[str, 
     at = f"{where}.apology"
     apology = structure(rest.setdefault("apology", SPOKEN), str, at)
     if apology == SPOKEN:
-        # With somebody who takes the caller there is no goodbye in it.
+        # With a fallback target, the apology says that the caller will be connected.
         found["apology_sound"] = _shipped(_HOLD if rest.get("fallback") else _GOODBYE)
     elif _is_file(apology):
         found["apology_sound"] = read(apology, at, MOST_APOLOGY_SECONDS)
     elif apology not in ("", TONE):
         raise ConfigError(
-            f'{at}: a WAV file, "{SPOKEN}", "{TONE}", or "" for none, got'
+            f'{at}: expected a WAV file, "{SPOKEN}", "{TONE}", or "" for none, got'
             f" {apology[:40]!r}"
         )
     return found
@@ -144,7 +149,7 @@ def read_sounds(rest: dict[str, Any], where: str, read: ReadSound) -> dict[str, 
 
 @lru_cache
 def _shipped(path: Path) -> Sound:
-    """One for all profiles."""
+    """Read a shipped sound once, for all profiles."""
     return read_sound(path, "apology", MOST_APOLOGY_SECONDS)
 
 

@@ -1,7 +1,7 @@
 """
 The sources of settings: the environment, an env file, a TOML file.
 
-This is the only module that reads any of them, or writes one.
+No other module reads or writes them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.variables import NAMES
 
-#: A value in quotes, and what may stand behind it.
+#: A value in quotes, perhaps followed by a comment.
 _QUOTED: Final = re.compile(r"""(["'])(.*?)(?<!\\)((?:\\\\)*)\1(?:\s+#.*|\s*)\Z""")
 _COMMENT: Final = re.compile(r"\s+#.*\Z|\A#(?:\s.*)?\Z", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\([\\\"`$])")
@@ -26,9 +26,9 @@ _ESCAPED: Final = re.compile(r"\\([\\\"`$])")
 
 def read_env_file(path: str) -> dict[str, str]:
     """
-    C{NAME=value} lines as systemd's C{EnvironmentFile=} reads them: comments, blank
-    lines, optional quotes.  Besides, a C{#} behind white space begins a comment, as in
-    a shell.
+    Read C{NAME=value} lines like systemd's C{EnvironmentFile=}: with comments, blank
+    lines, optional quotes.  As in a shell, a C{#} after white space begins a comment,
+    too.
 
     @raise ConfigError: it cannot be read, or a line is something else.
     """
@@ -49,14 +49,14 @@ def read_env_file(path: str) -> dict[str, str]:
         if not equals or not name.strip().isidentifier():
             raise ConfigError(
                 f"--env-file {path}, line {number}: expected NAME=value, or a comment"
-                " behind #"
+                " after #"
             )
         values[name.strip()] = _unquoted(value)
     return values
 
 
 def without_comment(value: str) -> str:
-    """A value without the comment that somebody has pasted along with it."""
+    """Remove a comment that was pasted along with a value."""
     return _COMMENT.sub("", value).rstrip()
 
 
@@ -69,7 +69,7 @@ def _unquoted(value: str) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A value as a line of an env file has it: in quotes only where it needs them."""
+    """Write a value for an env file, in quotes if it needs them."""
     if _unquoted(value) == value:
         return value
     escaped = re.sub(r'([\\"`$])', r"\\\1", value)
@@ -80,10 +80,10 @@ def update_env_file(
     path: str, values: Mapping[str, str], kept: Container[str] = ()
 ) -> None:
     """
-    Put values into an env file; all else in it stays.  It is its owner's alone then,
-    and at no moment half written.
+    Set values in an env file and keep everything else in it.  The file is replaced
+    atomically, and only its owner can read it afterwards.
 
-    @param kept: names whose values there are left as they are.
+    @param kept: names whose present values are not changed.
     @raise ConfigError: it cannot be read or written.
     """
     file = Path(path)
@@ -99,7 +99,7 @@ def update_env_file(
         lines = file.read_text(encoding="utf-8").splitlines() if is_there else []
         left = [line for line in lines if _name_in(line) not in values]
         lines = [*left, *(f"{name}={_quoted(value)}" for name, value in values.items())]
-        # Made with 0600, whatever the umask is.
+        # mkstemp creates it with mode 0600, whatever the umask is.
         descriptor, new = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         with open(descriptor, "w", encoding="utf-8") as writing:
             writing.write("\n".join(lines) + "\n")
@@ -111,7 +111,7 @@ def update_env_file(
     except OSError as exc:
         if new:
             Path(new).unlink(missing_ok=True)
-        raise ConfigError(f"--env-file {path}: {exc}") from exc
+        raise ConfigError(f"--env-file {path}: it cannot be written: {exc}") from exc
 
 
 def _name_in(line: str) -> str:
@@ -120,64 +120,67 @@ def _name_in(line: str) -> str:
 
 def read_config_file(path: str, where: str = "--config") -> dict[str, Any]:
     """
-    @param where: it was named.
+    Read a TOML file.
+
+    @param where: the option or variable that names it, for the error.
     @raise ConfigError: it cannot be read, or is not TOML.
     """
     try:
         with open(path, "rb") as file:
             return tomllib.load(file)
     except RecursionError:
-        raise ConfigError(f"{where} {path}: too many levels") from None
+        raise ConfigError(f"{where} {path}: tables are nested too deeply") from None
     except OSError as exc:
         raise ConfigError(
             f"{where} {path}: it cannot be read: {exc.strerror or exc}"
         ) from exc
-    # A number of 5,000 digits is Python's ValueError, and no TOML is one, too.
+    # Invalid TOML is a ValueError, as is a number of more digits than Python converts.
     except ValueError as exc:
         raise ConfigError(
-            f"{where} {path}: this is not valid TOML: {exc}; texts stand in quotes,"
-            " names of tables in brackets"
+            f"{where} {path}: this is not valid TOML: {exc}; write texts in quotes,"
+            " and names of tables in brackets"
         ) from exc
 
 
 def read_secret(environ: Mapping[str, str]) -> str:
-    """The shared secret, for tools that call a gateway."""
+    """Return the shared secret, for tools that call a gateway."""
     return environ.get("CHIMEGW_SHARED_SECRET", "")
 
 
 def read_call_secret(environ: Mapping[str, str]) -> str:
-    """Of calls that prove whose they are, for tools that place or admit them."""
+    """Return the call secret, for tools that make or check proofs."""
     return environ.get("CHIMEGW_CALL_SECRET", "")
 
 
 def read_trunk_password(environ: Mapping[str, str]) -> str:
-    """The password of the termination, for the command that sets it."""
+    """Return the password of the termination, for the command that sets it."""
     return environ.get("CHIMEGW_SIP_TRUNK_PASSWORD", "")
 
 
 def read_sip_allow(environ: Mapping[str, str]) -> list[str]:
-    """Who may call, as it is written; empty: not said here."""
+    """Return the entries of CHIMEGW_SIP_ALLOW as written; empty if it is not set."""
     text = environ.get("CHIMEGW_SIP_ALLOW", "")
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def take_inherited(name: str) -> str:
     """
-    What a process before this one has left to it, once: what this one starts is not
-    to have it.  Empty: there was none.
+    Return a variable that the predecessor process set, and remove it, so that child
+    processes do not inherit it.  Empty if it is not set.
     """
     return os.environ.pop(name, "")
 
 
 def read_notify_socket(environ: Mapping[str, str]) -> str:
-    """Where systemd wants to be told (sd_notify(3)); empty: nobody does."""
+    """Return the socket for sd_notify(3); empty without systemd."""
     return environ.get("NOTIFY_SOCKET", "")
 
 
 def process_environment() -> Mapping[str, str]:
     """
-    What this process was started with; for entry points, which hand it on.  Settings
-    come without comments: C{docker --env-file} and systemd leave those in the value.
+    Return the environment of this process, for entry points, which pass it on.
+    Comments are removed from settings: C{docker --env-file} and systemd leave them in
+    the value.
     """
     return {
         name: without_comment(value) if name in NAMES else value

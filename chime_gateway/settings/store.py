@@ -1,5 +1,5 @@
 """
-The settings of everything that is stored of calls: the store, recordings, webhooks.
+Reads the settings of the store, of recordings and of webhooks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DATABASES: Final = ("sqlite", "postgresql")
 
 
 def default_instance(endpoints: Sequence[str]) -> str:
-    """A name that the same installation has after a restart."""
+    """Return a name that stays the same after a restart."""
     found = re.search(r":(\d+)", endpoints[0]) if endpoints else None
     return f"{socket.gethostname()}:{found[1] if found else 'gateway'}"
 
@@ -38,15 +38,15 @@ def store_settings(
     value: object, env: Mapping[str, str], default_name: str
 ) -> StoreSettings:
     """
-    The environment over the table [store].
+    Read the environment, which takes precedence over the table [store].
 
-    @param default_name: of this instance.
-    @raise ConfigError: something cannot work.
+    @param default_name: the name of this instance if none is set.
+    @raise ConfigError: a setting is invalid.
     """
     settings = structure(table(value, "store"), StoreSettings, "store")
     state = (
         env.get("CHIMEGW_STATE")
-        # systemd says where StateDirectory= is.
+        # systemd sets it for StateDirectory=.
         or env.get("STATE_DIRECTORY", "").partition(":")[0]
         or settings.state_directory
         or _DEFAULT_STATE
@@ -57,15 +57,17 @@ def store_settings(
     instance = env.get("CHIMEGW_INSTANCE") or settings.instance or default_name
     if instance and not _INSTANCE.match(instance):
         raise ConfigError(
-            f"CHIMEGW_INSTANCE {instance[:40]!r}: letters, digits and . : _ - only"
+            f"CHIMEGW_INSTANCE {instance[:40]!r}: expected 1 to 100 letters, digits and"
+            " . : _ - only"
         )
     key = env.get("CHIMEGW_NUMBERS_KEY") or secret(
         settings.numbers_key, env, "store.numbers_key"
     )
     if settings.numbers == "hashed" and len(key) < 16:
         raise ConfigError(
-            "CHIMEGW_NUMBERS_KEY is not set, or shorter than 16 characters: without"
-            " one anybody can try all numbers; make one with: openssl rand -hex 32"
+            "CHIMEGW_NUMBERS_KEY is not set, or is shorter than 16 characters: hashes"
+            " of numbers could be reversed by trying all numbers; make a key with:"
+            " openssl rand -hex 32"
         )
     return attrs.evolve(
         settings,
@@ -92,7 +94,7 @@ def _database_url(url: str, state: str) -> str:
 
 
 def _has_port(url: str) -> bool:
-    """Whether a URL has no port, or a valid one."""
+    """Whether the URL's port is valid; it may have none."""
     try:
         return urlsplit(url).port != 0
     except ValueError:
@@ -101,9 +103,9 @@ def _has_port(url: str) -> bool:
 
 def recording_settings(value: object, env: Mapping[str, str]) -> RecordingSettings:
     """
-    The environment over the table [recordings].
+    Read the environment, which takes precedence over the table [recordings].
 
-    @raise ConfigError: something cannot work.
+    @raise ConfigError: a setting is invalid.
     """
     settings = structure(table(value, "recordings"), RecordingSettings, "recordings")
     location = env.get("CHIMEGW_RECORDINGS") or settings.location
@@ -121,9 +123,9 @@ def webhook_settings(
     value: object, env: Mapping[str, str]
 ) -> tuple[WebhookSettings, ...]:
     """
-    Each C{[webhooks.NAME]}.
+    Read each C{[webhooks.NAME]}.
 
-    @raise ConfigError: something cannot work.
+    @raise ConfigError: a setting is invalid.
     """
     found = []
     for name, entry in table(value, "webhooks").items():

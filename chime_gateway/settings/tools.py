@@ -37,8 +37,7 @@ class FunctionTool:
 
 class BuiltInTool(ABC):
     """
-    A tool that the gateway itself has; which there are, and what they do, is in
-    L{chime_gateway.call.tools}.
+    A tool of the gateway itself.  L{chime_gateway.call.tools} has all of them.
 
     @cvar takes_targets: it transfers the caller to one of the profile's targets.
     """
@@ -48,14 +47,14 @@ class BuiltInTool(ABC):
 
     @abstractmethod
     def function(self, targets: Mapping[str, Target]) -> FunctionTool:
-        """What the model reads of it."""
+        """Return its description for the model."""
 
     def __repr__(self) -> str:
         return self.name
 
 
 def object_schema(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
-    """A JSON Schema of arguments that has these and no others."""
+    """Make a JSON Schema of these arguments and no others."""
     return {
         "type": "object",
         "properties": properties,
@@ -67,17 +66,18 @@ def object_schema(required: tuple[str, ...] = (), **properties: Any) -> dict[str
 @frozen(kw_only=True)
 class HttpTool:
     """
-    A function of the model that is a POST to somebody's server.
+    A tool that runs on an HTTP server: each call is a POST request.
 
     @ivar description: Tells the model when to use the tool.
-    @ivar url: Where the arguments are posted to; https:// but for this machine.
+    @ivar url: The URL that the arguments are posted to; https:// unless it is on this
+        machine.
     @ivar parameters: The JSON Schema of the arguments.
-    @ivar secret: Signs each request. Empty: it is not signed. C{env:NAME} reads it from
-        the environment.
+    @ivar secret: Signs each request. Empty: requests are not signed. C{env:NAME} reads
+        it from the environment.
     @ivar bearer: Sent as C{Authorization: Bearer}. C{env:NAME} reads it from the
         environment.
-    @ivar timeout_seconds: The answer has to be complete within this time.
-    @ivar max_answer_bytes: A longer answer is a failure, which the model is told.
+    @ivar timeout_seconds: The answer must be complete within this time.
+    @ivar max_answer_bytes: A longer answer is a failure, which the model receives.
     """
 
     name: str = ""
@@ -92,16 +92,16 @@ class HttpTool:
     max_answer_bytes: int = field(default=32_768, validator=validators.gt(0))
 
     def function(self, targets: Mapping[str, Target]) -> FunctionTool:
-        """What the model reads of it."""
+        """Return its description for the model."""
         return FunctionTool(self.name, self.description, self.parameters)
 
 
 @frozen(kw_only=True)
 class McpServer:
     """
-    A server of tools that the service itself talks with (Model Context Protocol).
+    A tool server that the service itself calls (Model Context Protocol).
 
-    @ivar url: The URL of the server; the service connects to it, not the gateway.
+    @ivar url: The URL of the server. The service connects to it, not the gateway.
     @ivar description: Tells the model what the server is for.
     @ivar authorization: The credential for the server. C{env:NAME} reads it from the
         environment.

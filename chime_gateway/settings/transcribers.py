@@ -1,9 +1,9 @@
 """
 The kinds of transcribers, and the fields that each of them accepts.
 
-A session names a deployment of the Azure resource; that name is free, so it does not
-tell the kind of its model.  So the kind is a setting of its own, and it decides which
-fields are sent.  Sources:  Azure's notes on the Realtime reference ("Azure
+A session names a deployment of the Azure resource.  That name is free, so it does not
+tell which model it has.  Therefore the kind is a separate setting; it decides which
+fields are sent.  Sources: Azure's notes on the Realtime reference ("Azure
 deviation"), and the C{AudioTranscription} type of the C{openai} package.
 """
 
@@ -14,10 +14,10 @@ from typing import Final
 
 from attrs import frozen
 
-#: Lives until 2027, takes a language and a free text, and is cheap.
+#: Retires in 2027, accepts a language and a free text, and is cheap.
 DEFAULT_TRANSCRIBER: Final = "gpt-4o-mini-transcribe"
 
-#: No transcriber: the session's own model is asked for a text beside the
+#: Stands for the session's own model, which is asked for a transcript outside the
 #: conversation.  It needs no other deployment, and cannot retire before the agent.
 REALTIME_MODEL: Final = "realtime-model"
 
@@ -29,7 +29,7 @@ DELAY: Final = "delay"
 
 DELAYS: Final = ("minimal", "low", "medium", "high", "xhigh")
 
-#: Kind -> the fields that it takes beside the name of its deployment.
+#: Kind -> the fields that it accepts besides the name of its deployment.
 TRANSCRIBERS: Final[Mapping[str, frozenset[str]]] = {
     "gpt-4o-mini-transcribe": frozenset({LANGUAGE, PROMPT}),
     "gpt-4o-transcribe": frozenset({LANGUAGE, PROMPT}),
@@ -49,8 +49,7 @@ class Transcription:
 
     @ivar model: the name of the transcriber's deployment; empty for
         L{REALTIME_MODEL}.
-    @ivar kind: one of L{TRANSCRIBERS}; empty: not known, so nothing but the name
-        is sent.
+    @ivar kind: one of L{TRANSCRIBERS}; empty: unknown, so only the name is sent.
     @ivar language: ISO 639-1, a hint.
     @ivar prompt: for whisper-1 a list of words, for others a free text.
     @ivar keywords: words that are likely to be said.
@@ -66,7 +65,7 @@ class Transcription:
 
     @property
     def is_by_the_model(self) -> bool:
-        """The session's own model writes, in responses beside the conversation."""
+        """Whether the session's own model transcribes, outside the conversation."""
         return self.kind == REALTIME_MODEL
 
     @property
@@ -74,7 +73,7 @@ class Transcription:
         return TRANSCRIBERS.get(self.kind, frozenset())
 
     def fields(self) -> dict[str, object]:
-        """What a session is told: the deployment, and what this kind takes."""
+        """Return the session's settings: the deployment, and what this kind accepts."""
         wanted: dict[str, object] = {
             LANGUAGE: self.language,
             LANGUAGES: [self.language] if self.language else [],

@@ -1,4 +1,4 @@
-"""The table C{[transfer]}, and the check of agents' targets against it."""
+"""Reads the table C{[transfer]}, and checks agents' targets against it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ def transfer_settings(
     value: object, profiles: Mapping[str, AgentProfile]
 ) -> TransferSettings:
     """
-    @raise ConfigError: something cannot work, or an agent has a target that no call
-        would be sent to.
+    Read the table, and check that each agent's targets are allowed.
+
+    @raise ConfigError: a setting is invalid, or a target is not allowed.
     """
     settings = structure(value, TransferSettings, "transfer")
     for entry in settings.allow:
         if not is_destination_prefix(entry):
             raise ConfigError(
-                f"transfer.allow: {entry[:80]!r} is not one of +49, sip:, sip:1,"
-                " sip:@pbx.example.com, sip:office@pbx.example.com"
+                f"transfer.allow: {entry[:80]!r}: expected entries such as +49, sip:,"
+                " sip:1, sip:@pbx.example.com, sip:office@pbx.example.com"
             )
     for name, profile in profiles.items():
         addresses = {target: t.address for target, t in profile.targets.items()}
@@ -36,7 +37,7 @@ def transfer_settings(
             why = destination_fault(address, settings.allow)
             if why:
                 raise ConfigError(
-                    f"targets.{target} (of agents.{name}): {why}; name it in"
-                    " [transfer] allow"
+                    f"targets.{target} (of agents.{name}): {why}; add its address, or"
+                    " the beginning of it, to allow in [transfer]"
                 )
     return settings

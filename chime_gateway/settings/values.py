@@ -1,8 +1,8 @@
 """
 The settings of a gateway, as values.
 
-L{chime_gateway.settings} reads them from files and the environment.  A module that
-wants a setting takes that setting, not the whole.
+L{chime_gateway.settings} reads them from files and the environment.  Code that needs
+one setting is given that setting, not all of them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from chime_gateway.settings.listener import Listener
 from chime_gateway.settings.telephone import normalised
 from chime_gateway.settings.webrtc import WebRtcSettings
 
-#: How the audio of a session travels.
+#: How the audio of a session is transported.
 WEBSOCKET: Final = "websocket"
 WEBRTC: Final = "webrtc"
 
-#: How its events do, where audio goes by WebRTC.
+#: How its events are transported if the audio uses WebRTC.
 SIDEBAND: Final = "sideband"
 CHANNEL: Final = "channel"
 
@@ -38,20 +38,19 @@ class DeploymentSettings:
     @ivar api_key: A key of the resource. Empty: C{AZURE_OPENAI_API_KEY}, then Microsoft
         Entra ID.
     @ivar api_version: An API version selects the preview protocol. Empty: GA.
-    @ivar transport: How the audio travels.
-    @ivar events: How events travel where audio goes by WebRTC: in a WebSocket
-        (C{sideband}) or in a data channel (C{channel}). The preview has data channels
+    @ivar transport: How the audio is transported.
+    @ivar events: How events are transported if the audio uses WebRTC: by a WebSocket
+        (C{sideband}) or by a data channel (C{channel}). The preview has data channels
         only.
-    @ivar webrtc_endpoint: Where the preview takes calls over WebRTC,
+    @ivar webrtc_endpoint: The URL of the preview over WebRTC,
         C{https://REGION.realtimeapi-preview.ai.azure.com}.
     @ivar priority: Deployments with a lower number are tried first.
     @ivar weight: Among deployments of the same priority, one with twice the weight is
         tried first twice as often.
     @ivar token_scope: The scope of Entra ID tokens.
-    @ivar requests_per_minute: Sessions that may be opened in a minute, the service's
-        quota. 0: not known.
-    @ivar tokens_per_minute: Tokens that may be used in a minute, the service's quota.
-        0: not known.
+    @ivar requests_per_minute: The service's quota of new sessions per minute. 0: not
+        known.
+    @ivar tokens_per_minute: The service's quota of tokens per minute. 0: not known.
     """
 
     name: str
@@ -74,43 +73,45 @@ class Limits:
     """
     The limits of calls and connections.
 
-    @ivar max_calls: Calls at once, of all processes of the gateway; more are refused.
-    @ivar max_calls_per_peer: Calls at once of one address of the carrier's side. 0: no
-        limit.
-    @ivar max_calls_per_caller: Calls at once of one caller's number. 0: no limit.
-    @ivar max_cpu: Share of a core that the process may use; above it new calls are
+    @ivar max_calls: Most simultaneous calls, in all processes of the gateway; more are
         refused.
-    @ivar max_late_seconds: How late the 20 ms tick may be on average; above it new
+    @ivar max_calls_per_peer: Most simultaneous calls from one address of the carrier's
+        side. 0: no limit.
+    @ivar max_calls_per_caller: Most simultaneous calls from one caller's number. 0: no
+        limit.
+    @ivar max_cpu: The share of a core that the process may use; above it, new calls are
+        refused.
+    @ivar max_late_seconds: How late the 20 ms tick may be on average; above it, new
         calls are refused.
-    @ivar max_apologies: Refused callers who may hear the apology at once.
+    @ivar max_apologies: Most refused callers who may hear the apology at the same time.
     @ivar max_call_seconds: The length of a call; then the agent says goodbye and the
         call ends.
-    @ivar idle_seconds: A call ends after so long without audio from the caller.
-    @ivar start_seconds: A media stream has to send C{start} within this time.
-    @ivar agent_connect_seconds: An agent session has to be ready within this time.
-    @ivar agent_hedge_seconds: After so long without a session the next deployment is
-        tried as well, and the first that is ready has the call. 0: the next one is
-        tried only when the one before has failed.
-    @ivar agent_silence_seconds: An agent that owes an answer and sends nothing for so
-        long is given up, over all its sessions; so is the search for another session
+    @ivar idle_seconds: A call ends after this time without audio from the caller.
+    @ivar start_seconds: A media stream must send C{start} within this time.
+    @ivar agent_connect_seconds: An agent session must be ready within this time.
+    @ivar agent_hedge_seconds: After this time without a session, the next deployment is
+        tried as well; the call uses the first one that is ready. 0: the next one is
+        tried only when the previous one has failed.
+    @ivar agent_silence_seconds: An agent that owes an answer and sends nothing for this
+        time, over all its sessions, is given up; so is the search for another session
         during a call.
-    @ivar agent_response_seconds: A session that owes an answer and begins no response
-        for so long is replaced.
-    @ivar agent_first_audio_seconds: A session whose response has no audio for so long
-        is replaced.
-    @ivar agent_audio_gap_seconds: A session whose audio stops within a sentence for so
-        long is replaced.
-    @ivar agent_rollover_seconds: The next session is prepared so long before one
+    @ivar agent_response_seconds: A session that owes an answer and starts no response
+        within this time is replaced.
+    @ivar agent_first_audio_seconds: A session whose response has no audio within this
+        time is replaced.
+    @ivar agent_audio_gap_seconds: A session whose audio stops in mid-sentence for this
+        time is replaced.
+    @ivar agent_rollover_seconds: The next session is prepared this time before one
         expires, and takes over in a pause.
-    @ivar drain_seconds: How long running calls may go on after SIGTERM.
-    @ivar takeover_seconds: A successor has to be ready within this time after SIGUSR2.
-    @ivar takeover_drain_seconds: How long running calls may go on in the old process
-        after a take-over.
+    @ivar drain_seconds: How long calls in progress may continue after SIGTERM.
+    @ivar takeover_seconds: A successor must be ready within this time after SIGUSR2.
+    @ivar takeover_drain_seconds: How long calls in progress may continue in the old
+        process after a take-over.
     @ivar goodbye_seconds: How long the agent's last words may take.
-    @ivar play_queue_seconds: Audio of the agent that is kept for one call; more is
+    @ivar play_queue_seconds: How much audio of the agent is kept for one call; more is
         dropped.
-    @ivar max_strangers: HTTP connections that have neither a call nor shown the admin
-        token; half of them may come from one address.
+    @ivar max_strangers: Most HTTP connections that have neither a call nor shown the
+        admin token; at most half of them may come from one address.
     """
 
     max_calls: int = field(default=200, validator=validators.ge(1))
@@ -143,14 +144,14 @@ Network: TypeAlias = IPv4Network | IPv6Network
 @frozen(kw_only=True)
 class SipTrunk:
     """
-    The trunk of outbound calls: the Voice Connector's termination.
+    The trunk for outbound calls: the Voice Connector's termination.
 
     @ivar host: The host of the termination,
         C{VOICECONNECTOR-ID.voiceconnector.chime.aws}.
-    @ivar port: The SIP port there.
-    @ivar transport: How SIP messages are sent there.
-    @ivar from_number: The number that the called party sees; it has to be a number of
-        the account.
+    @ivar port: The SIP port of that host.
+    @ivar transport: The transport of SIP messages.
+    @ivar from_number: The number that the called party sees; it must be a number of the
+        account.
     @ivar username: The user name, if the termination asks for a password.
     @ivar password: The password; C{CHIMEGW_SIP_TRUNK_PASSWORD} takes precedence.
     """
@@ -170,40 +171,39 @@ class SipSettings:
     """
     The SIP carrier.
 
-    @ivar listen: Where to listen, C{udp:5060}, C{tcp:5060}, C{tls:5061}; empty: no SIP.
-    @ivar allow: Regions and networks that may send signalling and media; everybody else
-        gets no answer.
+    @ivar listen: Where to listen, C{udp:5060}, C{tcp:5060}, C{tls:5061}. Empty: no SIP.
+    @ivar allow: Regions and networks that may send signalling and media; all others
+        get no answer.
     @ivar public_address: The IP address that the other side can reach, for Contact and
         SDP. Empty: C{public_address} of the gateway, then the address of the interface.
     @ivar rtp_ports: The lowest and the highest UDP port for media.
     @ivar codecs: The codecs that are accepted, best first.
     @ivar certificate: The file with the certificate chain for TLS, PEM.
     @ivar private_key: The file with its key, PEM.
-    @ivar srtp: Whether encrypted media is required; with TLS alone it is.
-    @ivar calls_per_second: New calls in a second; more are refused.
+    @ivar srtp: Whether SRTP is required. It always is if all listeners use TLS.
+    @ivar calls_per_second: Most new calls per second; more are refused.
     @ivar full_status: The answer to a call that cannot be taken: after 503 a Voice
         Connector tries its next route, 486 means busy.
     @ivar failover: Whether the other side tries another route after 503. Then a call
         that cannot be served is refused; otherwise its caller hears the profile's
         apology.
-    @ivar media_timeout_seconds: A call ends after so long without any packet from the
+    @ivar media_timeout_seconds: A call ends after this time without any packet from the
         other side.
-    @ivar session_expires_seconds: The session interval that is asked for in outbound
-        calls (RFC 4028).
+    @ivar session_expires_seconds: The session interval that outbound calls ask for
+        (RFC 4028).
     @ivar min_se_seconds: The shortest session interval that is accepted (RFC 4028).
     @ivar t1_seconds: The estimate of a round trip, on which all SIP timers are based
         (RFC 3261 17).
-    @ivar call_secrets: The secrets that a caller may prove itself with (C{X-Gw-Auth});
-        none: no proof is needed.
-    @ivar proof_seconds: How old a proof may be; a greeting of the Lambda is spoken
-        between it and its call.
+    @ivar call_secrets: The secrets for proofs (C{X-Gw-Auth}); none: no proof is needed.
+    @ivar proof_seconds: How old a proof may be. A greeting of the Lambda is played
+        between the proof and the call.
     @ivar voice_connectors: Ids or ARNs of the Voice Connectors whose calls are taken.
         Empty: all that C{allow} lets in.
-    @ivar numbers: Numbers that may be called without a proof, because no Lambda is
-        before them; others may not then.
-    @ivar unacknowledged_calls: Answered calls that may wait for their ACK, each with an
-        agent session. 0: three quarters of C{limits.max_calls}.
-    @ivar unacknowledged_per_source: The same for one address. 0: half of
+    @ivar numbers: Numbers that may be called without a proof, because AWS routes them
+        here without a Lambda. If set, other numbers need a proof.
+    @ivar unacknowledged_calls: Most answered calls that may wait for their ACK, each
+        with an agent session. 0: three quarters of C{limits.max_calls}.
+    @ivar unacknowledged_per_source: The same for one source address. 0: half of
         C{limits.max_calls}.
     """
 
@@ -246,9 +246,9 @@ class TransferSettings:
     """
     The limits of transfers and outbound calls.
 
-    @ivar allow: What the address of a transfer or an outbound call has to begin with.
-        Empty: everything but premium rates is allowed.
-    @ivar per_hour: Transfers and outbound calls in an hour; more are refused.
+    @ivar allow: What the address of a transfer or an outbound call must begin with.
+        Empty: everything except premium rates is allowed.
+    @ivar per_hour: Most transfers and outbound calls per hour; more are refused.
     @ivar per_target_per_hour: The same for one number or address.
     """
 
@@ -263,13 +263,14 @@ class StoreSettings:
     The store of calls.
 
     @ivar database_url: The database, C{sqlite:///FILE} or C{postgresql://...}.
-    @ivar state_directory: The folder for what has to stay on this machine: the journal,
-        and recordings on their way to S3.
-    @ivar instance: The name of this gateway among those that share the database; the
-        same after a restart.
+    @ivar state_directory: The folder for data that stays on this machine: the journal,
+        and recordings until their upload to S3.
+    @ivar instance: The name of this gateway among those that share the database; it
+        must stay the same after a restart.
     @ivar retention_days: Older calls are deleted. 0: never.
-    @ivar numbers: How telephone numbers are kept.
-    @ivar numbers_key: The key of the hash, so that nobody can try all numbers.
+    @ivar numbers: How telephone numbers are stored.
+    @ivar numbers_key: The key of the hash, without which hashes could be reversed by
+        trying all numbers.
     """
 
     database_url: str = field(default="", repr=False)
@@ -288,7 +289,7 @@ class RecordingSettings:
     The storage of recordings.
 
     @ivar location: A folder, or C{s3://BUCKET/PREFIX}. Empty: no recordings.
-    @ivar encryption: The encryption that S3 is asked for.
+    @ivar encryption: The encryption that S3 has to use.
     @ivar kms_key: The key for C{aws:kms}. Empty: the account's default key for S3.
     """
 
@@ -303,7 +304,7 @@ class RecordingSettings:
         return self.location.startswith("s3://")
 
 
-#: What a webhook can be told.
+#: Events that a webhook can receive.
 WEBHOOK_EVENTS: Final = (
     "call.started",
     "call.answered",
@@ -318,14 +319,15 @@ class WebhookSettings:
     """
     A receiver of events.
 
-    @ivar url: Where deliveries are posted to; https:// but for this machine.
+    @ivar url: The URL that deliveries are posted to; https:// unless it is on this
+        machine.
     @ivar events: The events that are delivered.
-    @ivar secret: Signs each delivery. Empty: it is not signed. C{env:NAME} reads it
-        from the environment.
+    @ivar secret: Signs each delivery. Empty: deliveries are not signed. C{env:NAME}
+        reads it from the environment.
     @ivar bearer: Sent as C{Authorization: Bearer}. C{env:NAME} reads it from the
         environment.
-    @ivar timeout_seconds: A delivery has to be answered within this time.
-    @ivar give_up_hours: A delivery that fails for so long is dropped.
+    @ivar timeout_seconds: A delivery must be answered within this time.
+    @ivar give_up_hours: A delivery that fails for this time is dropped.
     """
 
     name: str = ""
@@ -340,18 +342,18 @@ class WebhookSettings:
 @frozen(kw_only=True)
 class GatewaySettings:
     """
-    Everything.
+    All settings of a gateway.
 
     @ivar listen: Twisted endpoint strings.
-    @ivar simulated_transport: to the embedded simulator.
-    @ivar agents: profiles by name; C{default} is always there.
+    @ivar simulated_transport: the transport to the embedded simulator.
+    @ivar agents: profiles by name; C{default} always exists.
     @ivar routes: dialled number -> name of a profile.
     @ivar header_routes: header or parameter -> its value -> name of a profile.
-    @ivar admin_token: opens the API; empty: it is shut.
-    @ivar store: C{None}: nothing is written down.
-    @ivar capture_directory: where whole calls are captured; empty: they are not.
-    @ivar probes: each deployment is asked at the start, before the first call.
-    @ivar foreign: what is to be said of environment variables that look like settings.
+    @ivar admin_token: the credential for the API; empty: the API is closed.
+    @ivar store: C{None}: calls are not stored.
+    @ivar capture_directory: where captures of calls are written; empty: none are.
+    @ivar probes: each deployment is probed at the start, before the first call.
+    @ivar foreign: warnings about environment variables that look like settings.
     """
 
     listen: tuple[str, ...]

@@ -1,7 +1,5 @@
 """
 Checks the settings of the WebRTC carrier, and warns of risky ones.
-
-It reads texts, not files.
 """
 
 from __future__ import annotations
@@ -19,29 +17,31 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.settings.convert import structure, table
 from chime_gateway.settings.listener import Listener, listed, listener, unreached
 
-#: What can be spoken over RTP.
+#: The codecs for RTP.
 _CODECS: Final = (PCMU.name, PCMA.name)
 
 #: A page's origin (RFC 6454 section 6.2), as browsers send it.
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s@]+\Z")
 
-#: Every page of everybody may call.
+#: Pages of every site may call.
 ANY_ORIGIN: Final = "*"
 
 
 @frozen(kw_only=True)
 class WebRtcSettings:
     """
-    Callers over WebRTC.
+    The WebRTC carrier.
 
-    @ivar listen: One UDP port and one TCP port at most, for all calls; empty: no
+    @ivar listen: At most one UDP port and one TCP port, for all calls. Empty: no
         WebRTC.
     @ivar public_address: The IP address that callers can reach. Empty:
-        C{public_address} of the gateway, then the address at which their offer came in.
-    @ivar origins: Pages of other sites that may call, C{https://app.example.com}, or
-        C{*}. Pages under the gateway's own name always may.
+        C{public_address} of the gateway, then the address at which the offer was
+        received.
+    @ivar origins: Origins of other web sites whose pages may call,
+        C{https://app.example.com}, or C{*}. Pages of the gateway's own origin always
+        may.
     @ivar codecs: The codecs that are accepted, best first.
-    @ivar connect_seconds: A caller has to be connected within this time.
+    @ivar connect_seconds: A caller must be connected within this time.
     """
 
     listen: tuple[Listener, ...] = ()
@@ -51,14 +51,14 @@ class WebRtcSettings:
     connect_seconds: float = field(default=20.0, validator=validators.gt(0))
 
     def of(self, transport: str) -> Listener | None:
-        """Where it is listened on; C{None}: nowhere."""
+        """Return the listener of a transport, or C{None}."""
         return next((one for one in self.listen if one.transport == transport), None)
 
 
 def webrtc_settings(
     value: object, env: Mapping[str, str], public_address: str
 ) -> WebRtcSettings:
-    """The environment over the table [webrtc]."""
+    """Read the environment, which takes precedence over the table [webrtc]."""
     rest = table(value, "webrtc")
     listen = listed(rest, "listen", "webrtc", env, "CHIMEGW_WEBRTC_LISTEN")
     origins = listed(rest, "origins", "webrtc", env, "CHIMEGW_WEBRTC_ORIGINS")
@@ -92,39 +92,51 @@ def _check(settings: WebRtcSettings) -> None:
             known = ", ".join(_CODECS)
             raise ConfigError(f"webrtc.codecs: {name[:40]!r} is not one of {known}")
     if not settings.codecs:
-        raise ConfigError("webrtc.codecs: at least one of " + ", ".join(_CODECS))
+        raise ConfigError(
+            "webrtc.codecs is empty: name at least one of " + ", ".join(_CODECS)
+        )
     transports = [one.transport for one in settings.listen]
     if len(set(transports)) < len(transports):
-        raise ConfigError("CHIMEGW_WEBRTC_LISTEN: each of udp and tcp once at most")
+        said = ",".join(f"{one.transport}:{one.port}" for one in settings.listen)
+        raise ConfigError(
+            f"CHIMEGW_WEBRTC_LISTEN {said}: name each of udp and tcp once at most"
+        )
 
 
 def webrtc_advice(settings: WebRtcSettings, *, is_local: bool) -> Iterator[str]:
     """
-    What works and may still not be what was wanted.
+    Yield warnings about settings that are valid but probably not intended.
 
     @param is_local: HTTP is for this machine only.
     """
     if not settings.listen:
         if settings.origins:
             yield (
-                "webrtc: there are origins, but nothing is listened on: set"
-                " CHIMEGW_WEBRTC_LISTEN"
+                "webrtc: CHIMEGW_WEBRTC_ORIGINS is set, but WebRTC is off: set"
+                " CHIMEGW_WEBRTC_LISTEN as well"
             )
         return
     yield from unreached("webrtc", settings.listen, settings.public_address)
     if not settings.public_address:
         if not is_local:
             yield (
-                "webrtc: CHIMEGW_PUBLIC_ADDRESS is not set: callers are told the"
-                " address at which their offer came in; behind a proxy or an Elastic IP"
-                " say ec2 or the address itself"
+                "webrtc: CHIMEGW_PUBLIC_ADDRESS is not set: answers name the address at"
+                " which the offer was received; behind a proxy or an Elastic IP set it"
+                " to ec2 or to the address itself"
             )
     elif ip_address(settings.public_address).is_private and not is_local:
         yield (
             f"webrtc: {settings.public_address} is a private address, which callers"
-            " from elsewhere cannot reach"
+            " outside its network cannot reach; set CHIMEGW_PUBLIC_ADDRESS to a public"
+            " one"
         )
     if settings.of("udp") is None:
-        yield "webrtc: without udp all audio is sent over TCP, which stalls on a loss"
+        yield (
+            "webrtc: CHIMEGW_WEBRTC_LISTEN has no udp: all audio is sent over TCP,"
+            " which stalls when a packet is lost"
+        )
     if ANY_ORIGIN in settings.origins:
-        yield "webrtc: pages of every site may call with their visitors' credentials"
+        yield (
+            "webrtc: CHIMEGW_WEBRTC_ORIGINS is *: pages of every site may call with"
+            " their visitors' credentials"
+        )

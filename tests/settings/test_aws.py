@@ -49,6 +49,6 @@ class AwsTests(ConfigTestCase):
         env = {**self.ENV, "CHIMEGW_KINESIS_QUEUE": "chimegw-notices"}
         self.refused("CHIMEGW_KINESIS_QUEUE", "queue's URL", env=env)
         self.refused(
-            "kinesis.leg: has to be 'caller' or 'other'", toml="[kinesis]\nleg = 'both'"
+            "kinesis.leg: must be 'caller' or 'other'", toml="[kinesis]\nleg = 'both'"
         )
         self.refused("aws", "updates", toml="[aws]\nupdates_per_second = 0")

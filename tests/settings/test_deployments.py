@@ -23,13 +23,13 @@ class TransportTests(SynchronousTestCase):
     def refusal(self, env: dict[str, str], **tables: dict[str, Any]) -> str:
         return str(self.assertRaises(ConfigError, transports, env, **tables))
 
-    def test_it_is_a_websocket_unless_something_is_said(self) -> None:
+    def test_the_default_transport_is_a_websocket(self) -> None:
         self.assertEqual(transports(ENV, a=TABLE), ["websocket"] * 2)
         self.assertEqual(
             transports({**ENV, "AZURE_OPENAI_TRANSPORT": ""}), ["websocket"]
         )
 
-    def test_each_deployment_has_its_own_or_the_environments(self) -> None:
+    def test_each_deployment_has_its_own_transport_or_the_environments(self) -> None:
         env = {**ENV, "AZURE_OPENAI_TRANSPORT": "webrtc"}
         tables = {"a": TABLE, "b": {**TABLE, "transport": "websocket"}}
         tables["c"] = {**TABLE, "api_version": "2025-04-01-preview"}
@@ -37,7 +37,7 @@ class TransportTests(SynchronousTestCase):
         self.assertEqual(transports(env, **tables), expected)
         self.assertEqual(transports({}, a={**TABLE, "transport": "webrtc"}), ["webrtc"])
 
-    def test_nonsense_is_one_line_that_names_the_key(self) -> None:
+    def test_an_invalid_value_is_an_error_of_one_line_with_its_key(self) -> None:
         for said in ("WebRTC", "rtc", " webrtc", "x" * 500):
             text = self.refusal({**ENV, "AZURE_OPENAI_TRANSPORT": said})
             self.assertIn("AZURE_OPENAI_TRANSPORT: ", text)
@@ -65,7 +65,7 @@ class TransportTests(SynchronousTestCase):
             text = self.refusal({}, a={**table, "webrtc_endpoint": wrong})
             self.assertIn("deployments.a.webrtc_endpoint", text)
 
-    def test_events_have_a_sideband_unless_a_channel_is_asked_for(self) -> None:
+    def test_events_use_a_sideband_unless_a_channel_is_set(self) -> None:
         def events(**table: Any) -> str:
             tables = {"a": {**TABLE, "transport": "webrtc", **table}}
             (found,) = deployment_settings({"deployments": tables}, {})

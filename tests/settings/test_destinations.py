@@ -33,7 +33,7 @@ digits = st.text("0123456789", min_size=4, max_size=7)
 
 @st.composite
 def writings(draw: st.DrawFn, number: str) -> str:
-    """One number as somebody may write it."""
+    """One number in some notation."""
     if number.startswith("+") and draw(st.booleans()):
         abroad = draw(st.sampled_from(("00", "011", "0011", "%2B", "%2b", "+")))
         number = abroad + number[1:]
@@ -59,7 +59,7 @@ def writings(draw: st.DrawFn, number: str) -> str:
 class PremiumTests(SynchronousTestCase):
     @settings(max_examples=300, deadline=None)
     @given(st.data(), st.sampled_from(PREMIUM + LOCAL_PREMIUM), digits)
-    def test_no_writing_of_a_premium_rate_is_called_unless_it_is_named(
+    def test_no_notation_of_a_premium_rate_is_called_unless_it_is_named(
         self, data: st.DataObject, prefix: str, rest: str
     ) -> None:
         if prefix in LOCAL_PREMIUM:
@@ -68,14 +68,14 @@ class PremiumTests(SynchronousTestCase):
         for allow in ((), ("+", "sip:", "sips:", "tel:0"), ("sip:@pbx.example",)):
             self.assertTrue(destination_fault(address, allow), (address, allow))
 
-    def test_one_that_is_named_is_called(self) -> None:
+    def test_a_premium_rate_that_is_named_is_called(self) -> None:
         self.assertEqual(destination_fault("+19005551234", ("+1900",)), "")
         named = ("sip:+19005551234@pbx.example",)
         self.assertEqual(destination_fault(named[0], named), "")
         self.assertTrue(destination_fault("+19005551234", ("+1901", "+1")))
 
     @given(st.sampled_from(SAFE), digits)
-    def test_everybody_else_is_called_when_nothing_is_set(
+    def test_without_a_list_all_other_numbers_are_called(
         self, prefix: str, rest: str
     ) -> None:
         number = prefix + rest
@@ -86,7 +86,7 @@ class PremiumTests(SynchronousTestCase):
         for number in ("+39089123456", "+390166123456", "+40782123456", "+4930900123"):
             self.assertEqual(destination_fault(number, ()), "", number)
 
-    def test_extensions_short_codes_and_names_are_no_premium_rates(self) -> None:
+    def test_extensions_short_codes_and_names_are_not_premium_rates(self) -> None:
         for address in ("100", "1900", "900", "sip:desk7", "sip:alice@x.example"):
             self.assertEqual(destination_fault(address, ()), "", address)
 
@@ -97,7 +97,7 @@ class AllowTests(SynchronousTestCase):
 
     @settings(max_examples=200, deadline=None)
     @given(st.data(), st.sampled_from(SAFE), digits)
-    def test_a_number_is_where_its_digits_lead_however_it_is_written(
+    def test_a_number_has_one_destination_in_any_notation(
         self, data: st.DataObject, prefix: str, rest: str
     ) -> None:
         number = prefix + rest
@@ -105,7 +105,7 @@ class AllowTests(SynchronousTestCase):
         if destination_fault(address, ("+49",)):
             return
         self.assertTrue(number.startswith("+49"), address)
-        # Another host is somebody else's telephone.
+        # On another host, it is another telephone.
         self.assertNotIn("@", address)
 
     @given(st.sampled_from(SAFE), digits)
@@ -150,7 +150,7 @@ class AllowTests(SynchronousTestCase):
         self.assertIsInstance(destination_fault(address, allow), str)
         self.assertIsInstance(destination_fault(f"sip:{address}", allow), str)
 
-    def test_what_is_no_beginning_of_anything_cannot_be_listed(self) -> None:
+    def test_an_entry_that_cannot_match_is_refused(self) -> None:
         for good in ("+", "+49", "030", "sip:", "sip:1", "sip:@h", "sips:a@h:5061"):
             self.assertTrue(is_destination_prefix(good), good)
         for bad in ("", "49x", "+49\n", "http:", "sip:a b", "sip:a@", "+49 30", "*"):
@@ -169,7 +169,7 @@ class LambdaTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.data(), st.sampled_from(PREMIUM + SAFE), digits)
-    def test_it_takes_a_number_for_what_the_gateway_does(
+    def test_the_lambda_reads_numbers_like_the_gateway(
         self, data: st.DataObject, prefix: str, rest: str
     ) -> None:
         address = normalised(data.draw(writings(prefix + rest)))

@@ -1,4 +1,4 @@
-"""Values held against JSON Schema."""
+"""Values checked against a JSON Schema."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ KEYS = {"type": "object", "properties": {"k": {"pattern": "^[0-9A-D*#]{1,32}$"}}
 
 
 class PatternTests(SynchronousTestCase):
-    def test_the_end_is_the_end(self) -> None:
+    def test_a_dollar_matches_only_at_the_end(self) -> None:
         self.assertEqual(list(faults({"k": "1#"}, KEYS)), [])
         for wrong in ("1\n", "1\n\n", "\n", "1\r"):
             self.assertTrue(list(faults({"k": wrong}, KEYS)), repr(wrong))
 
-    def test_an_end_in_the_middle_is_one_too_and_a_dollar_is_a_dollar(self) -> None:
+    def test_only_unescaped_dollars_outside_brackets_are_translated(self) -> None:
         for pattern, fits, wrong in (
             ("^(a$|b$)", "b", "a\n"),
             (r"^a\$$", "a$", "a$\n"),
@@ -33,7 +33,7 @@ class PatternTests(SynchronousTestCase):
             self.assertFalse(re.search(ours, wrong), pattern)
 
     @given(st.text("0123456789*#AD\n\r \u2028", max_size=6))
-    def test_no_tool_of_ours_takes_a_line_break_among_keys(self, keys: str) -> None:
+    def test_no_built_in_tool_accepts_a_line_break_among_keys(self, keys: str) -> None:
         (tool,) = [tool for tool in BUILT_IN_TOOLS if tool.name == "send_digits"]
         parameters = tool.function({}).parameters
         fits = not list(faults({"digits": keys}, parameters))

@@ -25,11 +25,11 @@ class LoadTests(ConfigTestCase):
         self.assertEqual(deployment.api_version, "")
         self.assertIn("default", settings.agents)
 
-    def test_with_a_secret_the_world_may_call(self) -> None:
+    def test_with_a_secret_all_interfaces_are_listened_on(self) -> None:
         env = {**AZURE, "CHIMEGW_SHARED_SECRET": SECRET}
         self.assertEqual(self.load(env, port=9000).listen, ("tcp:9000",))
 
-    def test_without_a_secret_only_this_machine_may(self) -> None:
+    def test_without_a_secret_only_loopback_is_listened_on(self) -> None:
         self.assertEqual(self.load(port=0).listen, ("tcp:0:interface=127.0.0.1",))
         self.refused(
             "--listen tcp:9000",
@@ -45,21 +45,21 @@ class LoadTests(ConfigTestCase):
             self.assertEqual(self.load(listen=[endpoint]).listen, (endpoint,))
         self.refused("--listen", listen=["tcp:9000:interface=10.0.0.1"])
 
-    def test_insecure_is_the_named_way_around(self) -> None:
+    def test_insecure_allows_all_interfaces_without_a_secret(self) -> None:
         settings = self.load(listen=["tcp:9000"], port=9001, insecure=True)
         self.assertEqual(settings.listen, ("tcp:9000", "tcp:9001"))
 
-    def test_simulate_needs_no_azure_and_takes_none(self) -> None:
+    def test_simulate_needs_and_uses_no_azure_deployment(self) -> None:
         settings = self.load({}, simulate=True)
         self.assertEqual((settings.deployments, settings.simulate), ((), True))
         self.assertEqual(self.load(simulate=True).deployments, ())
 
-    def test_what_is_missing_is_named(self) -> None:
+    def test_a_missing_setting_is_named(self) -> None:
         self.refused("AZURE_OPENAI_ENDPOINT is not set", "--simulate", env={})
         env = {"AZURE_OPENAI_ENDPOINT": "https://x"}
         self.refused("AZURE_OPENAI_DEPLOYMENT is not set", env=env)
 
-    def test_a_key_never_travels_in_the_clear(self) -> None:
+    def test_a_key_is_never_sent_unencrypted(self) -> None:
         for endpoint, word in (
             ("http://res.openai.azure.com", "use https"),
             ("wss://res.openai.azure.com", "expected https://"),
@@ -74,11 +74,11 @@ class LoadTests(ConfigTestCase):
         env = {**AZURE, "AZURE_OPENAI_ENDPOINT": "http://127.0.0.1:8090"}
         self.assertEqual(len(self.load(env).deployments), 1)
 
-    def test_a_short_secret_is_refused_with_a_better_one(self) -> None:
+    def test_a_short_secret_is_refused_with_a_command_that_makes_one(self) -> None:
         env = {**AZURE, "CHIMEGW_SHARED_SECRET": "hunter2"}
         self.refused("CHIMEGW_SHARED_SECRET", "openssl rand", env=env)
 
-    def test_twilios_key_is_of_use_only_with_the_name_that_it_dials(self) -> None:
+    def test_twilios_token_needs_the_public_address(self) -> None:
         env = {**AZURE, "CHIMEGW_TWILIO_AUTH_TOKEN": "x" * 32}
         self.refused("CHIMEGW_TWILIO_AUTH_TOKEN", "PUBLIC_ADDRESS", env=env)
         named = {**env, "CHIMEGW_PUBLIC_ADDRESS": "gw.example.com"}
@@ -97,13 +97,13 @@ class LoadTests(ConfigTestCase):
         self.refused("line 1", env_file="what is this")
         self.refused("--env-file", env_path="/nonexistent")
 
-    def test_a_port_is_a_port(self) -> None:
+    def test_an_invalid_port_is_refused(self) -> None:
         self.refused("--port 70000", port=70000)
 
 
 class FileTests(ConfigTestCase):
-    def test_the_environment_may_name_it_and_the_flag_wins(self) -> None:
-        """Also the environment of a file."""
+    def test_a_variable_names_the_file_and_the_option_takes_precedence(self) -> None:
+        """Variables of an env file are checked, too."""
         named = temporary_file(self, "[limits]\nmax_calls = 7\n")
         texts: dict[str, dict[str, str]] = {
             "environment": {},
@@ -189,7 +189,7 @@ class DescribeTests(ConfigTestCase):
         st.sampled_from(("webhooks.crm", "tools.order", "mcp_servers.docs")),
         st.lists(st.sampled_from(("token", "key", "x", "")), min_size=1, max_size=3),
     )
-    def test_nor_are_those_in_urls(self, table: str, names: list[str]) -> None:
+    def test_secrets_in_urls_are_not_shown(self, table: str, names: list[str]) -> None:
         query = "&".join(f"{n}={SECRET}{n}" if n else SECRET for n in names)
         url = f"https://h.example/{SECRET}{SECRET}?{query}"
         more = 'description = "x"\n' if "tools" in table else ""
@@ -205,7 +205,7 @@ class DescribeTests(ConfigTestCase):
         self.assertIn("https://h.example/***?", shown)
         self.assertNotIn(SECRET, shown)
 
-    def test_an_error_does_not_name_them_either(self) -> None:
+    def test_errors_do_not_show_secrets(self) -> None:
         for url in (
             f"ftp://u:{SECRET}@h/?t={SECRET}",
             f"https://u:{SECRET}@h/",

@@ -13,7 +13,7 @@ OURS = sorted(name for name in NAMES if name.startswith(("CHIMEGW_", "AZURE_")))
 
 @st.composite
 def slips(draw: st.DrawFn) -> tuple[str, str]:
-    """A name, and the same with one letter wrong behind its prefix."""
+    """A name, and the same name with one wrong letter after its prefix."""
     name = draw(st.sampled_from(OURS))
     start = len("AZURE_OPENAI_" if name.startswith("AZURE_") else "CHIMEGW_")
     at = draw(st.integers(start + 1, len(name) - 1))
@@ -31,7 +31,7 @@ def slips(draw: st.DrawFn) -> tuple[str, str]:
 class NearestTests(SynchronousTestCase):
     @settings(max_examples=200, deadline=None)
     @given(slips())
-    def test_a_slip_of_the_pen_is_told_with_what_was_meant(
+    def test_a_misspelt_name_is_reported_with_the_nearest_one(
         self, slip: tuple[str, str]
     ) -> None:
         name, wrong = slip
@@ -40,18 +40,18 @@ class NearestTests(SynchronousTestCase):
         self.assertEqual(list(unknown_variables({wrong: "x"}, NAMES, ())), [wrong])
         self.assertEqual(nearest(wrong, NAMES), name)
 
-    def test_a_name_of_another_program_leads_to_ours(self) -> None:
+    def test_a_name_of_another_program_leads_to_the_gateways(self) -> None:
         found = nearest("AZURE_OPENAI_DEPLOYMENT_NAME", NAMES)
         self.assertEqual(found, "AZURE_OPENAI_DEPLOYMENT")
         self.assertEqual(nearest("colour", ["agents", "limits"]), "")
 
 
 class ForeignNameTests(ConfigTestCase):
-    def test_what_can_only_be_meant_for_the_gateway_is_refused(self) -> None:
+    def test_an_unknown_name_in_an_env_file_is_refused(self) -> None:
         for name in ("AZURE_OPENAI_API_KY", "CHIMEGW_SHARED_SECRT"):
             self.refused(name, "did you mean", env_file=f"{name}=x")
 
-    def test_what_another_program_or_version_may_have_is_a_note(self) -> None:
+    def test_an_unknown_name_in_the_environment_is_a_note(self) -> None:
         for name in ("AZURE_OPENAI_CHAT_DEPLOYMENT", "CHIMEGW_SHARED_SECRT"):
             found = self.load({**AZURE, name: "x"}).foreign
             self.assertEqual(len(found), 1)
@@ -62,7 +62,7 @@ class ForeignNameTests(ConfigTestCase):
         }
         self.refused("AZURE_OPENAI_DEPLOYMENT_NAME", "is not set", env=env)
 
-    def test_a_service_of_kubernetes_may_have_our_name(self) -> None:
+    def test_variables_of_a_kubernetes_service_are_ignored(self) -> None:
         env = {
             "CHIMEGW_SERVICE_HOST": "10.0.0.1",
             "CHIMEGW_SERVICE_PORT": "8080",

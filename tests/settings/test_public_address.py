@@ -1,4 +1,4 @@
-"""Under which address the world reaches us."""
+"""The public address of the gateway."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AddressTests(SynchronousTestCase):
         ):
             self.assertEqual(resolve_public_address(text, {}), address)
 
-    def test_a_name_nobody_knows_is_said(self) -> None:
+    def test_a_name_that_does_not_resolve_is_an_error(self) -> None:
         for text in ("no such name", "gw..example", "x" * 64, "\xe4" * 80):
             with self.assertRaises(ConfigError) as caught:
                 resolve_public_address(text, {})
@@ -44,7 +44,7 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(asked[0].full_url, "http://127.0.0.1:1338/latest/api/token")
         self.assertEqual(asked[1].get_header("X-aws-ec2-metadata-token"), "t0ken")
 
-    def test_no_ec2_or_no_elastic_ip_is_said(self) -> None:
+    def test_missing_metadata_or_elastic_ip_is_an_error(self) -> None:
         def refused(request: Any, timeout: float) -> Any:
             raise OSError("refused")
 

@@ -11,7 +11,7 @@ from chime_gateway.settings import load
 from chime_gateway.settings.reference import TABLES, Key, Table, toml
 from tests.support.settings import AZURE, ConfigTestCase
 
-#: What has to be there as well, for a table of which there are several.
+#: Keys that some tables require.
 REQUIRED = {
     "agents.NAME": "",
     "agents.NAME.limits": "",
@@ -42,12 +42,12 @@ def is_toml(key: Key) -> bool:
 
 
 class ReferenceTests(ConfigTestCase):
-    def test_every_table_of_the_file_is_there(self) -> None:
+    def test_every_table_of_the_file_is_described(self) -> None:
         tops = {table.name.partition(".")[0] for table in TABLES}
         others = {"listen", "public_address", "routes", "header_routes"}
         self.assertEqual(tops | others, set(load._TABLES))
 
-    def test_every_key_says_what_it_is(self) -> None:
+    def test_every_key_has_a_text(self) -> None:
         for table in TABLES:
             names = {attribute.name for attribute in attrs.fields(table.values)}
             for said in (table.hidden, table.written, table.first, table.later):
@@ -61,10 +61,10 @@ class ReferenceTests(ConfigTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(st.data())
-    def test_a_default_that_is_written_into_the_file_changes_nothing(
+    def test_writing_a_default_into_the_file_changes_nothing(
         self, data: st.DataObject
     ) -> None:
-        """What the tables say is what holds."""
+        """The defaults in the tables are the true ones."""
         table: Table = data.draw(st.sampled_from(TABLES))
         keys = [key for key in table.described() if key.default and is_toml(key)]
         chosen = data.draw(st.lists(st.sampled_from(keys), unique=True)) if keys else []

@@ -1,4 +1,4 @@
-"""What may be said of the SIP carrier, and what is advised."""
+"""The settings of the SIP carrier, and warnings about them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class SipConfigTests(ConfigTestCase):
         self.assertEqual(sip.public_address, "198.51.100.204")
         self.assertFalse(sip.requires_srtp)
 
-    def test_the_file_says_the_rest_and_the_environment_wins(self) -> None:
+    def test_the_environment_takes_precedence_over_the_file(self) -> None:
         sip = self.load(toml=TOML).sip
         self.assertEqual(sip.listen[1].interface, "::1")
         self.assertEqual((sip.rtp_ports, sip.codecs), ((20000, 20099), ("PCMA",)))
@@ -129,21 +129,21 @@ class SipConfigTests(ConfigTestCase):
         ):
             self.refused(word, toml=f"[sip]\n{line}\n")
 
-    def test_advice_tells_what_works_and_may_not_be_meant(self) -> None:
+    def test_settings_that_are_probably_not_intended_are_reported(self) -> None:
         notes = "\n".join(sip_advice(self.load(SIP)))
         self.assertIn("CHIMEGW_PUBLIC_ADDRESS is not set", notes)
         private = {**SIP, "CHIMEGW_PUBLIC_ADDRESS": "10.0.0.4"}
         self.assertIn("private address", "\n".join(sip_advice(self.load(private))))
         other = {**SIP, "CHIMEGW_PUBLIC_ADDRESS": "2600::1"}
-        self.assertIn("other family", "\n".join(sip_advice(self.load(other))))
+        self.assertIn("the other IPv6", "\n".join(sip_advice(self.load(other))))
         open_to_all = {**SIP, "CHIMEGW_SIP_ALLOW": "0.0.0.0/0"}
-        self.assertIn("anybody", "\n".join(sip_advice(self.load(open_to_all))))
+        self.assertIn("lets anyone", "\n".join(sip_advice(self.load(open_to_all))))
         few = {**SIP, "CHIMEGW_RTP_PORTS": "20000-20009"}
-        self.assertIn("hold 5 calls", "\n".join(sip_advice(self.load(few))))
+        self.assertIn("ports for 5 calls", "\n".join(sip_advice(self.load(few))))
         local = {**SIP, "CHIMEGW_SIP_ALLOW": "127.0.0.0/8", **SECRET}
         self.assertEqual(list(sip_advice(self.load(local))), [])
 
-    def test_what_is_open_to_strangers_is_said_in_a_line_with_its_remedy(self) -> None:
+    def test_an_open_door_is_reported_in_one_line_with_its_remedy(self) -> None:
         line = open_door(self.load(SIP).sip)
         self.assertIn(line, list(sip_advice(self.load(SIP))))
         for word in ("CHIMEGW_CALL_SECRET", "chimegw aws apply"):
@@ -178,7 +178,7 @@ class SipConfigTests(ConfigTestCase):
         table = f"[sip]\nnumbers = ['+1206']\nvoice_connectors = ['{connector}']\n"
         self.assertEqual(self.load(SIP, toml=table).sip.numbers, ("+1206",))
 
-    def test_a_lock_that_is_none_stops_the_start(self) -> None:
+    def test_an_empty_restriction_stops_the_start(self) -> None:
         for variable, value in (
             ("CHIMEGW_CALL_SECRET", "short"),
             ("CHIMEGW_CALL_SECRET", ","),
@@ -193,7 +193,7 @@ class SipConfigTests(ConfigTestCase):
             self.refused(variable, env={**SIP, variable: value})
         self.refused("CHIMEGW_CALL_SECRET", toml="[sip]\ncall_secrets = ['x']\n")
 
-    def test_the_description_can_be_read_and_shows_no_secret(self) -> None:
+    def test_the_description_is_json_without_secrets(self) -> None:
         text = json.dumps(describe(self.load(toml=TOML)))
         self.assertIn("127.0.0.0/8", text)
         for secret in ("in the file", "+12065550100"):

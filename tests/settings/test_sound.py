@@ -1,4 +1,4 @@
-"""What can be played is read as it is; anything else is one line that names the key."""
+"""A playable file is read unchanged; any other is an error of one line with its key."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SoundTests(ConfigTestCase):
         frames=st.integers(1, 500),
         spare=st.binary(max_size=3),
     )
-    def test_what_is_in_the_file_is_the_sound(
+    def test_the_sound_is_the_content_of_the_file(
         self, rate: int, channels: int, width: int, frames: int, spare: bytes
     ) -> None:
         data = bytes(n % 251 for n in range(frames * channels * width))
@@ -63,7 +63,7 @@ class SoundTests(ConfigTestCase):
         change=st.binary(min_size=1, max_size=6),
         length=st.integers(0, 300),
     )
-    def test_a_file_that_is_broken_is_a_sound_or_one_line(
+    def test_a_damaged_file_is_a_sound_or_an_error_of_one_line(
         self, at: int, change: bytes, length: int
     ) -> None:
         whole = wav(b"\x01\x02" * 100)
@@ -77,12 +77,12 @@ class SoundTests(ConfigTestCase):
             self.assertEqual(len(sound.data) % (sound.channels * sound.width), 0)
             self.assertLessEqual(sound.seconds, 15)
 
-    def test_why_a_file_cannot_be_played_is_said(self) -> None:
+    def test_the_error_says_why_a_file_cannot_be_played(self) -> None:
         for content, *words in (
             (b"", "ends too early"),
             (b"no sound at all, and long enough for it", "WAV"),
             (wav().replace(b"\x01\x00\x01\x00", b"\x07\x00\x01\x00", 1), "format: 7"),
-            (wav(b""), "no sound in it"),
+            (wav(b""), "no audio in it"),
             (wav(rate=11025), "11025", "44100"),
             (wav(b"\x00\x00" * 8000 * 16), "16.0 s", "15 s"),
             (wav(channels=3, data=b"\x00" * 600), "3 channels"),
@@ -114,7 +114,7 @@ class SoundTests(ConfigTestCase):
         self.assertEqual(profile.apology_sound.rate, 16000)  # type: ignore[attr-defined]
         self.assertNotIn("\\x10", repr(describe(self.settings)))
 
-    def test_without_a_word_the_apology_is_the_one_that_is_shipped(self) -> None:
+    def test_the_default_apology_is_the_shipped_one(self) -> None:
         office = '[targets.office]\naddress = "+15559999"'
         for lines, more, name in (
             ("", "", "apology.wav"),
@@ -130,7 +130,7 @@ class SoundTests(ConfigTestCase):
         nobody = self.load_profile("")
         self.assertEqual(nobody.apology, SPOKEN)  # type: ignore[attr-defined]
 
-    def test_a_profile_may_do_without(self) -> None:
+    def test_a_profile_may_have_no_apology_or_a_tone(self) -> None:
         for value in ("", TONE):
             profile = self.profile(f'apology = "{value}"\nfiller = "{value}"')
             self.assertEqual(profile.apology, value)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""An env file that a command writes into."""
+"""Env files that are read and written, and other sources of settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ comments = st.lists(st.sampled_from(("# A=1", "", "; note", "  # x")))
 class EnvFileTests(SynchronousTestCase):
     @settings(max_examples=30, deadline=None)
     @given(st.none() | pairs, comments, pairs, st.sets(names), st.booleans())
-    def test_what_is_told_is_read_back_and_all_else_stays(
+    def test_written_values_are_read_back_and_other_lines_stay(
         self,
         before: dict[str, str] | None,
         notes: list[str],
@@ -73,19 +73,19 @@ class EnvFileTests(SynchronousTestCase):
             path.write_text(line + "\n")
             self.assertEqual(read_env_file(str(path)), {"A": value}, line)
 
-    def test_an_environment_has_it_without_the_comment(self) -> None:
-        """As C{docker run --env-file} leaves it in the value."""
+    def test_comments_in_environment_variables_are_removed(self) -> None:
+        """C{docker run --env-file} leaves comments in the value."""
         for name in ("CHIMEGW_SIP_ALLOW", "AZURE_OPENAI_ENDPOINT"):
             self.patch(os, "environ", {name: "x#1   # note", "OTHER": "y # z"})
             found = process_environment()
             self.assertEqual(found, {name: "x#1", "OTHER": "y # z"})
 
-    def test_a_file_that_cannot_be_written_is_as_it_was(self) -> None:
+    def test_an_env_file_that_cannot_be_written_is_an_error(self) -> None:
         with self.assertRaisesRegex(ConfigError, "--env-file"):
             update_env_file("/nowhere/at/all", {"A": "1"})
 
 
-#: What has a meaning in TOML, much or little of it.
+#: Characters with a meaning in TOML, a few or many of them.
 _pieces = st.builds(
     lambda piece, times: piece * times,
     st.sampled_from(
@@ -100,7 +100,7 @@ class ConfigFileTests(SynchronousTestCase):
     @example(b"a=" + b"[" * 5_000)
     @example(b"a=" + b"1" * 5_000)
     @given(st.lists(_pieces, max_size=6).map(b"".join))
-    def test_whatever_is_in_it_it_is_read_or_refused(self, text: bytes) -> None:
+    def test_any_file_is_read_or_refused(self, text: bytes) -> None:
         path = temporary_folder(self) / "gateway.toml"
         path.write_bytes(text)
         try:

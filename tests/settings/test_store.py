@@ -11,16 +11,16 @@ class StoreSettingsTests(ConfigTestCase):
         assert store is not None
         return store
 
-    def test_without_a_word_there_is_a_file(self) -> None:
+    def test_the_default_store_is_a_file(self) -> None:
         store = self.store()
         self.assertEqual(store.database_url, "sqlite:///chimegw-state/chimegw.sqlite")
         self.assertTrue(store.instance.endswith(":8080"))
 
-    def test_systemd_says_where_the_state_is(self) -> None:
+    def test_the_state_folder_may_come_from_systemd(self) -> None:
         store = self.store(STATE_DIRECTORY="/var/lib/chimegw:/var/lib/more")
         self.assertEqual(store.state_directory, "/var/lib/chimegw")
 
-    def test_postgresql_is_spoken_by_its_driver(self) -> None:
+    def test_postgresql_urls_name_the_driver(self) -> None:
         for url in ("postgres://u:pw@db/x", "postgresql://u:pw@db/x"):
             store = self.store(CHIMEGW_DATABASE_URL=url)
             self.assertEqual(store.database_url, "postgresql+psycopg://u:pw@db/x")

@@ -1,4 +1,4 @@
-"""Numbers and addresses: which are some, and which are none."""
+"""Which texts are numbers or addresses, and which are not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chime_gateway.settings.telephone import (
     numbers_in,
 )
 
-#: None of anything: what is behind or before a number would go into a header.
+#: Neither numbers nor addresses: the text around the number would go into a header.
 NONE = (
     *("", "+", "sip:", "tel:", "the moon", "12 34", " +12065550100", "١٢٣٤"),
     *("+12065550100\n", "+12065550100\r\nVia: x", "\n+12065550100", "+1206555-0100"),
@@ -50,7 +50,7 @@ class TelephoneTests(SynchronousTestCase):
             self.assertTrue(is_address(address), address)
         self.assertNone(is_address, "1", *NONE)
 
-    def test_what_is_no_number_stays_as_it_is(self) -> None:
+    def test_texts_that_are_not_numbers_stay_unchanged(self) -> None:
         for text in (
             "",
             "+",
@@ -61,7 +61,7 @@ class TelephoneTests(SynchronousTestCase):
             "()",
         ):
             self.assertEqual(normalised(text), text)
-        # A URI says where, too.
+        # A URI also names the host.
         self.assertEqual(dialled("sip:+1-555@b"), "sip:+1-555@b")
         self.assertEqual(normalised("sip:+1-555:pass@b;x=y"), "+1555")
         self.assertEqual(normalised("*67"), "*67")
@@ -72,7 +72,7 @@ class TelephoneTests(SynchronousTestCase):
         self.assertEqual(list(numbers_in(" 030/12 ")), ["03012"])
 
     @given(st.text("+-.();:%2B0159 @<>tel,sip", max_size=40))
-    def test_any_text_is_normalised_once_and_for_all(self, text: str) -> None:
+    def test_normalising_a_text_twice_changes_nothing_more(self, text: str) -> None:
         self.assertEqual(normalised(normalised(text)), normalised(text))
         for number in numbers_in(text):
             self.assertEqual(normalised(number), number)

@@ -1,4 +1,4 @@
-"""Transcribers: what they take, how they are set, when they retire."""
+"""Transcribers: the fields they accept, their settings, their retirement."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TranscriptionTests(SynchronousTestCase):
 
 
 class ProfileTests(SynchronousTestCase):
-    def test_the_default_takes_a_language_and_lives_for_half_a_year_more(self) -> None:
+    def test_the_default_accepts_a_language_and_does_not_retire_soon(self) -> None:
         transcription = AgentProfile(language="de").transcription
         assert transcription is not None
         self.assertEqual(transcription.kind, DEFAULT_TRANSCRIBER)
@@ -86,7 +86,7 @@ class ProfileTests(SynchronousTestCase):
         assert transcription is not None
         self.assertEqual(transcription.kind, "whisper-1")
 
-    def test_a_kind_says_what_a_deployment_of_any_name_takes(self) -> None:
+    def test_a_kind_decides_the_fields_of_a_deployment_of_any_name(self) -> None:
         transcription = profile(
             transcription_model="mine", transcription_kind="gpt-transcribe"
         ).transcription
@@ -106,10 +106,10 @@ class ProfileTests(SynchronousTestCase):
         with self.assertRaisesRegex(ConfigError, "transcription_model: leave it out"):
             profile(transcription_kind=REALTIME_MODEL, transcription_model="mine")
 
-    def test_an_empty_model_means_that_nobody_writes(self) -> None:
+    def test_an_empty_model_means_no_transcription(self) -> None:
         self.assertIsNone(profile(transcription_model="").transcription)
 
-    def test_a_field_that_the_kind_does_not_take_is_an_error(self) -> None:
+    def test_a_field_that_the_kind_does_not_accept_is_an_error(self) -> None:
         for kind, key, value in (
             ("gpt-realtime-whisper", "transcription_prompt", "x"),
             ("gpt-4o-transcribe-diarize", "transcription_prompt", "x"),
@@ -118,7 +118,7 @@ class ProfileTests(SynchronousTestCase):
         ):
             with (
                 self.subTest(kind=kind),
-                self.assertRaisesRegex(ConfigError, f"{key}: {kind} takes none"),
+                self.assertRaisesRegex(ConfigError, f"{key}: {kind} does not accept"),
             ):
                 profile(transcription_kind=kind, **{key: value})
 
@@ -136,11 +136,11 @@ class ProfileTests(SynchronousTestCase):
             with self.subTest(key=key), self.assertRaises(ConfigError):
                 profile(**{key: value})
 
-    def test_a_language_that_reaches_nobody_is_pointed_out(self) -> None:
+    def test_a_language_that_is_not_sent_is_reported(self) -> None:
         notes = transcription_advice(
             {"a": profile(transcription_model="mine", language="de")}
         )
-        self.assertIn("language is not passed on", "".join(notes))
+        self.assertIn("language is not sent", "".join(notes))
         self.assertEqual(list(transcription_advice({"a": AgentProfile()})), [])
 
 
@@ -156,7 +156,7 @@ class RetirementTests(SynchronousTestCase):
         )
         return "\n".join(retirement_notices(settings, today))
 
-    def test_every_known_day_is_told_half_a_year_before(self) -> None:
+    def test_each_retirement_is_reported_half_a_year_before(self) -> None:
         for kind in RETIREMENTS.keys() & TRANSCRIBERS.keys():
             with self.subTest(kind=kind):
                 last = RETIREMENTS[kind]
@@ -166,25 +166,25 @@ class RetirementTests(SynchronousTestCase):
                 text = self.notices(before - timedelta(days=1), transcription_kind=kind)
                 self.assertEqual(text, "")
 
-    def test_a_deployment_is_taken_for_the_model_whose_name_it_has(self) -> None:
+    def test_a_deployment_is_assumed_to_have_the_model_of_its_name(self) -> None:
         text = self.notices(TODAY, model="gpt-realtime")
         self.assertIn("deployments.d: gpt-realtime retires on 2027-03-02", text)
 
-    def test_whisper_is_told_of_and_the_default_is_not(self) -> None:
+    def test_the_retirement_of_whisper_is_reported_but_not_the_defaults(self) -> None:
         whisper = self.notices(TODAY, transcription_model="whisper-1")
         self.assertIn("whisper-1 retires on 2026-12-15", whisper)
         self.assertEqual(self.notices(TODAY), "")
 
-    def test_a_day_that_has_passed_is_told_as_such(self) -> None:
+    def test_a_past_retirement_is_reported_as_past(self) -> None:
         text = self.notices(date(2026, 12, 15), transcription_model="whisper-1")
         self.assertIn("whisper-1 has retired on 2026-12-15", text)
 
-    def test_what_has_no_known_day_is_not_mentioned(self) -> None:
+    def test_models_without_a_known_day_are_not_reported(self) -> None:
         for kind in (REALTIME_MODEL, "gpt-transcribe"):
             text = self.notices(TODAY, transcription_kind=kind)
             self.assertEqual(text, "")
 
-    def test_the_document_has_the_same_days(self) -> None:
+    def test_the_documentation_has_the_same_days(self) -> None:
         root = Path(__file__).parents[2]
         text = (root / "docs" / "reference" / "agents.md").read_text(encoding="utf-8")
         rows = [line for line in text.splitlines() if line.startswith("| `")]

@@ -1,4 +1,4 @@
-"""The table C{[transfer]}, and the targets that keep to it."""
+"""The table C{[transfer]}, and the targets that it allows."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class TransferSettingsTests(ConfigTestCase):
         self.assertEqual((found.per_hour, found.per_target_per_hour), (10, 5))
         self.assertEqual(self.load().transfer.allow, ())
 
-    def test_what_cannot_work_is_named(self) -> None:
+    def test_invalid_values_are_named(self) -> None:
         for text, word in (
             ('allow = ["49x"]', "transfer.allow: '49x'"),
             ('allow = "+49"', "transfer.allow"),
-            ("per_hour = 0", "transfer.per_hour: has to be >= 1, got 0"),
+            ("per_hour = 0", "transfer.per_hour: must be >= 1, got 0"),
             ("per_minute = 1", "unknown key per_minute"),
         ):
             self.refused(word, toml=f"[transfer]\n{text}\n")
 
-    def test_a_target_that_nobody_would_be_sent_to_is_named(self) -> None:
+    def test_a_target_that_is_not_allowed_is_named(self) -> None:
         for template in (TARGET, FALLBACK):
             for address in ("+19005551234", "sip:+449098765@pbx.example"):
                 self.refused(

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "chime_gateway"
 
 
 class VariablesTests(SynchronousTestCase):
-    def test_each_says_what_a_table_of_them_needs(self) -> None:
+    def test_each_variable_has_all_that_the_tables_need(self) -> None:
         self.assertEqual(len(NAMES), len(VARIABLES))
         for one in VARIABLES:
             for text in (one.kind, one.default, one.text):
@@ -21,8 +21,8 @@ class VariablesTests(SynchronousTestCase):
             if one.is_secret and one.example:
                 self.assertIn("PASSWORD", one.example)
 
-    def test_every_variable_that_is_read_is_known(self) -> None:
-        """Whoever reads one names it as a text, in settings/ alone."""
+    def test_every_variable_that_is_read_is_listed(self) -> None:
+        """Variables are only read in settings/, by a literal name."""
         rooms = [PACKAGE / "settings", PACKAGE / "app"]
         if not all(room.is_dir() for room in rooms):
             raise SkipTest("the sources are not there")
@@ -34,6 +34,6 @@ class VariablesTests(SynchronousTestCase):
                 text = file.read_text(encoding="utf-8")
                 read |= set(re.findall(r"""env(?:\.get\(|\[)\s*"([A-Z_]+)\"""", text))
                 named |= set(re.findall(r'"([A-Z_]+)"', text))
-        # What botocore reads; the region is looked up there last.
+        # A variable of botocore; it is the last source of the region.
         self.assertEqual(read - NAMES, {"AWS_DEFAULT_REGION"})
         self.assertEqual(NAMES - named, set())

@@ -1,4 +1,4 @@
-"""What may be said of callers over WebRTC, and what is advised."""
+"""The settings of the WebRTC carrier, and warnings about them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class WebRtcConfigTests(ConfigTestCase):
         self.assertEqual(webrtc.origins, ("*",))
         self.assertEqual(webrtc.public_address, "198.51.100.204")
 
-    def test_the_file_says_more_and_the_environment_wins(self) -> None:
+    def test_the_environment_takes_precedence_over_the_table(self) -> None:
         webrtc = self.load(toml=TOML).webrtc
         self.assertEqual(
             webrtc.origins, ("https://app.example.com", "http://localhost:5173")
@@ -53,7 +53,7 @@ class WebRtcConfigTests(ConfigTestCase):
         self.assertEqual(webrtc.of("udp"), webrtc.listen[0])
         self.assertEqual(self.load(WEBRTC, toml=TOML).webrtc.listen[0].interface, "")
 
-    def test_what_cannot_work_is_one_line_that_names_it(self) -> None:
+    def test_an_invalid_setting_is_an_error_with_its_name(self) -> None:
         for env, toml, names in (
             ({"CHIMEGW_WEBRTC_LISTEN": "tls:443"}, "", "CHIMEGW_WEBRTC_LISTEN"),
             ({"CHIMEGW_WEBRTC_LISTEN": "udp:70000"}, "", "CHIMEGW_WEBRTC_LISTEN"),
@@ -72,7 +72,7 @@ class WebRtcConfigTests(ConfigTestCase):
         ):
             self.refused(names, env={**AZURE, **env}, toml=toml)
 
-    def test_it_is_advised_where_callers_would_not_reach_it(self) -> None:
+    def test_addresses_that_callers_cannot_reach_are_reported(self) -> None:
         def advice(is_local: bool = False, **more: str) -> str:
             settings = self.load({**WEBRTC, **more}).webrtc
             return "\n".join(webrtc_advice(settings, is_local=is_local))
@@ -88,10 +88,10 @@ class WebRtcConfigTests(ConfigTestCase):
         st.lists(st.sampled_from(("", "10.0.0.5", "::", "fd00::5")), max_size=2),
         st.sampled_from(("1.2.3.4", "2600::1")),
     )
-    def test_it_is_advised_where_no_packet_could_come(
+    def test_ports_of_the_wrong_address_family_are_reported(
         self, transports: list[str], interfaces: list[str], public: str
     ) -> None:
-        """Each port is named at which nobody takes that family of addresses."""
+        """Each port that does not accept that address family is named."""
         pairs = list(zip(transports, interfaces, strict=False))
         listeners = tuple(
             Listener(transport=transport, port=3478, interface=interface)
@@ -103,10 +103,10 @@ class WebRtcConfigTests(ConfigTestCase):
             family = AF_INET6 if ":" in interface else AF_INET
             wanted = AF_INET6 if ":" in public else AF_INET
             is_deaf = interface != "::" and family != wanted
-            line = next((x for x in said.splitlines() if "other family" in x), "")
+            line = next((x for x in said.splitlines() if "cannot be reached" in x), "")
             self.assertEqual(f"{transport}:3478" in line, is_deaf)
 
-    def test_origins_without_a_port_are_advised_against(self) -> None:
+    def test_origins_without_a_port_are_reported(self) -> None:
         settings = WebRtcSettings(origins=("https://app.example.com",))
         (said,) = webrtc_advice(settings, is_local=False)
         self.assertIn("CHIMEGW_WEBRTC_LISTEN", said)

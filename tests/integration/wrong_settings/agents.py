@@ -62,7 +62,7 @@ AGENTS: Sequence[Wrong] = (
     ),
     toml(
         *("a tool's parameters", TOOL + "parameters={type='string'}\n"),
-        *("tools.order.parameters", "", 'has to be "object"'),
+        *("tools.order.parameters", "", 'must be "object"'),
     ),
     toml(
         "a VAD",

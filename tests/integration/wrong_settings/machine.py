@@ -23,7 +23,7 @@ DOORS: Sequence[Wrong] = (
     ),
     env(
         *("an address that DNS has not", "CHIMEGW_PUBLIC_ADDRESS", "no.such.invalid"),
-        "a name that DNS has",
+        "a name in DNS",
         **SIP,
     ),
     Wrong(
