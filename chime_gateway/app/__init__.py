@@ -1,1 +1,1 @@
-"""The service: how it is composed, its life, and its log."""
+"""The service: its composition, its life cycle, and its log."""

@@ -1,6 +1,6 @@
 """
 Builds the client side of the agents' service: the deployments, their credentials, and
-what sessions over WebRTC need.
+sessions over WebRTC.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chime_gateway.settings.values import DeploymentSettings, Limits
 if TYPE_CHECKING:
     from chime_gateway.agents.webrtc.sessions import RtcSessions
 
-#: One at a time, and those that hang.
+#: Only one is needed; the rest are for requests that hang.
 _MOST_TOKEN_REQUESTS: Final = 4
 
 
@@ -41,18 +41,20 @@ def join_agents(
     batch: BatchReader,
 ) -> tuple[Deployments, Credentials]:
     """
-    @param threads: new ones, by their name and how many.
-    @param names: of the deployments alone: one that does not resolve is nobody else's
-        business.
+    Make the deployments and their credentials.
+
+    @param threads: makes threads, given a name and a number.
+    @param names: resolves names of deployments only, so that one that does not resolve
+        delays nothing else.
     """
-    # Nor is a token service that is away.
+    # For the same reason, tokens have their own threads.
     tokens = threads("tokens", _MOST_TOKEN_REQUESTS)
     credentials = Credentials(IdentityTokens().ask, tokens.run, reactor, time.time)
     named: Any = ReactorWithNames(reactor, names)
     tls = ResumingClient(reactor.seconds)
 
     def new_webrtc(health: Health) -> RtcSessions:
-        # With what it needs for DTLS and SRTP it takes memory that few want.
+        # Imported when used: DTLS and SRTP need memory that most gateways can save.
         from chime_gateway.agents.webrtc.sessions import RtcSessions
 
         sessions = RtcSessions(

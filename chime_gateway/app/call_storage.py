@@ -1,6 +1,6 @@
 """
-Everything that one gateway stores of calls: store, recordings, uploads, captures,
-live events.  It starts these, and stops them in order.
+Starts and stops, in order, all parts that store calls or report events: the store,
+recordings, uploads, captures, live events.
 """
 
 from __future__ import annotations
@@ -34,20 +34,22 @@ if TYPE_CHECKING:
     from chime_gateway.net.aws.api import AwsApi
     from chime_gateway.store.recordings.uploads import Uploads
 
-#: An event of a call of an older process.
+#: The message with an event of a call of an older process.
 _HAPPENED: Final = "events.happened"
 
-#: What is slow at the end is waited for so long.
+#: How long a stop waits for a slow writer.
 _STOP_SECONDS = 10.0
 
 
 class CallStorage:
     """
-    @ivar store: C{None}: nothing is written down; C{recordings} and C{captures}
+    The storage of calls.
+
+    @ivar store: C{None}: calls are not stored; C{recordings} and C{captures}
         likewise.
-    @param kin: the processes of this gateway beside this one.
-    @ivar listeners: want to be told what happens in calls.
-    @raise ConfigError: something cannot work.
+    @param kin: the other processes of this gateway.
+    @ivar listeners: functions that receive the events of calls.
+    @raise ConfigError: a setting is invalid.
     """
 
     _log = Logger()
@@ -92,10 +94,10 @@ class CallStorage:
             self.captures = CaptureFiles(Path(settings.capture_directory))
         self._numbers = CallNumbers(self.guard)
         self.live = LiveEvents(reactor, self._shown, time.time, random.random)
-        self._told: list[Callable[[CallEvent], None]] = [self.live.happened]
+        self._receivers: list[Callable[[CallEvent], None]] = [self.live.happened]
         if self.store is not None:
-            self._told.insert(0, self.store.book.happened)
-        self.listeners = self._told
+            self._receivers.insert(0, self.store.book.happened)
+        self.listeners = self._receivers
         self._endings: Endings | None = None
         self._kin = kin
         self.live.passed_on = self._pass_on
@@ -112,7 +114,7 @@ class CallStorage:
     ) -> None:
         folder = Path(settings.recordings.location)
         if settings.recordings.is_s3:
-            # Imported when used, as botocore comes with it.
+            # Imported when used: it imports botocore.
             from chime_gateway.store.recordings.uploads import Uploads
 
             assert aws is not None
@@ -124,7 +126,9 @@ class CallStorage:
         try:
             make_folder(folder)
         except OSError as exc:
-            raise ConfigError(f"CHIMEGW_RECORDINGS {folder}: {exc}") from exc
+            raise ConfigError(
+                f"CHIMEGW_RECORDINGS {folder}: the folder cannot be created: {exc}"
+            ) from exc
         self.recordings = RecordingWriter(
             folder, self._location_of, self._finished, self._written
         )
@@ -142,8 +146,8 @@ class CallStorage:
         self.live.told(str(head.get("kind")), str(head.get("call_id")), text)
 
     def _tell(self, event: CallEvent) -> None:
-        for listener in self._told:
-            with self._log.failuresHandled("an event was not told"):
+        for listener in self._receivers:
+            with self._log.failuresHandled("could not report an event of a call"):
                 listener(event)
 
     def _written(self, wav: WavFile) -> None:
@@ -162,8 +166,8 @@ class CallStorage:
     def _shown(self, event: CallEvent) -> dict[str, Any]:
         payload = self._numbers.shown(event)
         if isinstance(payload, CallEnded):
-            # Whoever listens has heard its turns; so many are kept for latecomers
-            # that whole transcripts would be too much.
+            # Listeners have received its turns already, and many events are kept for
+            # late listeners: whole transcripts would take too much memory.
             return event_json(event, call_json(payload.call))
         return event_json(event, payload_json(payload))
 
@@ -180,13 +184,14 @@ class CallStorage:
 
     def _left(self, recordings: RecordingWriter) -> list[tuple[Path, str]]:
         """
-        Recordings of processes that are gone, or of one that is about to send them.
+        Repair recordings of processes that have ended.  Return those to upload, which
+        may include some that another process is about to upload.
         """
         found = [] if self.uploads is None else recordings.left_over()
-        mended = recordings.mend()
-        if mended:
+        repaired = recordings.repair()
+        if repaired:
             self._log.warn(
-                "repaired {count} recordings of an earlier run", count=mended
+                "repaired {count} recordings of an earlier run", count=repaired
             )
         return found
 
@@ -196,7 +201,7 @@ class CallStorage:
                 self.uploads.add(path, location)
 
     def _older_gone(self) -> None:
-        """A process of this gateway has ended, well or not."""
+        """A process of this gateway has ended, normally or not."""
         if self.store is not None:
             self.store.writer.look_soon()
         if self.recordings is not None:
@@ -231,14 +236,14 @@ class CallStorage:
             await closing
 
     def hurry(self) -> None:
-        """Make a stop, now or later, wait only for what is essential."""
+        """Make a stop, in progress or later, wait only for what is essential."""
         if self.store is not None:
             self.store.writer.hurry()
 
     # -- asked -----------------------------------------------------------------------
 
     def workers(self) -> Iterator[WorkerThread[Any]]:
-        """The threads that write."""
+        """Yield the threads that write."""
         if self.store is not None:
             yield from self.store.writer.workers
         if self.recordings is not None:
@@ -248,30 +253,32 @@ class CallStorage:
 
     def health(self, *, in_detail: bool) -> Mapping[str, Any]:
         """
-        @param in_detail: with what the database said: where it is, among others.
+        Return the members of C{/health}.
+
+        @param in_detail: with the database's own error, which may name its address.
         """
         if self.store is None:
             return {}
         writer = self.store.writer
         fault = writer.fault
         return {
-            "store": _away(fault, in_detail=in_detail) if fault else "ok",
+            "store": _unavailable(fault, in_detail=in_detail) if fault else "ok",
             "store_oldest_seconds": round(writer.oldest_seconds, 1),
         }
 
     def notes(self, *, in_detail: bool) -> Mapping[str, Any]:
-        """Problems that do not keep calls from being taken."""
+        """Return problems that do not prevent calls."""
         if self.store is None or not self.store.writer.fault:
             return {}
         return self.health(in_detail=in_detail)
 
     def fault(self, *, in_detail: bool) -> str | None:
         """
-        Why this gateway should get no calls, for what is kept of them.
+        Return why this gateway should get no calls because of their storage.
 
-        Records wait on this machine while the database is away, and while a newer
-        gateway has it, as in the middle of an upgrade of many.  A program that was
-        started with a database that it does not know is a mistake, like a setting.
+        Records wait on this machine while the database is unavailable, and while it
+        has a newer schema, as during an upgrade of several gateways.  A database that
+        is not the gateway's is a mistake, like a wrong setting.
         """
         if self.store is None or self.store.writer.is_open:
             return None
@@ -280,7 +287,7 @@ class CallStorage:
         return self.store.writer.fault if in_detail else "the database is another's"
 
 
-def _away(fault: str, *, in_detail: bool) -> str:
+def _unavailable(fault: str, *, in_detail: bool) -> str:
     return f"away: {fault}" if in_detail else "away"
 
 

@@ -1,6 +1,6 @@
 """
-The carriers of a gateway besides its media streams: each is imported only if it is
-configured, and started and stopped with the others.
+Makes, starts and stops the carriers of a gateway, except media streams.  Each is
+imported only if it is configured.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 class Carriers:
     """
-    @ivar control: of calls at the SIP media application; C{None}: there is none, as
-        for the others.
+    The configured carriers, and call control.
+
+    @ivar control: controls calls at the SIP media application; C{None}, like the
+        others: not configured.
     """
 
     _log = Logger()
@@ -74,7 +76,7 @@ class Carriers:
             self._join_webrtc()
 
     def _join_application(self, aws: AwsApi) -> None:
-        """The SIP media application, and with it the Kinesis carrier."""
+        """Make call control, and the Kinesis carrier, which needs it."""
         from chime_gateway.carriers.call_control import SmaControl
         from chime_gateway.carriers.kinesis.carrier import KinesisCarrier
 
@@ -104,7 +106,7 @@ class Carriers:
 
         sip = self._settings.sip
         if sip.requires_srtp or any(one.transport == "tls" for one in sip.listen):
-            # No call waits for what takes 5 MB and some 10 ms.
+            # Imported now, so that no call has to wait for it: 5 MB, some 10 ms.
             import chime_gateway.rtp.srtp  # noqa: F401
 
         self.sip = SipCarrier(
@@ -139,7 +141,7 @@ class Carriers:
         self._metrics.carriers.add(self.webrtc.traits.name)
 
     def pages(self, auth: StreamAuth) -> IResource | None:
-        """The resource below C{/webrtc}; C{None}: there is none."""
+        """Return the resource below C{/webrtc}; C{None} without WebRTC."""
         if self.webrtc is None:
             return None
         name = self.webrtc.traits.name
@@ -147,17 +149,18 @@ class Carriers:
 
     # -- life ------------------------------------------------------------------
 
-    def start(self, looked_after: Callable[[Any], object]) -> None:
+    def start(self, watch_certificate: Callable[[Any], object]) -> None:
         """
-        Those that listen; Kinesis begins when every new call is ours.
+        Start the carriers that listen.  Kinesis starts when this process takes every
+        new call.
 
-        @param looked_after: given each certificate that is used.
+        @param watch_certificate: called with each certificate in use.
         @raise ConfigError: a port or a certificate cannot be used.
         """
         if self.sip is not None:
             self.sip.start()
             for certificate in self.sip.transports.certificates:
-                looked_after(certificate)
+                watch_certificate(certificate)
             self._tell("SIP", self.sip.transports.ports)
         if self.webrtc is not None:
             self.webrtc.start()
@@ -183,6 +186,6 @@ class Carriers:
             self.kinesis.resume()
 
     def stopping(self) -> list[Callable[[], object]]:
-        """The functions that stop them after the last call."""
+        """Return the functions that stop the carriers after the last call."""
         found = (self.sip, self.webrtc, self.kinesis, self.control)
         return [one.stop for one in found if one is not None]

@@ -1,6 +1,5 @@
 """
-The options that every command line of this program has: a version, and help that may
-be piped.
+The options that every command of this program has: C{--version} and C{--help}.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ _UNKNOWN: Final = re.compile(r"option (-\S+) not recognized\Z")
 
 class CommandOptions(usage.Options):
     """
-    Without options of its own.
+    The base class of all options.
     """
 
     parent: Any
     synopsis = "[options]"
-    longOpt: Any  # of Twisted's: names, those with a value end in an equals sign
+    longOpt: Any  # Twisted's: names; those with a value end in an equals sign
 
     def getSynopsis(self) -> str:
-        """The command as it is typed, with the program's name."""
+        """Return the command as it is typed, with the program's name."""
         words: list[str] = []
         options: Any = self
         while options.parent is not None:
@@ -37,7 +36,9 @@ class CommandOptions(usage.Options):
 
     def parseOptions(self, options: Any = None) -> None:
         """
-        @raise UsageError: they cannot be read; in one line.
+        Parse a command line.
+
+        @raise UsageError: it is invalid; the text is one line.
         """
         try:
             super().parseOptions(options)
@@ -45,9 +46,12 @@ class CommandOptions(usage.Options):
             raise usage.UsageError(self._plainly(" ".join(str(exc).split()))) from exc
 
     def parseArgs(self, *words: str) -> None:
-        """@raise UsageError: a word that is no option, and of no use here."""
+        """@raise UsageError: there is an argument that is not an option."""
         if words:
-            raise usage.UsageError(f"{words[0][:80]!r}: no argument is expected here")
+            raise usage.UsageError(
+                f"{words[0][:80]!r}: no argument is expected here; --help lists the"
+                " options"
+            )
 
     def _plainly(self, text: str) -> str:
         text = text.removeprefix("Parameter type enforcement failed: ")

@@ -1,8 +1,8 @@
 """
 Connects the parts of one gateway.
 
-This is the only module that imports all of them.  What only some gateways use is
-imported when it is connected.
+This is the only module that imports all of them.  Parts that only some gateways use
+are imported when they are needed.
 """
 
 from __future__ import annotations
@@ -64,20 +64,20 @@ if TYPE_CHECKING:
     from chime_gateway.net.aws.api import AwsApi
 
 
-#: What the API reads, of the database and of files, and how long one waits for it: as
-#: long as for any statement.
+#: Concurrent reads of the database and of files by the API, and how long a request
+#: waits for one: as long as for any statement.
 _MOST_READS: Final = 10
 _READ_SECONDS: Final = 5.0
 
-#: Names that nobody's deployment has: of webhooks, tools, trunks.
+#: Concurrent DNS look-ups of webhooks, tools and trunks; deployments have their own.
 _MOST_LOOKUPS: Final = 16
 
-#: Its own connection or three media sockets, the agent's, a recording.
+#: Its connection or three media sockets, the agent's connection, a recording.
 _DESCRIPTORS_OF_A_CALL: Final = 5
 
 
 def prepare_sounds(settings: GatewaySettings) -> None:
-    """Prepare sounds before a call needs them; this may take long."""
+    """Prepare sounds before a call needs them; this may take a while."""
     for profile in settings.agents.values():
         sounds = (profile.filler_sound, profile.apology_sound)
         prepare(sound for sound in sounds if sound is not None)
@@ -93,14 +93,16 @@ def roster_of(settings: GatewaySettings) -> Roster:
 
 class Composition:
     """
-    @ivar certificates: of what listens.
-    @ivar names: resolves those of all but the deployments.
-    @ivar aws: C{None}: nothing is asked of AWS; C{control} and C{sip} likewise.
-    @ivar carriers: of calls that do not come in by a WebSocket.
-    @ivar kin: the processes of this gateway beside this one.
-    @param metrics: is told what there is to count.
-    @param sockets: what others reach the gateway at.
-    @raise ConfigError: something cannot work.
+    The connected parts of one gateway.
+
+    @ivar certificates: the certificates of listeners.
+    @ivar names: resolves all names except those of deployments.
+    @ivar aws: C{None}: AWS is not used; C{control} and C{sip} likewise.
+    @ivar carriers: all carriers except media streams.
+    @ivar kin: the other processes of this gateway.
+    @param metrics: collects figures from the parts.
+    @param sockets: the listening sockets of the gateway.
+    @raise ConfigError: a setting is invalid.
     """
 
     def __init__(
@@ -245,7 +247,7 @@ class Composition:
         return deferToThreadPool(self._reactor, pool, function, *args)
 
     def _new_aws(self) -> AwsApi:
-        # Imported when used: botocore takes 5 MB and 130 ms of every start.
+        # Imported when used: botocore would add 5 MB and 130 ms to every start.
         from chime_gateway.net.aws.api import AwsApi
 
         return AwsApi(
@@ -263,7 +265,7 @@ class Composition:
         health: Content,
         ready: Content,
     ) -> GatewaySite:
-        """The media streams, the API, and what L{build_site} says."""
+        """Build the web site: media streams, the API, and what L{build_site} adds."""
         settings = self._settings
         self._auth = auth = StreamAuth(
             settings.shared_secret,

@@ -44,29 +44,31 @@ from chime_gateway.settings.values import DeploymentSettings, GatewaySettings
 if TYPE_CHECKING:
     from chime_gateway.carriers.sip.carrier import SipCarrier
 
-#: Closing handshakes of the last calls get this long at the very end.
+#: The time at the very end for closing handshakes of the last calls.
 _CLOSING_SECONDS = 0.3
 
-#: Nobody knows yet whether a call could have an agent.
-_ASKED = "the deployments are asked for the first time"
+#: Reported by /ready until the first probe has ended.
+_ASKED = "the deployments are being probed for the first time"
 
-#: Python's own is ten times as long.
+#: A tenth of Python's default.
 _SWITCH_SECONDS = 0.0005
 
 
 class GatewayService(MultiService):
     """
-    Stop the way a telephone exchange does: refuse new calls, let the running
-    ones end for a while, say goodbye and hang up, then close everything else.
+    The service of one process.
 
-    L{MultiService} alone stops all its children at the same moment.
+    It stops as a telephone exchange does: refuse new calls, let calls in progress end
+    for a while, say goodbye and hang up, then close everything else.  (L{MultiService}
+    alone would stop all its children at the same moment.)
 
-    @ivar ports: what is listened on, once started.
-    @ivar composition: once started; C{calls}, C{call_storage} and C{sip} are of it.
-    @param read_again: the settings as they are now, for SIGHUP.
-    @param log: the application's, if it asks for one.
-    @param launch: how this process was started; C{None}: it is somebody else's.
-    @param failed: told why it cannot start.
+    @ivar ports: the open ports, once started.
+    @ivar composition: once started; C{calls}, C{call_storage} and C{sip} are its parts.
+    @param read_again: returns the current settings, for SIGHUP.
+    @param log: the application's log, if the service should set it.
+    @param launch: how this process was started; C{None}: the service does not own the
+        process.
+    @param failed: called with the reason if it cannot start.
     """
 
     _log = Logger()
@@ -114,7 +116,7 @@ class GatewayService(MultiService):
     def startService(self) -> None:
         super().startService()
         if self._process_log is not None:
-            # Here, as this is the process that stays: a daemon has left its parent.
+            # Not earlier: threads do not survive the fork to a daemon.
             self._process_log.thread.start()
         self._takeover = TakeOver(
             self._launch,
@@ -134,7 +136,7 @@ class GatewayService(MultiService):
         except ConfigError as exc:
             self._takeover.fault(str(exc))
             self._failed(str(exc))
-            # One line and status 1; raised as it is, it would be a traceback.
+            # One line and status 1; a ConfigError would be shown as a traceback.
             raise SystemExit(f"chimegw: {exc}") from exc
 
     def stopService(self) -> Deferred[None]:
@@ -164,8 +166,8 @@ class GatewayService(MultiService):
         self.calls, self.call_storage = composition.calls, composition.call_storage
         self.sip = composition.sip
         self._names_before = self._reactor.installNameResolver(composition.names)
-        # All of them now: where a new thread has no memory to begin, who starts it,
-        # the reactor, would wait for it for ever.
+        # Start all threads now: without memory for a new thread, Thread.start() would
+        # block the reactor for ever.
         pool = self._reactor.getThreadPool()
         pool.adjustPoolsize(minthreads=pool.max)
         keep(self._reactor.waker)
@@ -187,7 +189,7 @@ class GatewayService(MultiService):
             self._log.info("listening on {address}", address=str(port.getHost()))
         composition.carriers.start(composition.certificates.add)
         if self.sip is not None:
-            # Until then it can go on if the newest is lost; one that is ending cannot.
+            # While it is needed, this process stays, to resume if the newest is lost.
             self._retirement.reasons.append(self.sip.succession.is_needed)
         composition.certificates.start()
         for line in advice(settings, date.today()):
@@ -198,10 +200,10 @@ class GatewayService(MultiService):
 
     def _serve(self, is_old: bool) -> None:
         """
-        Every new call is this process' from now on.
+        This process takes every new call from now on.
 
-        @param is_old: the process before it has read its settings again since this
-            one was started.
+        @param is_old: the previous process has reloaded its settings since this one
+            was started, so this one reloads them, too.
         """
         self.composition.serve()
         kinesis = self.composition.carriers.kinesis
@@ -223,11 +225,11 @@ class GatewayService(MultiService):
         """The reactor runs, and has installed its own signal handlers."""
         if threading.current_thread() is threading.main_thread():
             self._signals.listen()
-        # What lives as long as the process need not be looked at again.
+        # Objects that live as long as the process need no garbage collection.
         gc.collect()
         gc.freeze()
-        # The reactor gives Python up with each call of the system, and has it back from
-        # a thread that writes records this much later: calls would stand still for it.
+        # The reactor releases the GIL in each system call; a thread that writes records
+        # may then keep it for this long, and all calls wait.
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._takeover.running()
 
@@ -239,7 +241,7 @@ class GatewayService(MultiService):
         self._retirement.begin()
 
     def _resume(self) -> None:
-        """That process is lost: take new calls again."""
+        """The other process is lost: take new calls again."""
         self._retirement.cancel()
         self.composition.resume()
 
@@ -253,8 +255,8 @@ class GatewayService(MultiService):
 
     def reload(self) -> Deferred[None]:
         """
-        Agents, deployments, keys, certificates and who may call, as they are now; what
-        runs keeps what it has.
+        Reload agents, deployments, keys, certificates, and who may call.  Calls in
+        progress keep their settings.
         """
         return Deferred.fromCoroutine(self._reload())
 
@@ -308,10 +310,13 @@ class GatewayService(MultiService):
 
     def ready(self, *, is_known: bool = False) -> tuple[int, Mapping[str, Any]]:
         """
-        @param is_known: strangers do not read what the service or the database said.
+        Return status and members of C{/ready}.
+
+        @param is_known: errors of the service or the database are not shown to
+            strangers.
         """
         if self._takeover.kin.newest is not None:
-            # A connection from before is asked: the gateway is, by the other process.
+            # The request came over an older connection; the newest process is ready.
             return 200, {"status": "ready"}
         agents = self.composition.agents.health
         why = (
@@ -351,12 +356,12 @@ class GatewayService(MultiService):
                 calls=len(self.calls.calls()),
                 drain_seconds=seconds,
             )
-        # The port stays open: /ready says 503, and streams get a close code.
-        if not await self._emptied(seconds):
+        # The port stays open: /ready answers 503, and streams get a close code.
+        if not await self._drained(seconds):
             self._log.warn("the drain time is over: the agents say goodbye")
             self.calls.part_all()
-            # The words, then the playing of them.
-            if not await self._emptied(self.calls.goodbye_seconds() * 2):
+            # Once for the response, once for its playout.
+            if not await self._drained(self.calls.goodbye_seconds() * 2):
                 self.calls.hang_up_all()
         if had_calls:
             await deferLater(self._reactor, _CLOSING_SECONDS)
@@ -369,7 +374,7 @@ class GatewayService(MultiService):
         if composition.aws is not None:
             steps.append(composition.aws.close)
         if self._takeover.is_newest:
-            # Otherwise they are others', too: a socket of Unix would lose its name.
+            # Otherwise other processes use them: a Unix socket would lose its path.
             steps += [port.stopListening for port in self.ports]
         steps.append(self._takeover.close)
         self.ports.clear()
@@ -380,10 +385,10 @@ class GatewayService(MultiService):
             try:
                 await maybeDeferred(step)
             except Exception:
-                # What calls left behind is written down whatever else fails.
+                # Whatever fails here, records are still written.
                 self._log.failure("could not stop a part of the gateway")
 
-    async def _emptied(self, seconds: float) -> bool:
+    async def _drained(self, seconds: float) -> bool:
         try:
             await self.calls.drain().addTimeout(seconds, self._reactor)
         except TimeoutError:

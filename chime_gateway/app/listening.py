@@ -1,6 +1,5 @@
 """
-The addresses at which the gateway listens for HTTP, as Twisted's endpoint strings,
-and the embedded simulator.
+Listens for HTTP at Twisted endpoint strings, and starts the embedded simulator.
 """
 
 from __future__ import annotations
@@ -25,14 +24,16 @@ def listen(
     reactor: Any,
     description: str,
     factory: Any,
-    looked_after: Callable[[Any], object],
+    watch_certificate: Callable[[Any], object],
 ) -> IListeningPort:
     """
-    @param looked_after: given a certificate that is used there.
-    @raise ConfigError: one cannot listen there.
+    Listen at an endpoint.
+
+    @param watch_certificate: called with the endpoint's certificate, if it has one.
+    @raise ConfigError: that is not possible.
     """
     try:
-        over_tls = TlsReactor(reactor, description, looked_after)
+        over_tls = TlsReactor(reactor, description, watch_certificate)
         endpoint = serverFromString(over_tls, description)
         listening = endpoint.listen(factory)
     except (ValueError, TypeError, KeyError, OSError) as exc:
@@ -50,10 +51,10 @@ def start_simulator(
     reactor: Any, transport: str
 ) -> tuple[IListeningPort, DeploymentSettings]:
     """
-    The same protocol on loopback, behind a key that only we have.
+    Start a simulator of Azure on loopback, with a random key.
 
-    @param reactor: of this process alone: a successor has a simulator of its own.
-    @param transport: by which the gateway has its audio.
+    @param reactor: not one that shares sockets: a successor starts its own simulator.
+    @param transport: the transport of the audio.
     """
     from chime_gateway.sim.realtime.server import SimulatorFactory
     from chime_gateway.sim.realtime.voices import Parrot
@@ -61,7 +62,7 @@ def start_simulator(
     key = secrets.token_hex(16)
     factory = SimulatorFactory(Parrot, reactor=reactor, api_keys=frozenset({key}))
     port: Any = listen(reactor, "tcp:0:interface=127.0.0.1", factory, lambda _: None)
-    _log.warn("callers talk with the embedded simulator, not with Azure")
+    _log.warn("callers talk to the embedded simulator, not to Azure")
     deployment = DeploymentSettings(
         name="simulator",
         endpoint=f"http://127.0.0.1:{port.getHost().port}",

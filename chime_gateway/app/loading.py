@@ -2,8 +2,8 @@
 Loads the modules that process samples, in a thread, when the first call begins that
 may need them.
 
-They need numpy: 10 MB, which most gateways never use, and a quarter of a second, in
-which all calls would stand still if the first lost packet loaded it.
+They import numpy: 10 MB, which most gateways never use, and a quarter of a second,
+during which all calls would stall if it were loaded at the first lost packet.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from twisted.logger import Logger
 from chime_gateway.audio import PCMA, PCMU
 from chime_gateway.interfaces import CallLeg
 
-#: It brings numpy: what makes up for lost packets.
+#: Conceals lost packets; it imports numpy.
 _MODULE: Final = "chime_gateway.codec.pitch"
 
 
 class SampleWork:
     """
-    @param in_thread: runs a function beside the reactor.
+    Loads the modules once.
+
+    @param in_thread: runs a function in a thread.
     """
 
     _log = Logger()
@@ -34,7 +36,7 @@ class SampleWork:
         self._is_loaded = False
 
     def expect(self, leg: CallLeg) -> None:
-        """A call begins: once is enough."""
+        """A call begins: load the modules if it may need them."""
         if self._is_loaded or not _may_need_it(leg):
             return
         self._is_loaded = True
@@ -47,7 +49,7 @@ class SampleWork:
 
 def _may_need_it(leg: CallLeg) -> bool:
     """
-    It loses packets, or has another codec than an agent.  A leg with a buffer and
-    G.711 has none of that.
+    Whether a leg may lose packets, or its codec differs from the agent's.  Neither is
+    true of a leg that buffers and uses G.711.
     """
     return not leg.traits.buffers or leg.codec not in (PCMU, PCMA)

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 class Originator:
     """
-    @ivar sip: C{None}: there is no SIP; C{control} likewise, of calls of the
-        application.
-    @param has_trunk: SIP calls may go out.
-    @param from_number: of the application's calls; empty: it places none.
+    Chooses how an outbound call is placed, and places it.
+
+    @ivar sip: C{None}: no SIP.
+    @ivar control: C{None}: no SIP media application.
+    @param has_trunk: there is a SIP trunk for outbound calls.
+    @param from_number: the caller's number of the application's calls; empty: it
+        places none.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class Originator:
         """
         Place a call.
 
-        @raise CallRefused: there is no way, or no room.
+        @raise CallRefused: there is no route for it, or no capacity.
         """
         has_trunk = self.sip is not None and self._has_trunk
         if via == "trunk" or (not via and has_trunk):
@@ -59,7 +62,7 @@ class Originator:
         self, to: str, agent: str, parameters: Mapping[str, str]
     ) -> dict[str, Any]:
         if self.sip is None:
-            raise NoOutboundRoute("there is no SIP (CHIMEGW_SIP_LISTEN)")
+            raise NoOutboundRoute("SIP is off: set CHIMEGW_SIP_LISTEN")
         self._bound(to)
         leg = self.sip.dial(to, agent, parameters)
         call_id = next(
@@ -77,14 +80,14 @@ class Originator:
     ) -> dict[str, Any]:
         if self.control is None or not self._from_number:
             raise NoOutboundRoute(
-                "there is neither a [sip.trunk] to dial through, nor a SIP media"
-                " application (CHIMEGW_SMA_ID) with [aws] from_number"
+                "there is neither a [sip.trunk] nor a SIP media application: set one"
+                " up ([sip.trunk], or CHIMEGW_SMA_ID and [aws] from_number)"
             )
         why = self._calls.refusal()
         if why is not None:
             raise CallRefused(why)
         self._bound(to)
-        # Both come back as headers of the call.
+        # Both come back as SIP headers of the call.
         arguments = {"agent": agent}
         if parameters:
             arguments["context"] = json.dumps(parameters)

@@ -21,7 +21,7 @@ from chime_gateway.settings.values import (
     WebhookSettings,
 )
 
-#: Read again as they are.
+#: Settings that are replaced without conditions.
 _FREE: Final = (
     "agents",
     "routes",
@@ -31,29 +31,29 @@ _FREE: Final = (
     "foreign",
 )
 
-#: Each shuts a door: other ones are taken at once, but none where there was one is
-#: for whoever restarts the gateway, and not for a line that was lost.
+#: Credentials: a changed one takes effect at once.  Removing one needs a restart, so
+#: that a line lost from a file does not open the gateway.
 _LOCKS: Final = ("shared_secret", "twilio_auth_token", "admin_token")
 
 _SIP_FREE: Final = (
     *("allow", "voice_connectors", "proof_seconds", "failover"),
-    # Where they are not set they follow from max_calls.
+    # If not set, they follow from max_calls.
     *("unacknowledged_calls", "unacknowledged_per_source"),
 )
-#: What connections were given when the doors were opened.
+#: Limits that listeners were given at the start.
 _LIMITS_KEPT: Final = ("start_seconds", "max_strangers")
 
-#: Of a webhook.
+#: The credentials of a webhook.
 _HOOK_LOCKS: Final = ("secret", "bearer")
 
-#: Of which each setting is told of by itself.
+#: Groups whose settings are named one by one.
 _ROOMS: Final = ("limits", "sip")
 
 _SIP_LOCKS: Final = ("call_secrets", "numbers", "certificate", "private_key", "trunk")
 
 
 class Readings:
-    """Reads settings: if two readings overlap, as the first hangs, the later counts."""
+    """Reads settings.  If two readings overlap because one hangs, the later counts."""
 
     _log = Logger()
 
@@ -63,16 +63,17 @@ class Readings:
 
     async def read(self, reading: Deferred[GatewaySettings]) -> GatewaySettings | None:
         """
-        What comes of it, or C{None}: nothing, and the log has why.
+        Return the settings that were read, or C{None}: the log says why there are
+        none.
 
-        @param reading: has begun just now; fails with L{ConfigError}.
+        @param reading: has just begun; fails with L{ConfigError}.
         """
         self._begun = number = self._begun + 1
         why = ""
         try:
             settings = await reading
         except ConfigError as exc:
-            why = f"because of the new ones: {exc}"
+            why = str(exc)
         if number < self._last:
             self._log.warn("reload superseded by a later one")
             return None
@@ -86,7 +87,11 @@ class Readings:
 def change(
     composition: Composition, running: GatewaySettings, new: GatewaySettings
 ) -> GatewaySettings:
-    """@return: what is in force from now on."""
+    """
+    Apply new settings.
+
+    @return: the settings that are in effect now.
+    """
     taken = {name: getattr(new, name) for name in _FREE}
     for name in _LOCKS:
         taken[name] = _other_lock(getattr(running, name), getattr(new, name))
@@ -118,7 +123,7 @@ def change(
 
 
 def left(running: GatewaySettings, new: GatewaySettings) -> list[str]:
-    """The names of settings that take effect only after a restart or a take-over."""
+    """Return the names of settings that need a restart or a take-over."""
     found = [name for name in _others(running, new) if name not in _ROOMS]
     for room in _ROOMS:
         others = _others(getattr(running, room), getattr(new, room))
@@ -142,7 +147,7 @@ def _change_limits(composition: Composition, limits: Limits) -> None:
 def _webhooks(
     running: Sequence[WebhookSettings], new: Sequence[WebhookSettings]
 ) -> tuple[WebhookSettings, ...]:
-    """The same webhooks, with their current secrets and bearer tokens."""
+    """Return the same webhooks with the new secrets and bearer tokens."""
     by_name = {hook.name: hook for hook in new}
     taken = []
     for hook in running:
@@ -160,7 +165,7 @@ def _sip(running: SipSettings, new: SipSettings) -> SipSettings:
     for name in _SIP_LOCKS:
         taken[name] = _other_lock(getattr(running, name), getattr(new, name))
     if not new.listen:
-        # Without SIP nobody has looked whether there is a list of who may call.
+        # Without SIP, the list was not checked, and may be empty.
         taken["allow"] = new.allow or running.allow
     return evolve(running, **taken)
 

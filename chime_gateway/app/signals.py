@@ -1,10 +1,10 @@
 """
 Handles the process's signals, from the earliest possible moment.
 
-Twisted's own handlers let the process die by the signal that stopped it, which
-supervisors other than systemd count as a crash.  A requested stop is no failure: the
-status is 0.  PID 1 of a container receives only signals for which it has a handler,
-so the handlers are installed as early as possible.
+With Twisted's own handlers, the process would end by the signal that stopped it, which
+supervisors other than systemd count as a crash.  A requested stop is not a failure: the
+exit status is 0.  PID 1 of a container receives only signals for which it has a
+handler, so the handlers are installed as early as possible.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _REQUESTS: Final = (signal.SIGHUP, signal.SIGUSR2)
 
 def listen_while_starting() -> None:
     """
-    Nothing is under way yet: a stop is the end, and there is nothing to reload, nor to
-    hand over.
+    Install handlers for the start: a stop ends the process at once; requests to reload
+    or to take over are ignored, as there is nothing yet to which they could apply.
     """
     for number in _STOPS:
         signal.signal(number, _end)
@@ -35,8 +35,9 @@ def listen_while_starting() -> None:
 
 def _end(number: int, _: FrameType | None) -> None:
     """
-    At once: an exception would come up wherever the program is, also where Python
-    ignores them (weak references, C{__del__}) or somebody takes them for a failure.
+    End the process at once.  An exception would be raised wherever the program is, also
+    where Python ignores exceptions (weak references, C{__del__}) or where one is taken
+    for a failure.
     """
     os._exit(0)
 
@@ -45,7 +46,7 @@ class Signals:
     """
     Signals while the reactor runs.
 
-    @param hurry: called when told to stop for a second time, and each time after.
+    @param hurry: called for the second request to stop, and for each one after it.
     @param reload: called for SIGHUP.
     @param take_over: called for SIGUSR2.
     """
@@ -66,15 +67,17 @@ class Signals:
 
     def started(self) -> None:
         """
-        All has been started, and the reactor runs soon: a stop is its first task.
+        The service has started, and the reactor will run soon: from now on a stop is a
+        task of the reactor.
 
-        Whoever does not run the process keeps the handlers that there are.
+        Handlers are replaced only if L{listen_while_starting} installed them: otherwise
+        the process is not the service's own.
         """
         if signal.getsignal(signal.SIGTERM) is _end:
             self.listen()
 
     def listen(self) -> None:
-        """In place of Twisted's handlers; called in the main thread."""
+        """Replace Twisted's handlers; called in the main thread."""
         for number in (*_STOPS, *_REQUESTS):
             signal.signal(number, self._signalled)
         # Twisted's may have been called before they were replaced.
@@ -83,12 +86,12 @@ class Signals:
     def _forget(self) -> None:
         """Clear the exit signal, which twistd would raise, and ignore further ones."""
         self._reactor._exitSignal = None
-        # Python takes handlers away before it ends: a signal would kill it.
+        # Python removes handlers before it exits; a signal would then kill it.
         for number in (*_STOPS, *_REQUESTS):
             signal.signal(number, signal.SIG_IGN)
 
     def _signalled(self, number: int, _: FrameType | None) -> None:
-        # The reactor may be in the middle of anything; a log line is, too.
+        # The reactor, or a log line, may be interrupted in the middle.
         self._reactor.callFromThread(self.told, number)
 
     def told(self, number: int) -> None:
@@ -103,4 +106,4 @@ class Signals:
         try:
             self._reactor.stop()
         except ReactorNotRunning:
-            self._hurry()  # it stops already
+            self._hurry()  # it is stopping already

@@ -1,7 +1,7 @@
 """
 The C{twistd chimegw} command.
 
-The command line chooses the reactor, so nothing imported from here may install one.
+The command line chooses the reactor, so nothing imported here may install one.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from chime_gateway.settings.sources import (
 )
 from chime_gateway.settings.values import GatewaySettings
 
-#: As much as C{twistd} reads of how a start went, less two.
+#: C{twistd} reads 100 bytes of the status of a start; two are for the status itself.
 _MOST_STATUS_BYTES: Final = 98
 
 
-#: What lines of the log are like.
+#: The formats of the log.
 JSON: Final = "json"
 READABLE: Final = "readable"
 
@@ -54,35 +54,35 @@ def _log_kind(text: str) -> str:
 
 def _port(text: str) -> int:
     if not text.isdecimal():
-        raise ValueError(f"--port {text}: expected a number")
+        raise ValueError(f"--port {text}: expected a number from 0 to 65535")
     return int(text)
 
 
 class Options(CommandOptions):
     """
-    Command line of the plugin.
+    The options of C{twistd chimegw}.
 
-    @ivar settings: everything, from all sources, checked.
+    @ivar settings: all settings, from all sources, checked.
     @ivar launch: how this process was started.
     """
 
     synopsis = "[--port PORT] [--config FILE.toml] [--simulate]"
     longdesc = (
-        "Join telephone calls to Azure OpenAI Realtime. Settings come from the"
+        "Connect telephone calls to Azure OpenAI Realtime. Settings come from the"
         " environment (see .env.example), a TOML file and these options."
     )
     optParameters: ClassVar = [
         ["port", "p", None, "TCP port for HTTP and WebSocket. [default: 8080]", _port],
         ["config", "c", None, "TOML file with agents, deployments, limits."],
-        ["env-file", "e", None, "File with NAME=value lines, below the environment."],
-        ["capture", None, "", "Folder for captures of whole calls, to replay them."],
-        ["log", None, JSON, "json, or readable: for people.", _log_kind],
+        ["env-file", "e", None, "File of NAME=value lines; variables override it."],
+        ["capture", None, "", "Folder for captures of calls, to replay them."],
+        ["log", None, JSON, "Format of the log: json, or readable.", _log_kind],
     ]
     optFlags: ClassVar = [
-        ["simulate", None, "Talk with an embedded simulator instead of Azure."],
+        ["simulate", None, "Use an embedded simulator instead of Azure."],
         ["check", None, "Check all settings, print them without secrets, and exit."],
-        ["probe", None, "Ask each deployment at the start: /ready knows what it says."],
-        ["insecure", None, "Allow anybody who reaches the port to call."],
+        ["probe", None, "Probe each deployment at the start, for /ready."],
+        ["insecure", None, "Let anyone who can reach the port call."],
     ]
     settings: GatewaySettings
     launch = Launch()
@@ -92,21 +92,23 @@ class Options(CommandOptions):
         self._listen: list[str] = []
 
     def getSynopsis(self) -> str:
-        """C{chimegw run} has the same options."""
+        """Return the synopsis; C{chimegw run} has the same options."""
         if os.path.basename(sys.argv[0]) in ("twistd", "twist"):
             return usage.Options.getSynopsis(self)
         return f"Usage: chimegw run {self.synopsis}"
 
     def opt_listen(self, endpoint: str) -> None:
-        """Twisted endpoint string (ssl:8443:privateKey=..); repeatable."""
+        """Twisted endpoint string (ssl:8443:privateKey=...); repeatable."""
         self._listen.append(endpoint)
 
     opt_l = opt_listen
 
     def parseOptions(self, options: Any = None) -> None:
         """
-        @raise SystemExit: C{twistd} reads them, and they cannot be read: one line.  It
-            would print its usage text, which hides the line.
+        Parse a command line.
+
+        @raise SystemExit: it is invalid, and C{twistd} is the caller.  The text is one
+            line; C{twistd} itself would hide it behind its usage text.
         """
         if self.parent is None:
             super().parseOptions(options)
@@ -119,12 +121,12 @@ class Options(CommandOptions):
 
     def postOptions(self) -> None:
         if self.parent is not None:
-            # twistd's own: to read the settings and to import the rest takes a
-            # moment, in which the process may be told to stop.
+            # The process is twistd's own.  Reading the settings and importing the rest
+            # take a moment, during which it may be told to stop.
             listen_while_starting()
             self.launch = self._launched(self.parent)
-        # Here and not in makeService: an error raised here is one line and
-        # exit status 1, an error raised there is a traceback.
+        # Not in makeService: an error raised here is one line and exit status 1, an
+        # error raised there is a traceback.
         try:
             self.settings = self.read()
         except ConfigError as exc:
@@ -135,7 +137,11 @@ class Options(CommandOptions):
             self._refuse_what_cannot_start()
 
     def _check(self) -> None:
-        """@raise SystemExit: always; with status 1 if a gateway could not start."""
+        """
+        Print the settings, or what is wrong with them.
+
+        @raise SystemExit: always; with status 1 if a gateway could not start.
+        """
         here = folder_of(self.parent)
         already = running(self.settings, here)
         found = faults(self.settings, here, tries_ports=not already)
@@ -154,12 +160,12 @@ class Options(CommandOptions):
 
     def _refuse_what_cannot_start(self) -> None:
         """
-        While there is a terminal to say it to: a daemon has none.
+        Report faults while there is a terminal; a daemon has none.
 
         @raise SystemExit: a gateway cannot start.
         """
         if self.parent is None or self.parent.get("chroot"):
-            return  # what is there then, is not here
+            return  # the files in that root cannot be checked from here
         found = faults(self.settings, folder_of(self.parent), tries_ports=True)
         if found:
             raise SystemExit("\n".join(f"chimegw: {line}" for line in found))
@@ -174,9 +180,9 @@ class Options(CommandOptions):
 
     def read(self) -> GatewaySettings:
         """
-        The settings as all sources have them now.
+        Read the settings from all sources.
 
-        @raise ConfigError: something cannot work.
+        @raise ConfigError: a setting is invalid.
         """
         settings = load(
             process_environment(),
@@ -194,7 +200,7 @@ class Options(CommandOptions):
 
 
 def _with_addresses(settings: GatewaySettings) -> GatewaySettings:
-    """SIP and WebRTC tell their address to the other side, so it must be one."""
+    """Resolve the public addresses that SIP and WebRTC send to the other side."""
     found: dict[str, str] = {}
     for name in ("sip", "webrtc"):
         carrier = getattr(settings, name)
@@ -240,10 +246,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
 
 def _where_a_daemon_is(options: Any) -> str:
     folder = folder_of(options)
-    # Imported when used, as everything that a start needs.
+    # Imported when used, like everything that only a start needs.
     from chime_gateway.app.log.destination import DAEMONS_FILE
 
-    # The log is opened before twistd goes to its folder.
+    # The log is opened before twistd changes the folder.
     log = os.path.abspath(options.get("logfile") or DAEMONS_FILE)
     where = "syslog" if options.get("syslog") else log
     pid_file = options.get("pidfile")
@@ -253,8 +259,8 @@ def _where_a_daemon_is(options: Any) -> str:
 
 def _tell_who_waits(options: Any, why: str) -> None:
     """
-    C{twistd} waits, in the process that was typed, until its daemon says how the start
-    went; of an exit it is not told.
+    Report a failed start to the process that the user started: C{twistd} waits there
+    for the daemon's status, and would not notice that the daemon has exited.
     """
     pipe = options.get("statusPipe")
     if pipe is not None:

@@ -2,7 +2,7 @@
 Turns the events of calls into entries for the store: records, turns, and webhook
 deliveries.
 
-Numbers are stored as the operator has set: plain, masked, or hashed.
+Numbers are stored as configured: plain, masked, or hashed.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from chime_gateway.store.rows import (
 )
 from chime_gateway.store.tables import OVER
 
-#: The outcome of a call whose gateway went away in the middle of it.
+#: The outcome of a call whose gateway was lost during the call.
 GATEWAY_LOST = "gateway_lost"
 
-#: What the table of calls has room for, in characters.
+#: The sizes of columns of the table of calls, in characters.
 _LONGEST_AGENT: Final = 200
 _LONGEST_NUMBER: Final = 300
 
@@ -89,7 +89,7 @@ class CallBook:
     def _closed(
         self, event: CallEvent, ended: CallEnded, data: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The row of a call that has ended, and its turns."""
+        """Return the row of a call that has ended, with its turns."""
         record = dict(data)
         documents = record.pop("transcript")
         call = ended.call
@@ -134,7 +134,7 @@ class Notice:
     An event for the receivers of webhooks.
 
     @ivar at: Unix seconds.
-    @ivar data: the event's payload as JSON, with numbers as they may be kept.
+    @ivar data: the event's payload as JSON, with numbers as configured.
     """
 
     kind: str
@@ -147,7 +147,7 @@ class Notice:
 def deliveries(
     webhooks: Sequence[WebhookSettings], whose: Whose, notice: Notice
 ) -> list[Entry]:
-    """The deliveries of an event: one for each receiver that wants it."""
+    """Return the deliveries of an event: one for each webhook that wants it."""
     hooks = [hook for hook in webhooks if notice.kind in hook.events]
     if not hooks:
         return []
@@ -161,7 +161,7 @@ def deliveries(
     body = json.dumps(document, separators=(",", ":"))
     rows = [
         DeliveryRow(
-            # The same event for the same receiver is the same delivery.
+            # The same event for the same webhook is the same delivery.
             delivery_id=f"{notice.call_id}.{notice.number}.{hook.name}",
             webhook=hook.name,
             instance=whose.instance,
@@ -179,9 +179,9 @@ def deliveries(
 
 def lost_row(row: CallRow, why: str, last: float) -> CallRow:
     """
-    The row of a call that was not closed, from what was stored of it.
+    Return the row of a call that was not closed, made from its stored row.
 
-    @param last: when it was alive for certain.
+    @param last: the last time at which the call is known to have been in progress.
     """
     duration = round(max(0.0, last - row.started_at), 3)
     return evolve(

@@ -1,8 +1,8 @@
 """
-The database:  SQLite, or PostgreSQL for several instances.
+The database: SQLite, or PostgreSQL for several instances.
 
-Everything here blocks and is called in threads.  Entries may be applied again, as
-after a crash; the result is the same.
+All functions block, and are called in threads.  Entries may be applied more than once,
+for instance after a crash; the result is the same.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ from chime_gateway.store.tables import (
 )
 from chime_gateway.store.webhooks.waiting import due_deliveries
 
-#: An instance that was not seen for so long is gone, and its calls with it.
+#: An instance that was not seen for this time is gone, and its calls are lost.
 GONE_SECONDS: Final = 600.0
 
-#: What a database that is away, locked, full or another's raises.
+#: Exceptions of a database that is unavailable, locked, full or of another schema.
 DatabaseUnavailable: Final = (
     DBAPIError,
     PoolTimeout,
@@ -78,10 +78,10 @@ DatabaseUnavailable: Final = (
 
 
 def is_refusal(exc: Exception) -> bool:
-    """Whether the database rejects this entry for good, and would take others."""
+    """Whether the database will never accept this entry, but may accept others."""
     if isinstance(exc, (IntegrityError, DataError)):
         return True
-    # What a driver says by itself of a value, without having asked the server.
+    # The driver itself rejected a value, without asking the server.
     return (
         isinstance(exc, (ProgrammingError, InterfaceError))
         and not exc.connection_invalidated
@@ -91,7 +91,9 @@ def is_refusal(exc: Exception) -> bool:
 
 class Database:
     """
-    @param folder: of the state, where instances of this machine find each other.
+    The tables, and the statements that write and read them.
+
+    @param folder: the state folder, which instances on this machine may share.
     """
 
     def __init__(self, url: str, folder: Path) -> None:
@@ -104,7 +106,7 @@ class Database:
             hint = " (install chime-gateway[postgresql])" if name == "psycopg" else ""
             raise ConfigError(f"CHIMEGW_DATABASE_URL: {exc}{hint}") from exc
         self._writing = writing(self._engine)
-        # The engine has imported it.  The other one is large, and needed by nobody.
+        # The engine has imported this dialect; the other one is large and not needed.
         dialect = import_module(f"sqlalchemy.dialects.{self._engine.dialect.name}")
         self._insert: Any = dialect.insert
         self._statements = Statements(dialect.insert)
@@ -116,7 +118,7 @@ class Database:
 
     def migrate(self, *, may_change: bool = True) -> None:
         """
-        Make the tables, or bring them up to date.
+        Create the tables, or upgrade them.
 
         @param may_change: as of L{bring_up_to_date}.
         @raise DatabaseUnavailable: it cannot be used now.
@@ -125,9 +127,9 @@ class Database:
 
     def check(self) -> None:
         """
-        Does it answer, and are the tables as they were?
+        Check that the database answers and that its tables are up to date.
 
-        @raise DatabaseUnavailable: no.
+        @raise DatabaseUnavailable: it does not, or they are not.
         """
         with self._engine.connect() as connection:
             check(connection)
@@ -136,19 +138,19 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """Write to tables of this program's schema only."""
+        """Begin a transaction that writes, if the tables have this program's schema."""
         with self._writing.begin() as connection:
             check(connection)
             yield connection
 
     def apply(self, entries: Sequence[Entry]) -> None:
         """
-        All of them, or none.
+        Write all entries, or none.
 
         @raise DatabaseUnavailable: it cannot be used now.
         """
         with self._transaction() as connection:
-            # Turns come in crowds; only those with the same columns go together.
+            # There are many turns: those with the same columns are written together.
             for (kind, _), group in groupby(entries, key=lambda e: (e[0], [*e[1]])):
                 rows = [values for _, values in group]
                 if kind == TURN:
@@ -167,7 +169,7 @@ class Database:
         connection.execute(*self._statements.of(kind, values))
 
     def _turns(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-        """One statement for all: made for each, the reactor waits for that thread."""
+        """Write them by one statement: one for each would hold the GIL for longer."""
         statement, _ = self._statements.of(TURN, rows[0])
         connection.execute(statement, rows)
 
@@ -185,27 +187,27 @@ class Database:
 
     def unclosed_calls(self, whose: Whose, now: float) -> list[CallRow]:
         """
-        Calls that may have been lost: those of other processes of this gateway, and of
-        gateways that were not seen for long.
+        Return calls that may have been lost: those of other processes of this gateway,
+        and of gateways that have not been seen for long.
         """
-        nobodys = and_(
+        abandoned = and_(
             CALLS.c.instance != whose.instance,
             CALLS.c.instance.not_in(_alive(now)),
             CALLS.c.started_at < now - GONE_SECONDS,
         )
         query = select(CALLS).where(
-            CALLS.c.state == LIVE, or_(_of_kin(CALLS, whose), nobodys)
+            CALLS.c.state == LIVE, or_(_of_kin(CALLS, whose), abandoned)
         )
         with self._engine.connect() as connection:
             return [CallRow(**row._mapping) for row in connection.execute(query)]
 
     def close_lost(self, values: dict[str, Any], told: Sequence[Entry]) -> bool:
         """
-        Close a call that nobody has closed meanwhile.
+        Close a call, unless another process has closed it meanwhile.
 
         @param values: its row.
-        @param told: deliveries that say so.
-        @return: nobody had.
+        @param told: the deliveries of its end.
+        @return: whether this process has closed it.
         """
         is_open = and_(CALLS.c.call_id == values["call_id"], CALLS.c.state == LIVE)
         with self._transaction() as connection:
@@ -216,7 +218,7 @@ class Database:
             return bool(closed.rowcount)
 
     def others_deliveries(self, whose: Whose) -> set[str]:
-        """Generations of this gateway that have something undelivered."""
+        """Return the other generations of this gateway with pending deliveries."""
         table = DELIVERIES
         query = select(table.c.generation).where(
             table.c.state == PENDING, _of_kin(table, whose)
@@ -226,19 +228,19 @@ class Database:
 
     def adopt_deliveries(self, whose: Whose, gone: Collection[str], now: float) -> int:
         """
-        Take over what processes, and gateways, that are gone have left undelivered.
+        Take over pending deliveries of processes and gateways that are gone.
 
-        @param gone: processes of this gateway.
-        @return: how many.
+        @param gone: generations of this gateway that are gone.
+        @return: how many deliveries.
         """
         table = DELIVERIES
         of_kin = and_(_of_kin(table, whose), table.c.generation.in_(gone))
-        nobodys = and_(
+        abandoned = and_(
             table.c.instance != whose.instance, table.c.instance.not_in(_alive(now))
         )
         query = (
             update(table)
-            .where(table.c.state == PENDING, or_(of_kin, nobodys))
+            .where(table.c.state == PENDING, or_(of_kin, abandoned))
             .values(instance=whose.instance, generation=whose.generation)
         )
         with self._transaction() as connection:
@@ -249,12 +251,12 @@ class Database:
     def due_deliveries(
         self, whose: Whose, wanted: Mapping[str, int]
     ) -> dict[str, list[DeliveryRow]]:
-        """As L{due_deliveries}."""
+        """See L{due_deliveries}."""
         with self._engine.connect() as connection:
             return due_deliveries(connection, whose, wanted)
 
     def count_deliveries(self, instance: str) -> dict[str, int]:
-        """The number of deliveries by state."""
+        """Return the number of deliveries by state."""
         query = (
             select(DELIVERIES.c.state, func.count())
             .where(DELIVERIES.c.instance == instance)
@@ -266,7 +268,7 @@ class Database:
     # -- reading -----------------------------------------------------------------
 
     def calls(self, query: CallQuery) -> list[CallRow]:
-        """Rows of calls, newest first."""
+        """Return rows of calls, newest first."""
         table = CALLS
         wanted = select(table).order_by(
             table.c.started_at.desc(), table.c.call_id.desc()
@@ -312,28 +314,28 @@ class Database:
     # -- retention ---------------------------------------------------------------
 
     def forget_calls(self, before: float, limit: int) -> list[str]:
-        """As L{forget_calls}."""
+        """See L{forget_calls}."""
         with self._transaction() as connection:
             return forget_calls(connection, before, limit)
 
     def forget_deliveries(self, before: float, limit: int) -> int:
-        """As L{forget_deliveries}."""
+        """See L{forget_deliveries}."""
         with self._transaction() as connection:
             return forget_deliveries(connection, before, limit)
 
     def forget_instances(self, before: float, limit: int) -> int:
-        """As L{forget_instances}."""
+        """See L{forget_instances}."""
         with self._transaction() as connection:
             return forget_instances(connection, before, limit)
 
 
 def _alive(now: float) -> Select[tuple[str]]:
-    """The query for gateways that are alive."""
+    """Return the query for gateways that are alive."""
     return select(INSTANCES.c.instance).where(INSTANCES.c.seen_at >= now - GONE_SECONDS)
 
 
 def _of_kin(table: Table, whose: Whose) -> ColumnElement[bool]:
-    """The condition for rows of other processes of the same gateway."""
+    """Return the condition for rows of other processes of the same gateway."""
     return and_(
         table.c.instance == whose.instance, table.c.generation != whose.generation
     )

@@ -1,10 +1,10 @@
 """
-Connects to the database, with deadlines that hold whatever the server does.
+Connects to the database, with deadlines that do not depend on the server.
 
-A server that is stopped, or a network that is cut, answers nothing at all, and
-PostgreSQL's own timeouts are the server's: only the client can give up.  SQLite's
-transactions are begun here and not by its driver, which would not include statements
-that create tables.
+A stopped server or a broken network does not answer at all, and PostgreSQL's own
+timeouts run in the server: only the client can give up.  SQLite's transactions are
+begun here and not by its driver, which would not include statements that create
+tables.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-#: A locked SQLite file is waited for so long.
+#: How long to wait for a locked SQLite file.
 _BUSY_SECONDS: Final = 3.0
 
-#: A server is reached within this time.
+#: The deadline for connecting to a server.
 _CONNECT_SECONDS: Final = 3
 
-#: A statement is answered within this time.
+#: The deadline of a statement.
 STATEMENT_SECONDS: Final = 5.0
 
-#: One that changes tables.
+#: The deadline of a statement that changes tables.
 MIGRATION_SECONDS: Final = 600.0
 
 #: The option of an engine whose transactions write.
@@ -35,7 +35,8 @@ _WRITES: Final = "chimegw_writes"
 
 def new_engine(url: URL) -> Engine:
     """
-    Rows are in no traceback: there are numbers and speech in them.
+    Make an engine.  Its exceptions do not quote rows, which contain telephone numbers
+    and transcripts.
 
     @raise ImportError: the driver is not installed.
     """
@@ -43,7 +44,7 @@ def new_engine(url: URL) -> Engine:
 
 
 def writing(engine: Engine) -> Engine:
-    """The engine, with transactions that exclude other writers from the start."""
+    """Return the engine with transactions that exclude other writers at once."""
     return engine.execution_options(**{_WRITES: True})
 
 
@@ -56,19 +57,19 @@ def _sqlite(url: URL) -> Engine:
 
     def must_be_the_same() -> None:
         if opened and opened != _files(url.database):
-            # Nobody would ever find what is written to one that was taken away.  The
-            # other one is not opened beside it: SQLite's log, which goes by the name,
-            # may be of either.
+            # Records written to a removed file would be lost.  The new file must not
+            # be opened beside it: SQLite finds its log by name, and it may belong to
+            # either file.
             raise OSError(
-                "the file of the database was taken away, or replaced: put it back, or"
-                " restart"
+                "the file of the database was removed or replaced: put it back, or"
+                " restart the gateway"
             )
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         must_be_the_same()
         connection.isolation_level = None
-        # Readers and the one writer do not wait for each other.
+        # With WAL, readers and the writer do not block each other.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         if not opened:
@@ -84,7 +85,7 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _files(path: str | None) -> list[tuple[int, int]]:
-    """Which file has that name, if any: its device and number."""
+    """Return the device and the inode of a file; empty if it does not exist."""
     try:
         found = os.stat(path or "")
     except OSError:
@@ -101,11 +102,11 @@ def _postgresql(url: URL) -> Engine:
         hide_parameters=True,
         connect_args={
             "connect_timeout": _CONNECT_SECONDS,
-            # A database made without an encoding would answer in bytes.
+            # A database created without an encoding would return bytes.
             "client_encoding": "utf8",
         },
     )
-    connection_class = _impatient()
+    connection_class = _with_deadlines()
 
     @event.listens_for(engine, "do_connect")
     def connect(_: Any, __: Any, arguments: Any, options: Any) -> Any:
@@ -114,46 +115,45 @@ def _postgresql(url: URL) -> Engine:
     return engine
 
 
-def _impatient() -> Any:
-    """The driver's connection, with deadlines."""
+def _with_deadlines() -> Any:
+    """Return the driver's connection class, with deadlines."""
     import psycopg
 
-    class Impatient(psycopg.Connection):  # type: ignore[misc]
-        #: Seconds.
-        patience = STATEMENT_SECONDS
+    class ConnectionWithDeadlines(psycopg.Connection):  # type: ignore[misc]
+        deadline_seconds = STATEMENT_SECONDS
 
         def wait(self, generator: Any, *args: Any, **kwargs: Any) -> Any:
-            by = time.monotonic() + self.patience
+            by = time.monotonic() + self.deadline_seconds
             return super().wait(self._until(generator, by), *args, **kwargs)
 
         def _until(self, generator: Any, by: float) -> Generator[Any, Any, Any]:
-            """The same steps; the driver takes one some times a second."""
+            """Take the same steps; the driver takes several each second."""
             try:
                 wanted = next(generator)
                 while True:
                     ready = yield wanted
                     if not ready and time.monotonic() > by:
-                        # Nobody knows what will still come on it.
+                        # A late answer could be taken for that of a later statement.
                         self.close()
                         raise psycopg.OperationalError(
-                            f"no answer within {self.patience:g} s"
+                            f"no answer within {self.deadline_seconds:g} s"
                         )
                     wanted = generator.send(ready)
             except StopIteration as end:
                 return end.value
 
-    return Impatient
+    return ConnectionWithDeadlines
 
 
 @contextmanager
-def patience(connection: Connection, seconds: float) -> Iterator[None]:
+def deadline(connection: Connection, seconds: float) -> Iterator[None]:
     """Change the deadline of statements within this context."""
     driver: Any = connection.connection.driver_connection
-    if not hasattr(driver, "patience"):
+    if not hasattr(driver, "deadline_seconds"):
         yield
         return
-    before, driver.patience = driver.patience, seconds
+    before, driver.deadline_seconds = driver.deadline_seconds, seconds
     try:
         yield
     finally:
-        driver.patience = before
+        driver.deadline_seconds = before

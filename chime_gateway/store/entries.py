@@ -1,10 +1,10 @@
-"""The entries that the journal holds and the database gets."""
+"""The entries that are written to the journal, then to the database."""
 
 from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
-#: (kind, values): one thing to be written down.
+#: One entry: (kind, values).
 Entry: TypeAlias = tuple[str, dict[str, Any]]
 
 OPENED: Final = "opened"

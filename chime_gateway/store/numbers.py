@@ -1,8 +1,6 @@
 """
-Telephone numbers as others may see them: plain, masked, or hashed.
-
-Everything about a call that leaves the program passes through here: events, records,
-rows, webhooks, the API's answers about live calls, log lines.
+Masks or hashes telephone numbers in everything about a call that leaves the program:
+events, records, rows, webhooks, the API's answers about live calls, log lines.
 """
 
 from __future__ import annotations
@@ -34,28 +32,28 @@ from chime_gateway.call.reports.events import (
 )
 from chime_gateway.settings.telephone import is_number, normalised, numbers_in
 
-#: A hash has digits, and is none.
+#: A hash, which must not be taken for a number because of its digits.
 _HASH: Final = r"hash:[0-9a-f]{24}"
 
-#: A telephone number for certain, in a text of any kind.
+#: Certainly a telephone number, in any text.
 _CERTAIN: Final = re.compile(_HASH + r"|(?:\+|%2[Bb])\s*\d[\d\s().\-/]{5,}\d")
 
-#: What looks like a telephone number, where there may well be one.
+#: Probably a telephone number, in a text where one is likely.
 _LIKELY: Final = re.compile(
     _HASH + r"|(?:\+|%2[Bb])\s*\d[\d\s().\-/]{5,}\d|\d[\d\s()/-]{5,}\d"
 )
 
-#: What may stand between its digits.
+#: Separators that may be between its digits.
 _BETWEEN: Final = "[\\s().\\-/\u2010\u2011]*"
 
-#: So many digits at the end are left when a number is masked.
+#: The number of digits at the end that masking leaves.
 _LEFT: Final = 2
 _HASH_CHARS: Final = 24
 
-#: Shorter ones are house numbers and hours, too.
+#: Shorter numbers could also be house numbers or times of day.
 _SHORTEST: Final = 5
 
-#: Without its country code, which has three digits at most, it is still the number.
+#: A number is also recognised without its country code, which has at most three digits.
 _COUNTRY_DIGITS: Final = 3
 _SHORTEST_NATIONAL: Final = 7
 
@@ -65,15 +63,17 @@ _Guard: TypeAlias = Callable[[str], str]
 @frozen
 class NumberGuard:
     """
+    Replaces numbers.
+
     @ivar how: C{plain}, C{masked} or C{hashed}.
-    @ivar key: of the hash.
+    @ivar key: the key of the hash.
     """
 
     how: str = "plain"
     key: str = field(default="", repr=False)
 
     def guard(self, number: str) -> str:
-        """One number; the same one always becomes the same, however it is written."""
+        """Return the replacement of a number; it does not depend on the notation."""
         number = normalised(number)
         if self.how == "plain" or not number:
             return number
@@ -87,7 +87,7 @@ class NumberGuard:
     def guard_record(
         self, call: CallFacts, own: frozenset[str] = frozenset()
     ) -> CallFacts:
-        """A call's record: its two numbers, and all numbers in its other fields."""
+        """Guard a call's record: its two numbers, and all numbers in other fields."""
         if self.how == "plain":
             return call
         known = self._known(own | own_numbers(call))
@@ -104,7 +104,7 @@ class NumberGuard:
         guarded: CallFacts = _replaced(rest, self._texts(known, _CERTAIN))
         return evolve(
             guarded,
-            # Ours, and the key of all that is known of the call.
+            # Made by the gateway, and the key of everything about the call.
             call_id=call.call_id,
             caller=self.guard(call.caller),
             called=self.guard(call.called),
@@ -114,9 +114,9 @@ class NumberGuard:
         self, payload: Payload, own: frozenset[str] = frozenset()
     ) -> Payload:
         """
-        What happened.
+        Guard the payload of an event.
 
-        @param own: the call's numbers, as far as they are not in C{payload}.
+        @param own: the call's numbers that are not in C{payload}.
         """
         if self.how == "plain":
             return payload
@@ -154,7 +154,7 @@ class NumberGuard:
     # -- texts -------------------------------------------------------------------------
 
     def _known(self, numbers: frozenset[str]) -> Mapping[re.Pattern[str], str]:
-        """The replacements of numbers, the longest number first."""
+        """Return the replacements of numbers, the longest number first."""
         longest_first = sorted(numbers, key=lambda number: (-len(number), number))
         return {_writings(number): self.guard(number) for number in longest_first}
 
@@ -181,9 +181,9 @@ class NumberGuard:
 
 class CallNumbers:
     """
-    The numbers of calls in progress, which may come up in whatever is said of them.
+    The numbers of calls in progress, which may appear in any event of their call.
 
-    It is told of every event, in order.
+    It needs every event, in order.
     """
 
     def __init__(self, guard: NumberGuard) -> None:
@@ -195,7 +195,7 @@ class CallNumbers:
         return len(self._own)
 
     def shown(self, event: CallEvent) -> Payload:
-        """The payload of an event, with numbers guarded."""
+        """Return the payload of an event, with numbers guarded."""
         payload = event.payload
         if self._guard.how == "plain":
             return payload
@@ -207,7 +207,7 @@ class CallNumbers:
 
 
 def own_numbers(call: CallFacts) -> frozenset[str]:
-    """All numbers in a call's record."""
+    """Return all numbers in a call's record."""
     found = {call.caller, call.called}
     for value in call.parameters.values():
         found.update(numbers_in(value))
@@ -227,14 +227,14 @@ def _named_in(payload: Payload) -> frozenset[str]:
 
 
 def _writings(number: str) -> re.Pattern[str]:
-    """A number in whatever writing; anything else as it is."""
+    """Return a pattern of all notations of a number; other texts match literally."""
     digits = number.removeprefix("+")
     if not is_number(number):
         return re.compile(re.escape(number))
     writings = [_BETWEEN.join(digits), "".join(f"3{digit}" for digit in digits)]
     if number != digits:
         writings[0] = r"(?:(?:\+|%2[Bb]|00)\s*)?" + writings[0]
-        # User-to-User (RFC 7433) has texts as hexadecimal octets.
+        # User-to-User (RFC 7433) encodes texts as hexadecimal octets.
         writings[1] = "(?:2[Bb])?" + writings[1]
         national = digits[_COUNTRY_DIGITS:]
         if len(national) >= _SHORTEST_NATIONAL:
@@ -260,7 +260,7 @@ def _tool(tool: ToolFacts, certain: _Guard, likely: _Guard) -> ToolFacts:
 
 
 def _in_json(text: str, guard_text: _Guard) -> str:
-    """The same document, in which a number may be escaped, or be no text."""
+    """Guard a JSON document, where a number may be escaped, or not be a string."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
@@ -286,7 +286,7 @@ def _in_document(value: Any, guard_text: _Guard) -> Any:
 
 
 def _replaced(value: Any, guard_text: _Guard) -> Any:
-    """The same with other texts; numbers that are no texts are never one's own."""
+    """Replace all texts in a value; telephone numbers in it are always texts."""
     if isinstance(value, str):
         return guard_text(value)
     if has(type(value)):

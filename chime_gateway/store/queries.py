@@ -8,10 +8,11 @@ from attrs import frozen
 @frozen(kw_only=True)
 class CallQuery:
     """
-    Which calls are wanted; empty: any.
+    A query for calls; an empty field matches all.
 
-    @ivar since: and C{until}: Unix seconds of their start.
-    @ivar before: (start, id) behind which the page begins, newest first.
+    @ivar since: the earliest start, in Unix seconds.
+    @ivar until: calls that started before this time, in Unix seconds.
+    @ivar before: (start, id) of the last call of the previous page, newest first.
     """
 
     state: str = ""

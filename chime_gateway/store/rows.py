@@ -1,7 +1,7 @@
 """
 Rows of the tables as values: a field for each column, in the columns' order.
 
-The document in a JSON column stays as it was written, by whichever version.
+The document in a JSON column may have been written by another version.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Whose:
     The process that rows belong to.
 
     @ivar instance: the gateway's name among those that share a database.
-    @ivar generation: which of its processes.
+    @ivar generation: the process of that gateway.
     """
 
     instance: str
@@ -31,10 +31,10 @@ class Whose:
 @frozen(kw_only=True)
 class CallRow:
     """
-    A call, live or over.
+    A call, in progress or ended.
 
     @ivar record: its L{chime_gateway.call.reports.events.CallFacts} as JSON.
-    @ivar generation: of the process that has it; empty: of a program that knew none.
+    @ivar generation: of its process; empty: written by a version without generations.
     """
 
     call_id: str
@@ -60,6 +60,8 @@ class CallRow:
 @frozen(kw_only=True)
 class TurnRow:
     """
+    A turn of a call.
+
     @ivar turn: a L{chime_gateway.call.reports.events.TurnFacts} as JSON.
     """
 
@@ -103,7 +105,7 @@ class StoredCall:
 
 def opened_row(call: CallFacts, whose: Whose, record: Mapping[str, Any]) -> CallRow:
     """
-    The row of a call that has just begun.
+    Return the row of a call that has just begun.
 
     @param record: C{call} as JSON.
     """
@@ -125,12 +127,12 @@ def opened_row(call: CallFacts, whose: Whose, record: Mapping[str, Any]) -> Call
 
 
 def columns(row: AttrsInstance) -> dict[str, Any]:
-    """The columns of a row, as the table and JSON have them."""
+    """Return the columns of a row, as in the table and in JSON."""
     return asdict(row, recurse=False)
 
 
 def chronological(transcript: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Turns as they began; their numbers are in the order in which they were known."""
+    """Sort turns by their start; numbers are in the order in which they were known."""
     return sorted(
         transcript,
         key=lambda turn: (turn.get("started") or 0.0, turn.get("number") or 0),

@@ -2,8 +2,8 @@
 Creates the tables in a database, upgrades them, and checks that they are the
 gateway's own.
 
-A program writes to its own version of the schema only: in a newer one, the same
-columns may mean something else.
+A program only writes to its own version of the schema: in a newer one, the same columns
+may have another meaning.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from chime_gateway.net.system.private_files import (
     make_private,
     private,
 )
-from chime_gateway.store.engine import MIGRATION_SECONDS, patience, writing
+from chime_gateway.store.engine import MIGRATION_SECONDS, deadline, writing
 from chime_gateway.store.tables import METADATA, REVISION
 
-#: Any number: who holds this lock in PostgreSQL changes the tables; who shares it
-#: writes into them.
+#: An advisory lock of PostgreSQL (any number): held exclusively to change the tables,
+#: shared to write rows.
 _SCHEMA_LOCK: Final = 0x6368696D65
 
-#: Another gateway of this machine that makes tables is waited for so long.
+#: How long to wait for another gateway on this machine that is creating tables.
 _LOCK_SECONDS: Final = 5.0
 
 #: Alembic's own table.
@@ -57,41 +57,43 @@ _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
 class WrongSchema(GatewayError):
-    """The tables are not of this program's schema; the text is one line."""
+    """The tables do not have this program's schema; the text is one line."""
 
 
 class SchemaChanges(GatewayError):
-    """Another program changes the tables just now."""
+    """Another program is changing the tables."""
 
 
 def bring_up_to_date(engine: Engine, folder: Path, *, may_change: bool = True) -> None:
     """
-    @param folder: of the state, where instances of this machine find each other.
-    @param may_change: C{False}: an older process of this gateway writes into the
-        tables, and will go on if this one does not come to that.
-    @raise WrongSchema: of a newer program, or of nobody that is known.
-    @raise SchemaChanges: somebody else is at it.
+    Create the tables, or upgrade them.
+
+    @param folder: the state folder, which instances on this machine may share.
+    @param may_change: C{False}: do not change tables, because an older process of this
+        gateway still writes to them, and will continue if this one fails.
+    @raise WrongSchema: they are of a newer version, or of another program.
+    @raise SchemaChanges: another process is changing them.
     """
     is_sqlite = engine.dialect.name == "sqlite"
     name = engine.url.database
     if is_sqlite and name and name != ":memory:" and not name.startswith("file:"):
         make_folder(Path(name).parent)
-        # What SQLite puts beside it has the mode that it has then: who asked before us
-        # has made it all for everybody.
+        # SQLite gives its other files the mode of the database.  A program that opened
+        # the database before may have created all of them readable for everyone.
         make_private(Path(name))
         for beside in ("-wal", "-shm"):
             with contextlib.suppress(FileNotFoundError):
                 keep_private(name + beside)
     with engine.begin() as connection:
-        # Without a lock, which would keep others from writing.
+        # Without a lock, which would block writers.
         if _is_mine(connection):
             return
     if not may_change:
-        raise SchemaChanges("an older process of this gateway has the tables")
+        raise SchemaChanges("an older process of this gateway is using the tables")
     with (
         _one_at_a_time(folder),
         writing(engine).begin() as connection,
-        patience(connection, MIGRATION_SECONDS),
+        deadline(connection, MIGRATION_SECONDS),
     ):
         if not is_sqlite:
             lock = text("SELECT pg_advisory_xact_lock(:key)")
@@ -101,15 +103,15 @@ def bring_up_to_date(engine: Engine, folder: Path, *, may_change: bool = True) -
 
 def check(connection: Connection) -> None:
     """
-    Are the tables those that this program knows, until the end of the transaction?
+    Check that the tables have this program's schema, until the end of the transaction.
 
-    @raise WrongSchema: they are not.
-    @raise SchemaChanges: somebody changes them.
+    @raise WrongSchema: they do not.
+    @raise SchemaChanges: another program is changing them.
     """
     if connection.dialect.name != "sqlite":
         lock = text("SELECT pg_try_advisory_xact_lock_shared(:key)")
         if not connection.scalar(lock, {"key": _SCHEMA_LOCK}):
-            raise SchemaChanges("a newer gateway changes the tables")
+            raise SchemaChanges("a newer gateway is changing the tables")
     found = _revisions(connection)
     if found != [REVISION]:
         raise _wrong(found)
@@ -117,7 +119,7 @@ def check(connection: Connection) -> None:
 
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Instances of one machine that share a SQLite file."""
+    """Lock the tables against instances on this machine that share a SQLite file."""
     make_folder(folder)
     until = time.monotonic() + _LOCK_SECONDS
     with open(folder / "migrate.lock", "w", opener=private) as lock:
@@ -128,7 +130,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
             except BlockingIOError as exc:
                 if time.monotonic() > until:
                     raise SchemaChanges(
-                        "another gateway of this machine changes the tables"
+                        "another gateway on this machine is changing the tables"
                     ) from exc
                 time.sleep(0.02)
         yield
@@ -139,28 +141,28 @@ def _revisions(connection: Connection) -> list[str]:
 
 
 def _wrong(found: list[str]) -> WrongSchema:
-    mine = f"this program ({__version__}) knows {REVISION}"
+    mine = f"this program ({__version__}) needs {REVISION}"
     if not found:
         return WrongSchema(
-            f"the schema of the database has no revision, {mine}: restart to have it"
-            " looked at"
+            f"the schema of the database has no revision, {mine}: restart the gateway,"
+            " which will check the tables"
         )
     if len(found) > 1:
         return WrongSchema(
             f"alembic_version has {len(found)} rows ({', '.join(found)[:80]}), {mine}:"
-            " leave the one that is true"
+            " delete all rows but the correct one"
         )
     return WrongSchema(
         f"the schema of the database is {found[0]!r}, {mine}: run the newer"
-        " chime-gateway again, or go back to the database of before its upgrade"
+        " chime-gateway again, or restore the database from before its upgrade"
     )
 
 
 def _known_revisions(connection: Connection) -> list[str]:
     """
-    None, or one that this program has a migration for.
+    Return no revision, or one for which this program has a migration.
 
-    @raise WrongSchema: otherwise.
+    @raise WrongSchema: the tables have another one, or several.
     """
     if not inspect(connection).has_table(_VERSIONS.name):
         return []
@@ -176,7 +178,7 @@ def _is_known(revision: str) -> bool:
 
 
 def _is_mine(connection: Connection) -> bool:
-    """The tables are up to date."""
+    """Whether the tables are up to date."""
     if _known_revisions(connection) != [REVISION]:
         return False
     _must_fit(connection)
@@ -184,12 +186,12 @@ def _is_mine(connection: Connection) -> bool:
 
 
 def _make_or_upgrade(connection: Connection) -> None:
-    """Alembic takes 15 MB of memory, and most starts have nothing for it to do."""
+    """Create the tables, or upgrade them by Alembic, which is large: 15 MB."""
     found = _known_revisions(connection)
     if found and found != [REVISION]:
         _upgrade(connection)
         return
-    # New, or made by halves, or somebody has taken a table away.
+    # The database is new, or incomplete, or a table was removed.
     _must_fit(connection)
     METADATA.create_all(connection)
     if not found:
@@ -199,7 +201,7 @@ def _make_or_upgrade(connection: Connection) -> None:
 
 def _must_fit(connection: Connection) -> None:
     """
-    @raise WrongSchema: there are tables of our names that are not ours.
+    @raise WrongSchema: a table with a name of the gateway's has other columns.
     """
     there_are = inspect(connection)
     for table in METADATA.tables.values():
@@ -210,8 +212,9 @@ def _must_fit(connection: Connection) -> None:
         if missing:
             raise WrongSchema(
                 f"the table {table.name} has no column {missing[0]}, which revision"
-                f" {REVISION} of this program ({__version__}) has: it is another"
-                " program's, or was changed by hand"
+                f" {REVISION} of this program ({__version__}) has: the table belongs to"
+                " another program, or was changed by hand; restore it, or use another"
+                " database"
             )
 
 

@@ -27,18 +27,20 @@ from chime_gateway.store.webhooks.webhooks import Webhooks
 from chime_gateway.store.writing.journals import Journals
 from chime_gateway.store.writing.writer import Writer
 
-#: What is slow at the end is waited for so long.
+#: How long a stop waits for a slow database.
 _STOP_SECONDS: Final = 10.0
 
 
 class Store:
     """
-    @param in_reactor: has something run in the reactor's thread.
-    @param recordings: C{None}: none are made here.
-    @param captures: the folder of captures; C{None}: none are made here.
+    The store of one gateway.
+
+    @param in_reactor: runs a function in the reactor's thread.
+    @param recordings: C{None}: calls are not recorded.
+    @param captures: the folder of captures; C{None}: calls are not captured.
     @param generation: of this process.
-    @param is_alone: no other process of this gateway may run.
-    @raise ConfigError: the state's folder or the database's URL cannot be used.
+    @param is_alone: no other process of this gateway may be running.
+    @raise ConfigError: the state folder or the database's URL cannot be used.
     """
 
     _log = Logger()
@@ -123,7 +125,7 @@ class Store:
     # -- asked, in threads of the pool ---------------------------------------------
 
     def calls(self, query: CallQuery) -> list[CallRow]:
-        """As L{Database.calls}; numbers in the query are as callers have them."""
+        """See L{Database.calls}."""
         return self.database.calls(query)
 
     def call(self, call_id: str) -> StoredCall | None:
@@ -144,7 +146,7 @@ class Store:
         now = self._wall_time()
         self.database.seen(self.whose.instance, now)
         rows = self.database.unclosed_calls(self.whose, now)
-        # Asked after the rows: whoever wrote one is there, or is over.
+        # After the rows: a process that wrote one is in this set, or has ended.
         there_are = self.journals.generations() if rows else set()
         count = 0
         for row in rows:
@@ -155,7 +157,7 @@ class Store:
             why = "the gateway went away in the middle of the call"
             closed = lost_row(row, why, _last_known(row, turns))
             data = {**closed.record, "transcript": turns}
-            # Behind every event that the call may have had.
+            # A number higher than that of any event of the call.
             notice = Notice(events.ENDED, row.call_id, 1_000_000, now, data)
             told = deliveries(self._webhook_settings, self.whose, notice)
             count += self.database.close_lost(columns(closed), told)
@@ -166,13 +168,13 @@ class Store:
     def _adopt(self) -> None:
         """Take over deliveries of processes and gateways that are gone."""
         theirs = self.database.others_deliveries(self.whose)
-        # Asked after them, as above: what is of a new process is not taken from it.
+        # After the rows, as above: a new process keeps its deliveries.
         gone = theirs - self.journals.generations()
         if self.database.adopt_deliveries(self.whose, gone, self._wall_time()):
             self._wake()
 
     def _keep_up(self) -> bool:
-        """@return: there is more to do at once."""
+        """@return: whether there is more to do at once."""
         if self._retention.is_under_way:
             return self._retention.step()
         self._sweep()
@@ -181,7 +183,7 @@ class Store:
 
 
 def _last_known(row: CallRow, turns: Sequence[Mapping[str, Any]]) -> float:
-    """When the call was alive for certain."""
+    """Return the last time at which a call is known to have been in progress."""
     last = row.answered_at or row.started_at
     for turn in turns:
         ended = turn.get("ended") or turn.get("started") or 0.0
@@ -190,4 +192,4 @@ def _last_known(row: CallRow, turns: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _nowhere(_: str) -> None:
-    """Where no recordings are on this machine."""
+    """There are no recordings on this machine."""

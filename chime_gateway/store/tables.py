@@ -18,14 +18,14 @@ from sqlalchemy import (
 
 METADATA: Final = MetaData()
 
-#: The last migration, which leads to what is written here.
+#: The newest migration, which results in these tables.
 REVISION: Final = "0002"
 
-#: Where a call stands.
+#: The states of a call.
 LIVE: Final = "live"
 OVER: Final = "ended"
 
-#: Where a delivery stands.
+#: The states of a delivery.
 PENDING: Final = "pending"
 DELIVERED: Final = "delivered"
 DEAD: Final = "dead"

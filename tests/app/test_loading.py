@@ -1,4 +1,4 @@
-"""What changes samples is loaded beside the first call that may want it."""
+"""The modules that process samples are loaded at the first call that may need them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SampleWorkTests(SynchronousTestCase):
         self.work.expect(RecordingLeg([], codec=L16_16000))
         self.assertEqual(len(self.asked), 1)
 
-    def test_a_thread_that_fails_is_told_of(self) -> None:
+    def test_a_failed_import_is_logged(self) -> None:
         self.result = lambda: fail(MemoryError())
         self.work.expect(RecordingLeg([], codec=L16_16000))
         self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)

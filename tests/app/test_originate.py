@@ -1,4 +1,4 @@
-"""Calls that the gateway places: where to."""
+"""Destinations of outbound calls."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class OriginatorTests(SynchronousTestCase):
         )
         return Deferred.fromCoroutine(originator.originate(to, "default", via, {}))
 
-    def test_neither_way_leads_to_where_no_call_may_go(self) -> None:
+    def test_neither_route_allows_a_forbidden_destination(self) -> None:
         for via in ("trunk", "application", ""):
             for to, bounds in (
                 ("+19005551234", TransferSettings()),
@@ -68,7 +68,7 @@ class OriginatorTests(SynchronousTestCase):
                 self.assertIn("[transfer] allow", failure.getErrorMessage())
                 self.assertEqual(self.control.called, [])
 
-    def test_both_lead_everywhere_else(self) -> None:
+    def test_both_routes_allow_all_other_destinations(self) -> None:
         bounds = TransferSettings(allow=("+44",))
         self.failureResultOf(self.place("+442071234", "trunk", bounds), Dialled)
         self.successResultOf(self.place("+442071234", "application", bounds))

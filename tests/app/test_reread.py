@@ -1,4 +1,4 @@
-"""What SIGHUP reads, and which of several counts."""
+"""Settings that SIGHUP changes, and overlapping readings of them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from chime_gateway.settings.values import (
 
 class ChangeTests(SynchronousTestCase):
     def composition(self) -> Any:
-        """Of one that has no calls."""
+        """A fake composition without calls."""
         holders = [SimpleNamespace(limits=None) for _ in range(3)]
         admission = SimpleNamespace(limits=None, load=holders[0])
         self.hooks: list[Any] = []
@@ -46,7 +46,7 @@ class ChangeTests(SynchronousTestCase):
         )
 
     @given(st.sets(st.sampled_from([one.name for one in fields(Limits)])))
-    def test_a_limit_is_in_force_or_the_log_says_that_it_is_not(
+    def test_a_changed_limit_is_in_effect_or_named_as_left(
         self, changed: set[str]
     ) -> None:
         composition = self.composition()
@@ -66,7 +66,7 @@ class ChangeTests(SynchronousTestCase):
             self.assertEqual(getattr(now.limits, name) == was, is_kept)
         self.assertEqual(len(left(now, new)), len(kept))
 
-    def test_webhooks_have_other_secrets_and_none_is_lost(self) -> None:
+    def test_webhooks_get_new_secrets_but_never_lose_one(self) -> None:
         def hook(name: str, secret: str, bearer: str = "") -> WebhookSettings:
             return WebhookSettings(
                 name=name, url="http://x.example/", secret=secret, bearer=bearer
@@ -83,10 +83,8 @@ class ChangeTests(SynchronousTestCase):
 
 class ReadingsTests(SynchronousTestCase):
     @given(st.data())
-    def test_no_older_settings_come_behind_newer_ones(
-        self, data: st.DataObject
-    ) -> None:
-        """Each reading begins in its turn, and ends whenever, well or not."""
+    def test_older_settings_never_replace_newer_ones(self, data: st.DataObject) -> None:
+        """Readings begin in order, and end in any order, with success or failure."""
         readings = Readings()
         in_force: list[int] = []
         answered = -1

@@ -19,7 +19,7 @@ STOPS = (signal.SIGTERM, signal.SIGINT)
 REQUESTS = (signal.SIGHUP, signal.SIGUSR2)
 NOTHING = (lambda: None,) * 3
 
-#: Where Python, or the program, does something of its own with an exception.
+#: Places where Python or the program catches or ignores exceptions.
 STOPPED_ANYWHERE = """
 import ctypes, gc, json, os, signal, threading, weakref
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -108,7 +108,7 @@ class SignalTests(SynchronousTestCase):
     def test_the_first_stop_stops_and_each_later_one_hurries(
         self, received: list[tuple[signal.Signals, bool]]
     ) -> None:
-        """Whichever signals come, in one turn of the reactor or in several."""
+        """For any signals, in one turn of the reactor or in several."""
         reactor = Reactor()
         told: list[str] = []
         Signals(
@@ -138,7 +138,7 @@ class SignalTests(SynchronousTestCase):
         self.assertIsNone(reactor._exitSignal)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def test_who_runs_no_process_keeps_the_handlers_that_there_are(self) -> None:
+    def test_handlers_stay_if_the_service_does_not_own_the_process(self) -> None:
         before = signal.getsignal(signal.SIGTERM)
         signals = Signals(Reactor(), *NOTHING)
         signals.started()
@@ -146,16 +146,16 @@ class SignalTests(SynchronousTestCase):
         listen_while_starting()
         signals.started()
         self.assertIsNot(signal.getsignal(signal.SIGTERM), before)
-        # Not the end at once any more.
+        # From now on a signal does not end the process at once.
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def test_while_starting_there_is_nothing_to_reload_or_hand_over(self) -> None:
+    def test_while_starting_requests_are_ignored(self) -> None:
         listen_while_starting()
         for number in REQUESTS:
             os.kill(os.getpid(), number)
 
-    def test_while_starting_a_stop_ends_with_0_wherever_the_program_is(self) -> None:
-        """Each place, and each signal, in a process of its own."""
+    def test_while_starting_a_stop_exits_with_status_0_anywhere(self) -> None:
+        """Each place and each signal is tried in a separate process."""
         said = subprocess.run(
             [sys.executable, "-c", STOPPED_ANYWHERE],
             cwd=Path(__file__).parents[2],

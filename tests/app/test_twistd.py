@@ -24,7 +24,7 @@ from chime_gateway.app.gateway import GatewayService
 from chime_gateway.app.twistd import Options, makeService
 from tests.support.files import temporary_folder
 
-#: Where the checkout has its plugin.
+#: The folder of the plugin in the checkout.
 PLUGINS = Path(__file__).parents[2] / "twisted" / "plugins"
 
 AZURE = {
@@ -35,7 +35,7 @@ AZURE = {
 
 
 class Reactor(MemoryReactorClock):
-    """As much of a reactor with threads and names as a start asks for."""
+    """A fake reactor with the threads and names that a start needs."""
 
     nameResolver: Any = None
 
@@ -53,7 +53,7 @@ class Reactor(MemoryReactorClock):
 
     def listenTCP(self, *where: Any, **more: Any) -> Any:
         port: Any = super().listenTCP(*where, **more)
-        # Who takes over has a copy of it.
+        # A take-over duplicates its descriptor.
         listener = socket.socket()
         self.listeners.append(listener)
         port.fileno, port.connected = listener.fileno, True
@@ -125,7 +125,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(shown["listen"], ["tcp:9:interface=127.0.0.1"])
         self.assertNotIn("azure-key-1234", out.getvalue())
 
-    def test_deployments_are_asked_at_the_start_where_that_is_wished(self) -> None:
+    def test_deployments_are_probed_at_the_start_if_requested(self) -> None:
         self.azure()
         asks = [self.parse(*words).settings.probes for words in ((), ("--probe",))]
         self.assertEqual(asks, [False, True])
@@ -148,7 +148,7 @@ class OptionsTests(SynchronousTestCase):
         self.assertIsNotNone(application.getComponent(ILogObserver))
         service.startService()
         self.assertEqual(reactor.tcpServers[0][0], 1234)
-        # Who starts a thread that has no memory to begin waits for it for ever.
+        # All threads exist: starting one without memory would block for ever.
         self.assertEqual(reactor.threads.min, reactor.threads.max)
         self.assertEqual(service.health()[0], 200)
         self.assertEqual(service.ready(), (200, {"status": "ready"}))
@@ -167,7 +167,7 @@ class OptionsTests(SynchronousTestCase):
 
 class PluginTests(SynchronousTestCase):
     def makers(self, folder: Path) -> Any:
-        """What C{twistd} finds in a folder, as a new process would."""
+        """Return the plugins that C{twistd} would find in a folder."""
         import twisted.plugins
         from twisted.application.service import IServiceMaker
 
@@ -185,12 +185,12 @@ class PluginTests(SynchronousTestCase):
         self.assertEqual(maker.tapname, "chimegw")
         self.assertIs(maker.options, Options)
 
-    def test_so_it_does_by_the_list_that_an_older_one_left(self) -> None:
+    def test_twistd_knows_it_with_the_plugin_cache_of_an_older_version(self) -> None:
         from twisted.application.service import IServiceMaker
 
         folder = temporary_folder(self)
         plugin = shutil.copy(PLUGINS / "chimegw_plugin.py", folder)
-        # As 0.1.0 wrote it; Twisted believes it while the plugin is not newer.
+        # As 0.1.0 wrote it; Twisted uses it unless the plugin is newer.
         listed = CachedDropin("twisted.plugins.chimegw_plugin", None)
         CachedPlugin(listed, "chime_gateway", None, [IPlugin, IServiceMaker])
         cache = folder / "dropin.cache"
@@ -203,10 +203,10 @@ class PluginTests(SynchronousTestCase):
 
 
 class _Parent:
-    """Enough of an application for a service to be put under."""
+    """A fake application that a service can be added to."""
 
     def __init__(self, components: Componentized) -> None:
         self.setComponent = components.setComponent
 
     def addService(self, service: object) -> None:
-        """Nothing is started."""
+        """Do nothing."""

@@ -45,7 +45,7 @@ class ProbeTests(GatewayTestCase):
         async def scene() -> None:
             status, reason = self.state()
             self.assertEqual(status, 503)
-            self.assertIn("asked for the first time", reason)
+            self.assertIn("probed for the first time", reason)
             await self.until(lambda: self.state() == (200, ""))
             # One for each deployment, and one for the other profile.
             await self.until(lambda: len(self.simulator.sessions) == 3)

@@ -30,7 +30,7 @@ FAULTS = {
     "a bug as it starts": ("service._start = lambda self: 1 / 0", "division by zero"),
     "it stands still when it is told": (
         "arrival._go = lambda *_: os.kill(os.getpid(), 19)",
-        "it was ready, and did not take over",
+        "it was ready but did not take over",
     ),
     "it dies when it is told": ("arrival._go = lambda *_: os._exit(7)", "status 7"),
 }

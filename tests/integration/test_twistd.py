@@ -197,7 +197,7 @@ class TwistdTests(TwistdTestCase):
             words = ("--simulate", "--check", "--port", port)
             text, status = await self.run_to_end(*words, **name)
             self.assertEqual(status, 0, text)
-            self.assertIn(f"runs as process {process.pid}", text)
+            self.assertIn(f"is running as process {process.pid}", text)
             text, status = await self.run_to_end(*words, CHIMEGW_INSTANCE="two")
             self.assertEqual(status, 1, text)
             self.assertIn("is taken", text)

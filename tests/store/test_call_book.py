@@ -73,7 +73,7 @@ class BookTests(SynchronousTestCase):
         ):
             self.assertEqual(list(row), [column.name for column in table.columns])
 
-    def test_an_extension_that_stands_in_a_time_does_not_change_it(self) -> None:
+    def test_an_extension_with_the_digits_of_a_time_does_not_change_it(self) -> None:
         call = facts(caller="12345", started_at=1712345.678, reason="12345 left")
         self.happened(1, CallStarted(call))
         row = self.entries[0][1]

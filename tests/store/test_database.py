@@ -36,7 +36,7 @@ ME = Whose("me", "now")
 
 
 class _Tests:
-    """What both databases have to do."""
+    """Tests for both databases."""
 
     database: Database
     assertEqual: Any
@@ -55,7 +55,7 @@ class _Tests:
     def ids(self, **query: Any) -> list[str]:
         return [row.call_id for row in self.database.calls(CallQuery(**query))]
 
-    def test_the_migrations_make_the_tables_that_are_used(self) -> None:
+    def test_the_migrations_create_the_tables_in_use(self) -> None:
         old = Database(self.new_url(), self.folder)
         self.addCleanup(old.close)  # type: ignore[attr-defined]
         with old._engine.begin() as connection:
@@ -66,7 +66,7 @@ class _Tests:
                 self.assertEqual(compare_metadata(context, METADATA), [])
                 self.assertEqual(context.get_current_heads(), (REVISION,))
 
-    def test_the_revision_is_the_last_migration_s(self) -> None:
+    def test_the_revision_is_that_of_the_newest_migration(self) -> None:
         folder = Path(store.__file__).parent / "migrations"
         self.assertEqual(ScriptDirectory(str(folder)).get_heads(), [REVISION])
 
@@ -105,7 +105,7 @@ class _Tests:
         self.assertEqual(self.database.call("a"), before)
         self.assertEqual(self.database.count_deliveries("me"), {"delivered": 1})
 
-    def test_an_end_without_a_start_is_a_whole_row(self) -> None:
+    def test_an_end_without_a_start_makes_a_complete_row(self) -> None:
         self.database.apply([(CLOSED, closed("a"))])
         self.assertEqual(self.ids(state="ended"), ["a"])
 
@@ -147,7 +147,7 @@ class _Tests:
         ):
             self.assertEqual(self.ids(**query), expected, query)
 
-    def test_turns_are_written_by_one_statement_however_many_they_are(self) -> None:
+    def test_any_number_of_turns_is_written_by_one_statement(self) -> None:
         turns = [turn("c1", number, "text") for number in range(1, 600)]
         statements: list[str] = []
 
@@ -211,13 +211,13 @@ class _Tests:
 
         self.assertEqual(due(crm=10, erp=10), ["a.1.crm", "a.1.erp", "b.1.crm"])
         self.assertEqual(len(due(crm=1, erp=10)), 2)
-        # One that has no place is not asked for; one that is unknown is.
+        # A webhook with limit 0 is left out; an unknown one is not.
         self.assertEqual(due(crm=0), ["a.1.erp"])
         done = {"delivery_id": "a.1.crm", "state": DELIVERED, "attempts": 1}
         self.database.apply([(TRIED, done)])
         self.assertEqual(due(crm=10, erp=0), ["a.2.crm", "b.1.crm"])
 
-    def test_one_that_waits_for_its_time_holds_back_those_behind_it(self) -> None:
+    def test_a_delivery_that_is_not_due_holds_back_later_ones_of_its_call(self) -> None:
         self.database.apply(
             [
                 (DELIVERY, delivery("a", 1, next_try_at=500.0)),
@@ -228,7 +228,7 @@ class _Tests:
         due = self.database.due_deliveries(Whose("me"), {"crm": 10})["crm"]
         self.assertEqual([row.delivery_id for row in due], ["a.1.crm", "b.1.crm"])
 
-    def test_deliveries_of_nobody_are_forgotten_once_they_are_done(self) -> None:
+    def test_finished_deliveries_without_a_call_are_deleted(self) -> None:
         rows = [delivery(f"c{n}", 1, created_at=100.0) for n in range(3)]
         rows[1]["state"] = DELIVERED
         rows[2]["created_at"], rows[2]["state"] = 900.0, DELIVERED
@@ -238,7 +238,7 @@ class _Tests:
             self.database.count_deliveries("me"), {"pending": 1, "delivered": 1}
         )
 
-    def test_old_calls_are_forgotten_with_all_that_belongs_to_them(self) -> None:
+    def test_old_calls_are_deleted_with_their_turns_and_deliveries(self) -> None:
         self.database.apply(
             [
                 (CLOSED, closed("old", 100.0, turns=[turn("old", 1, "x")])),

@@ -22,7 +22,7 @@ from tests.support.threads import ThreadTestCase
 
 
 class SqliteTests(SynchronousTestCase):
-    def test_who_writes_excludes_others_from_its_first_statement_on(self) -> None:
+    def test_a_writer_excludes_others_from_its_first_statement_on(self) -> None:
         self.patch(engine, "_BUSY_SECONDS", 0.01)
         folder = temporary_folder(self)
         database = Database(f"sqlite:///{folder}/calls.sqlite", folder)
@@ -38,9 +38,7 @@ class SqliteTests(SynchronousTestCase):
 
     @settings(max_examples=12, deadline=None)
     @given(st.lists(st.sampled_from(("apply", "take away", "replace")), max_size=8))
-    def test_what_it_takes_is_in_the_file_that_has_the_name(
-        self, steps: list[str]
-    ) -> None:
+    def test_accepted_rows_are_in_the_file_of_that_name(self, steps: list[str]) -> None:
         """
         A file is taken away or replaced by an older copy while it is open, and put
         back: what was taken is there, and nothing is taken in between.
@@ -72,13 +70,13 @@ class SqliteTests(SynchronousTestCase):
         again.close()
         self.assertEqual(sorted(found), sorted(taken))
 
-    def test_it_has_no_patience_of_its_own(self) -> None:
+    def test_without_deadlines_the_context_does_nothing(self) -> None:
         folder = temporary_folder(self)
         database = Database(f"sqlite:///{folder}/calls.sqlite", folder)
         self.addCleanup(database.close)
         with (
             database._engine.connect() as connection,
-            engine.patience(connection, 9.0),
+            engine.deadline(connection, 9.0),
         ):
             self.assertEqual(connection.scalar(text("SELECT 1")), 1)
 
@@ -88,7 +86,7 @@ class FrozenTests(ThreadTestCase):
         skip = postgres.MISSING
 
     def setUp(self) -> None:
-        # One of its own: others would wait as well.
+        # A separate server: stopping a shared one would block other tests.
         self.server = postgres.Postgres()
         self.addCleanup(self.server.close)
         self.patch(engine, "STATEMENT_SECONDS", 0.5)
@@ -98,7 +96,7 @@ class FrozenTests(ThreadTestCase):
         self.addCleanup(self.database.close)
         self.database.migrate()
 
-    def test_a_server_that_is_stopped_is_given_up_and_taken_up_again(self) -> None:
+    def test_a_stopped_server_times_out_and_is_used_again_later(self) -> None:
         self.database.apply([(OPENED, opened("a"))])
         self.server.freeze()
         for ask in (
@@ -107,7 +105,7 @@ class FrozenTests(ThreadTestCase):
         ):
             began = time.monotonic()
             self.assertRaises(DatabaseUnavailable, ask)
-            # It would be minutes, or for ever.
+            # Without the deadline it would be minutes, or for ever.
             self.assertLess(time.monotonic() - began, 20.0)
         self.server.thaw()
 
@@ -122,9 +120,9 @@ class FrozenTests(ThreadTestCase):
         ids = sorted(row.call_id for row in self.database.calls(CallQuery()))
         self.assertEqual(ids, ["a", "b"])
 
-    def test_one_that_changes_tables_may_take_longer(self) -> None:
+    def test_a_statement_that_changes_tables_may_take_longer(self) -> None:
         with self.database._engine.connect() as connection:
-            with engine.patience(connection, 5.0):
+            with engine.deadline(connection, 5.0):
                 connection.execute(text("SELECT pg_sleep(1)"))
             self.assertRaises(
                 DatabaseUnavailable, connection.execute, text("SELECT pg_sleep(1)")

@@ -1,6 +1,6 @@
 """
-Processes of one gateway side by side, that come, go and are killed at any moment: whose
-calls are whose, which are lost, and who tells.
+Processes of one gateway side by side, which start, end and are killed at any moment: to
+which process calls belong, which calls are lost, and which process reports that.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ STEPS = st.lists(
 
 class Process:
     """
-    One of them; its threads do not run, a test turns them.
+    One process; its threads do not run: the test runs their work.
 
-    @ivar calls: that it has.
+    @ivar calls: its calls in progress.
     """
 
     def __init__(self, scene: Scene, generation: str, *, is_alone: bool) -> None:
@@ -99,7 +99,7 @@ class Process:
             writer.worker._guarded(writer.worker._work, writer.worker._next())
         applying = writer._applying
         applying._retry_at = applying._upkeep_at = 0.0
-        for _ in range(20):  # some of what is old goes each time
+        for _ in range(20):  # each time some old rows are deleted
             applying.worker._guarded(applying._work, [])
             if applying._upkeep_at or not applying.is_open:
                 break
@@ -110,7 +110,7 @@ class Process:
         self.store.database.close()
 
     def kill(self) -> None:
-        # What was told before is on the disk, or nobody knows of it.
+        # Entries that were put before are on the disk.
         writer = self.store.writer
         while writer.worker.waiting:
             writer.worker._guarded(writer.worker._work, writer.worker._next())
@@ -120,6 +120,8 @@ class Process:
 
 class Scene:
     """
+    The processes, and the expected results.
+
     @ivar ended: calls that a process has ended.
     @ivar lost: calls whose process is gone.
     """
@@ -185,13 +187,13 @@ class Scene:
             return list(connection.execute(select(DELIVERIES)))
 
     def check(self) -> None:
-        """What always holds."""
+        """Check what is always true."""
         for call_id, row in self.rows().items():
             if row.outcome == GATEWAY_LOST:
                 self.test.assertIn(call_id, self.lost)
 
     def check_end(self) -> None:
-        """What holds when only the last process is left, and has had its time."""
+        """Check what is true once only the last process is left, with its work done."""
         for process in self.processes:
             process.is_away = False
         while len(self.processes) > 1:
@@ -238,7 +240,7 @@ class _Tests(SynchronousTestCase):
             scene.close()
         self.flushLoggedErrors()
 
-    def test_a_process_that_ends_while_it_is_looked_after_has_lost_nothing(
+    def test_a_process_that_ends_during_a_sweep_loses_nothing(
         self,
     ) -> None:
         folder = temporary_folder(self)
@@ -264,7 +266,7 @@ class _Tests(SynchronousTestCase):
         self.assertEqual(old.calls, [])
         scene.close()
 
-    def test_a_second_gateway_of_the_name_is_refused_and_a_successor_is_not(
+    def test_a_second_gateway_of_the_same_name_is_refused_but_a_successor_is_not(
         self,
     ) -> None:
         folder = temporary_folder(self)
@@ -274,14 +276,14 @@ class _Tests(SynchronousTestCase):
                 Process(scene, "other", is_alone=True)
             self.assertIn("CHIMEGW_INSTANCE", str(caught.exception))
             scene.successor()
-        # Of those that are there the first one ends: still nobody else is let in.
+        # Even when the first process has ended, a second gateway is refused.
         scene.step("kill", 0)
         self.assertRaises(ConfigError, Process, scene, "other", is_alone=True)
         scene.check_end()
         scene.close()
 
 
-#: A scene that fails is short enough as it is; each step of shrinking takes a while.
+#: Without shrinking: failing scenes are short enough, and each step takes a while.
 _PHASES = (Phase.explicit, Phase.generate)
 
 
@@ -291,7 +293,7 @@ class SqliteTests(_Tests):
 
     @settings(max_examples=15, deadline=None, phases=_PHASES)
     @given(STEPS)
-    def test_no_call_of_a_living_process_is_lost_and_no_other_is_forgotten(
+    def test_calls_are_lost_exactly_when_their_process_is_gone(
         self, steps: list[tuple[str, int]]
     ) -> None:
         self.run_scene(steps)
@@ -306,7 +308,7 @@ class PostgresTests(_Tests):
 
     @settings(max_examples=6, deadline=None, phases=_PHASES)
     @given(STEPS)
-    def test_no_call_of_a_living_process_is_lost_and_no_other_is_forgotten(
+    def test_calls_are_lost_exactly_when_their_process_is_gone(
         self, steps: list[tuple[str, int]]
     ) -> None:
         self.run_scene(steps)

@@ -46,7 +46,7 @@ NUMBER = "+4930123456"
 
 
 def facts(**more: Any) -> CallFacts:
-    """Of a call that is over."""
+    """The facts of a call that has ended."""
     record = CallRecord(
         call_id="c",
         carrier="sip",
@@ -90,7 +90,7 @@ class NumberTests(SynchronousTestCase):
             self.assertNotIn("15559999", guarded)
         self.assertEqual(NumberGuard().guard_record(facts()), facts())
 
-    def test_a_number_in_another_writing_is_masked_as_well(self) -> None:
+    def test_a_number_in_another_notation_is_masked_as_well(self) -> None:
         guard = NumberGuard("masked")
         for written in ("+49 (30) 123-456", "+49.30.123456", "%2B4930123456"):
             header = {"P-Asserted-Identity": f"<tel:{written}>"}
@@ -108,12 +108,12 @@ class NumberTests(SynchronousTestCase):
             self.assertEqual(guarded.turn.text, "I am at +49******56, call me")
 
 
-#: With a country code of two digits, as all that are drawn here.
+#: All numbers drawn here have a country code of two digits.
 NUMBERS = st.integers(10**9, 10**10 - 1).map(lambda rest: f"+49{rest}")
 
 
 def written(chance: random.Random, number: str) -> str:
-    """As somebody may write it."""
+    """A number in some notation."""
     digits = number[1:]
     spaced = "".join(
         d + chance.choice(("", "", " ", "-", ".", "\u2011")) for d in digits
@@ -134,7 +134,7 @@ def written(chance: random.Random, number: str) -> str:
 
 
 def scene(chance: random.Random, caller: str, called: str, other: str) -> list[Payload]:
-    """A call in which its numbers come up wherever they can, and a third one."""
+    """A call in which its numbers, and a third one, appear wherever possible."""
 
     def one() -> str:
         return written(chance, chance.choice((caller, called)))
@@ -205,7 +205,7 @@ class LeakTests(SynchronousTestCase):
         NUMBERS,
         st.integers(0, 2**32).map(random.Random),
     )
-    def test_no_way_out_has_a_number(
+    def test_no_output_contains_a_number(
         self, how: str, caller: str, called: str, other: str, chance: random.Random
     ) -> None:
         guard = NumberGuard(how, "key")
@@ -235,11 +235,11 @@ class LeakTests(SynchronousTestCase):
             for trace in (marked[3:], marked[3:].encode().hex()):
                 where = text.find(trace)
                 self.assertEqual(where, -1, text[max(0, where - 90) : where + 20])
-        # It is still the same number, wherever it is looked for.
+        # The same number still has the same replacement everywhere.
         self.assertIn(guard.guard(caller), json.dumps(out))
         self.assertEqual(len(live), 0)
 
-    def test_what_is_no_number_is_left_as_it_is(self) -> None:
+    def test_texts_without_numbers_stay_unchanged(self) -> None:
         text = "on 2026-11-27 at 10:15, order 4711 0815 22, 1 000 000 in all"
         turn = TurnFacts(number=1, speaker="agent", started=0.0, ended=1.0, text=text)
         guard = NumberGuard("masked")

@@ -1,4 +1,4 @@
-"""Whatever a database has in it, a program writes only into what it knows."""
+"""Whatever a database contains, a program only writes to its own schema."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support import postgres
 from tests.support.entries import opened
 from tests.support.files import temporary_folder
 
-#: Rows of Alembic's table; C{None}: there is no such table.
+#: Rows of Alembic's table; C{None}: the table is missing.
 VERSIONS = st.one_of(
     st.none(),
     st.lists(
@@ -32,7 +32,7 @@ VERSIONS = st.one_of(
     ),
 )
 
-#: What was done to the tables.
+#: Changes that were made to the tables.
 CHANGES = (
     "DROP TABLE turns",
     "DROP TABLE calls",
@@ -74,7 +74,7 @@ class SchemaTests(SynchronousTestCase):
 
     @settings(max_examples=25, deadline=None)
     @given(VERSIONS, st.lists(st.sampled_from(CHANGES), unique=True, max_size=2))
-    def test_it_is_made_to_fit_or_left_as_it_is(
+    def test_tables_are_upgraded_or_left_alone(
         self, rows: list[str] | None, changes: list[str]
     ) -> None:
         database = self.new_database()
@@ -104,7 +104,7 @@ class SchemaTests(SynchronousTestCase):
             self.assertIn(row, str(exc))
         self.assertEqual(self.seen(database), before)
         if not is_known:
-            # Found later: the tables were changed under a program that runs.
+            # A running program notices it, too.
             self.assertRaises(WrongSchema, database.apply, [(OPENED, opened("a"))])
             self.assertRaises(WrongSchema, database.check)
             self.assertRaises(WrongSchema, database.seen, "me", 1.0)
@@ -115,7 +115,7 @@ class SchemaTests(SynchronousTestCase):
             self.assertRaises(WrongSchema, database.forget_deliveries, 1e9, 10)
             self.assertRaises(WrongSchema, database.forget_instances, 1e9, 10)
 
-    def test_tables_that_a_crash_made_by_halves_are_completed(self) -> None:
+    def test_tables_that_a_crash_left_incomplete_are_completed(self) -> None:
         database = self.new_database()
         self.change(database, "CREATE TABLE other (a TEXT)")
         METADATA.tables["calls"].create(database._engine)
@@ -123,13 +123,13 @@ class SchemaTests(SynchronousTestCase):
         database.apply([(OPENED, opened("a"))])
         self.assertIn("other", self.seen(database))
 
-    def test_making_tables_is_all_or_nothing_in_sqlite_too(self) -> None:
+    def test_creating_tables_is_atomic_in_sqlite_too(self) -> None:
         database = self.new_database()
         self.change(database, "CREATE TABLE deliveries (a TEXT)")
         self.assertRaises(WrongSchema, database.migrate)
         self.assertEqual(list(self.seen(database)), ["deliveries"])
 
-    def test_instances_of_a_machine_do_not_wait_for_ever(self) -> None:
+    def test_instances_on_one_machine_do_not_wait_for_ever(self) -> None:
         import fcntl
 
         from chime_gateway.store import schema
@@ -146,7 +146,7 @@ class PostgresSchemaTests(SynchronousTestCase):
     if postgres.MISSING:
         skip = postgres.MISSING
 
-    def test_nobody_writes_while_a_newer_program_changes_the_tables(self) -> None:
+    def test_no_rows_are_written_while_a_newer_program_changes_the_tables(self) -> None:
         database = Database(
             postgres.server().new_database(), folder := temporary_folder(self)
         )
@@ -163,7 +163,7 @@ class PostgresSchemaTests(SynchronousTestCase):
         self.assertEqual(database.calls(CallQuery()), [])
 
 
-#: What an operator's C{chimegw calls} does, in a process of its own.
+#: Reads in a separate process, like C{chimegw calls}.
 READ = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1])
@@ -174,16 +174,14 @@ connection.close()
 
 class OtherProcessTests(SynchronousTestCase):
     """
-    A process loses its locks on a file as it closes any descriptor of it (fcntl(2)):
-    of SQLite's file nobody else in it may have one, or a reader elsewhere takes itself
-    for the last and does away with what was written.
+    A process loses its locks on a file when it closes any descriptor of it (fcntl(2)).
+    So the program must not open SQLite's file itself: a reader in another process would
+    assume that it is the last one, and remove what was written.
     """
 
     @settings(max_examples=4, deadline=None)
     @given(st.permutations(["migrate", "read", "write", "migrate", "read", "write"]))
-    def test_what_is_written_is_seen_by_others_whenever_the_tables_were_looked_at(
-        self, steps: list[str]
-    ) -> None:
+    def test_written_rows_are_visible_to_all_processes(self, steps: list[str]) -> None:
         folder = temporary_folder(self)
         path = folder / "chimegw.sqlite"
         database = Database(f"sqlite:///{path}", folder)
@@ -205,7 +203,7 @@ class OtherProcessTests(SynchronousTestCase):
                 self.assertEqual(sorted(seen), [f"c{n}" for n in range(written)])
         database.close()
 
-    def test_nobody_else_reads_what_was_there_before_the_tables_were_looked_at(
+    def test_an_existing_database_becomes_private(
         self,
     ) -> None:
         folder = temporary_folder(self)

@@ -1,4 +1,4 @@
-"""The store as one: what a start, a while and a year do to it."""
+"""The store as a whole: after a start, after a while, after a year."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class StoreTests(SynchronousTestCase):
         record = {**RECORD, "call_id": call_id, "started_at": started_at}
         return opened(call_id, started_at, record=record)
 
-    def test_a_start_closes_what_an_earlier_run_left_open(self) -> None:
+    def test_a_start_closes_calls_that_an_earlier_run_left_open(self) -> None:
         store = self.store()
         spoken = {**turn("a", 1, "Hello"), "started": 2.0}
         spoken["turn"] = {**spoken["turn"], "started": 2.0, "ended": 7.5}
@@ -77,7 +77,7 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(body["data"]["outcome"], "gateway_lost")
         self.assertEqual(len(body["data"]["transcript"]), 1)
 
-    def test_what_is_told_of_a_lost_call_is_delivered_at_once(self) -> None:
+    def test_the_end_of_a_lost_call_is_delivered_at_once(self) -> None:
         store = self.store()
         store.database.apply([(OPENED, self.lost("a", 99_000.0))])
         store._sweep()
@@ -93,7 +93,7 @@ class StoreTests(SynchronousTestCase):
         (row,) = store.calls(CallQuery())
         self.assertEqual(row.state, "live")
 
-    def test_an_end_that_comes_after_all_is_the_one_that_counts(self) -> None:
+    def test_a_late_end_replaces_that_of_a_lost_call(self) -> None:
         store = self.store()
         store.database.apply([(OPENED, self.lost("a", 99_000.0))])
         store._sweep()
@@ -101,7 +101,7 @@ class StoreTests(SynchronousTestCase):
         (row,) = store.calls(CallQuery())
         self.assertEqual(row.outcome, "completed")
 
-    def test_old_calls_go_with_their_recordings(self) -> None:
+    def test_old_calls_are_deleted_with_their_recordings(self) -> None:
         store = self.store(retention_days=1)
         paths = []
         for name, started_at in (("old", 0.0), ("new", 99_000.0)):
@@ -121,7 +121,7 @@ class StoreTests(SynchronousTestCase):
         store._keep_up()
         self.assertEqual(len(store.calls(CallQuery())), 1)
 
-    def test_a_database_that_cannot_be_leaves_the_journal_free(self) -> None:
+    def test_an_invalid_database_url_leaves_the_journal_unlocked(self) -> None:
         from chime_gateway.errors import ConfigError
 
         self.assertRaises(ConfigError, self.store, database_url="nonsense")
@@ -129,7 +129,7 @@ class StoreTests(SynchronousTestCase):
 
 
 class PathTests(SynchronousTestCase):
-    def test_the_state_is_made_where_it_is_not(self) -> None:
+    def test_the_state_folder_is_created(self) -> None:
         folder = temporary_folder(self) / "a" / "b"
         from chime_gateway.store.writing.journal import Journal
 

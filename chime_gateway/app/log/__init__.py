@@ -1,3 +1,3 @@
 """
-The log: the form of its lines, the thread that writes them, and their destination.
+The log: the format of its lines, the thread that writes them, and their destination.
 """

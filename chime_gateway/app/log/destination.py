@@ -1,6 +1,5 @@
 """
-The destination of the log, from the options of C{twistd} or C{twist}; a thread writes
-to it.
+Chooses the destination of the log from the options of C{twistd} or C{twist}.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from chime_gateway.app.log.thread import (
 from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.private_files import PRIVATE_FILE, make_private
 
-#: Where a daemon of twistd logs if nothing is said.
+#: The default log file of a daemon of twistd.
 DAEMONS_FILE: Final = "twistd.log"
 
 
 class SharedLogFile(LogFile):
     """
-    One that another process of this gateway may write to as well: each line behind
-    all others (open(2), C{O_APPEND}).
+    A log file that other processes of this gateway may write to as well: each line is
+    appended (open(2), C{O_APPEND}).
     """
 
     def _openFile(self) -> None:
@@ -48,10 +47,13 @@ class SharedLogFile(LogFile):
 @frozen
 class ProcessLog:
     """
-    @ivar observer: takes what is logged, and never waits.
-    @ivar thread: to be started in the process that stays.
-    @ivar write: takes a line as it is; C{None}: others write there by themselves.
-    @ivar members: that every event has from now on.
+    The log of this process.
+
+    @ivar observer: receives events, and never blocks.
+    @ivar thread: writes the log; start it after a daemon's fork.
+    @ivar write: writes a line unchanged; C{None}: other processes can write to the
+        destination themselves.
+    @ivar members: members that are added to every later event.
     """
 
     observer: ILogObserver
@@ -64,12 +66,14 @@ def log_to(
     output: Output, new_observer: Callable[[Any], Any] = json_log_observer
 ) -> ProcessLog:
     """
-    @param new_observer: of something that can be written to.
+    Log to an output.
+
+    @param new_observer: makes an observer that writes to a given output.
     """
     members: dict[str, str] = {}
     thread = LogThread(WithMembers(new_observer(output), members))
     queued = QueuedOutput(thread, output)
-    # What a successor writes to its standard output is to be in ours.
+    # A successor's standard output is copied to that of this process.
     write = queued.write if isinstance(output, RawOutput) else None
     observer = WithMembers(new_observer(queued), members)
     return ProcessLog(observer, thread, write, members)
@@ -77,7 +81,9 @@ def log_to(
 
 def log_by(observer: Any) -> ProcessLog:
     """
-    @param observer: one of Twisted's, of either kind, which may block.
+    Log by an observer.
+
+    @param observer: an observer or a legacy observer of Twisted; it may block.
     """
     if not ILogObserver.providedBy(observer):
         observer = LegacyLogObserverWrapper(observer)
@@ -87,12 +93,14 @@ def log_by(observer: Any) -> ProcessLog:
 
 def standard_output(stream: Any) -> Output:
     """
-    @param stream: C{sys.stdout}, or what stands in its place.
+    Return an output for C{stream}.
+
+    @param stream: C{sys.stdout}, or a replacement of it.
     """
     try:
         return RawOutput(stream.fileno())
     except (AttributeError, OSError):
-        # None where there is no standard output; in memory in tests.
+        # None without a standard output; an object in memory in tests.
         return RawOutput(os.open(os.devnull, os.O_WRONLY)) if stream is None else stream
 
 
@@ -102,13 +110,14 @@ def log_of(
     new_observer: Callable[[Any], Any] = json_log_observer,
 ) -> ProcessLog:
     """
-    The log that the options of C{twistd} or C{twist} ask for.  An observer of the
-    operator's own (C{--logger}) comes before it, and is called as Twisted does.
+    Make the log that the options of C{twistd} or C{twist} ask for.  The operator's own
+    observer (C{--logger}) takes precedence, and Twisted calls it directly.
 
-    @param options: changed if the program makes its log of them.
-    @param new_observer: of what can be written to; C{twist} has its own.
+    @param options: changed so that C{twist} uses this log.
+    @param new_observer: makes an observer that writes to a given output; C{twist} has
+        its own.
 
-    @raise ConfigError: there can be none there.
+    @raise ConfigError: the destination cannot be used.
     """
     if "fileLogObserverFactory" in options:
         output = standard_output(options["logFile"])
@@ -121,26 +130,28 @@ def log_of(
         return log_by(syslog.SyslogObserver(options.get("prefix", "")).emit)
     name, stays = options.get("logfile"), options.get("nodaemon", True)
     if name == "-" and not stays:
-        raise ConfigError("--logfile -: a daemon has no standard output")
+        raise ConfigError(
+            "--logfile -: a daemon has no standard output; name a file, or use -n"
+        )
     if name == "-" or (stays and not name):
         return log_to(standard_output(sys.stdout), new_observer)
     path = name or DAEMONS_FILE
-    # Callers' numbers are in it; a device is everybody's.
+    # A log may contain callers' numbers.  A device keeps its mode.
     is_file = os.path.isfile(path) or not os.path.exists(path)
     try:
         if is_file:
             make_private(path)
         file = SharedLogFile.fromFullPath(path)
     except OSError as exc:
-        raise ConfigError(f"--logfile {path}: {exc}") from exc
+        raise ConfigError(f"--logfile {path}: it cannot be written: {exc}") from exc
     if is_file:
-        file.defaultMode = PRIVATE_FILE  # of those that come when it is turned
+        file.defaultMode = PRIVATE_FILE  # the mode of files after a rotation
     log = log_to(file, new_observer)
-    # As twistd has it: unless somebody else wants that signal.
+    # Like twistd: only if the signal has no handler yet.
     if not signal.getsignal(signal.SIGUSR1):
 
         def rotate(*_: object) -> None:
-            # The thread writes it, so the thread has it rotated.
+            # Only the log's thread may touch the file.
             reactor.callFromThread(log.thread.put, file.rotate)
 
         signal.signal(signal.SIGUSR1, rotate)

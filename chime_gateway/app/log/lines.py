@@ -2,8 +2,8 @@
 Writes the log: one JSON object per line.
 
 Every keyword of an event becomes a member, so that C{call_id} can be searched for.
-Events are written as they come: whoever logs must keep audio, secrets, transcripts
-and phone numbers out of level info and above.
+Events are not filtered by content: callers of the logger must keep audio, secrets,
+transcripts and telephone numbers out of level info and above.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
-#: What Twisted puts into events for its own use.
+#: Keys that Twisted adds to events for its own use.
 _INTERNAL: Final = frozenset(
     {
         "log_logger",
@@ -51,7 +51,7 @@ _INTERNAL: Final = frozenset(
     }
 )
 
-#: DEL, C1, marks that turn the direction, line breaks of Unicode, halves.
+#: DEL, C1 controls, direction marks, Unicode line breaks, lone surrogates.
 _UNPRINTABLE: Final = re.compile(
     "[\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
 )
@@ -61,7 +61,7 @@ _PLAIN: Final = (str, int, float, bool, type(None), dict, list, tuple)
 
 @implementer(ILogObserver)
 class JsonLines:
-    """Write each event to C{out} as a line."""
+    """Writes each event to C{out} as a line."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -69,17 +69,17 @@ class JsonLines:
     def __call__(self, event: LogEvent) -> None:
         try:
             text = json.dumps(members_of(event), default=repr, ensure_ascii=False)
-            # What JSON leaves as it is: a terminal, or a reader of lines, does not.
+            # JSON does not escape these, but terminals and line readers act on them.
             text = _UNPRINTABLE.sub(lambda c: f"\\u{ord(c[0]):04x}", text)
             self._out.write(text + "\n")
             self._out.flush()
         except OSError:
-            # The reader of our log is gone; that must not end a call.
+            # The reader of the log is gone; that must not end a call.
             pass
 
 
 def members_of(event: LogEvent) -> dict[str, Any]:
-    """The members of an event, by name."""
+    """Return the members of an event, by name."""
     level = event.get("log_level")
     members: dict[str, Any] = {
         "time": formatTime(event["log_time"]) if "log_time" in event else None,
@@ -99,7 +99,7 @@ def members_of(event: LogEvent) -> dict[str, Any]:
 @implementer(ILogObserver)
 class WithMembers:
     """
-    An observer of the same events, each with C{members} as they are then.
+    Passes events on to an observer, with the current C{members} added.
     """
 
     def __init__(
@@ -113,20 +113,20 @@ class WithMembers:
 
 
 def json_log_observer(out: TextIO, level: LogLevel = LogLevel.info) -> ILogObserver:
-    """An observer for everything from C{level} up."""
+    """Make an observer for events of C{level} and above."""
     return filtered(JsonLines(out), level)
 
 
 def filtered(observer: ILogObserver, level: LogLevel) -> ILogObserver:
     """
-    The same for what is from C{level} up, and without what libraries say of their own
-    work.
+    Limit an observer to events of C{level} and above, without routine messages of
+    libraries.
     """
     predicate = LogLevelFilterPredicate(defaultLogLevel=level)
-    # Autobahn says at info when it fails a handshake; we say it ourselves.
+    # Autobahn logs failed handshakes at info; the gateway logs them itself.
     predicate.setLogLevelForNamespace("autobahn", LogLevel.warn)
-    # Twisted says at info each interim answer of an HTTP server, which may send any
-    # number; and of each connection of a client that its factory starts and stops.
+    # Twisted logs at info each interim response of an HTTP server, which may send any
+    # number of them, and the start and stop of the factory of each client connection.
     predicate.setLogLevelForNamespace("twisted.web._newclient", LogLevel.warn)
     predicate.setLogLevelForNamespace("twisted.web.client", LogLevel.warn)
     return FilteringLogObserver(observer, [predicate])

@@ -1,8 +1,8 @@
 """
-The log for people at a terminal, one event a line: time of day, level, message, and
-the event's other members.
+Writes the log for people at a terminal, one event per line: time of day, level,
+message, and the event's other members.
 
-Machines read the log of L{chime_gateway.app.log.lines}.
+L{chime_gateway.app.log.lines} is for machines.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from zope.interface import implementer
 from chime_gateway.app.log.lines import filtered, members_of
 from chime_gateway.net.system.standard_output import printable
 
-#: Of every line, and so of none.
+#: Members that every event has; they are not repeated at the end of a line.
 _EVERYWHERE: Final = frozenset({"time", "level", "source", "event", "process"})
 _SIMPLE: Final = (str, int, float, bool)
 
-#: More of one value is for machines.
+#: Longer values are left out.
 _MOST_CHARS: Final = 60
 _WIDTH: Final = 8
 
 
 @implementer(ILogObserver)
 class ReadableLines:
-    """Write each event to C{out}."""
+    """Writes each event to C{out}."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -46,12 +46,12 @@ class ReadableLines:
             self._out.write("\n".join(lines) + "\n")
             self._out.flush()
         except OSError:
-            # The reader of our log is gone; that must not end a call.
+            # The reader of the log is gone; that must not end a call.
             pass
 
 
 def _more(members: dict[str, Any], text: str) -> Iterator[str]:
-    """The members that the text does not contain."""
+    """Yield the members that the text does not contain."""
     for name, value in members.items():
         if name in _EVERYWHERE or name == "traceback" or not isinstance(value, _SIMPLE):
             continue
@@ -61,5 +61,5 @@ def _more(members: dict[str, Any], text: str) -> Iterator[str]:
 
 
 def readable_log_observer(out: TextIO, level: LogLevel = LogLevel.info) -> ILogObserver:
-    """An observer for everything from C{level} up."""
+    """Make an observer for events of C{level} and above."""
     return filtered(ReadableLines(out), level)

@@ -1,9 +1,9 @@
 """
-Writes the log in a thread, so that a slow reader of it delays nothing else.
+Writes the log in a thread, so that a slow reader of the log delays nothing else.
 
-A full pipe, a stopped terminal, a journal or a disk that hangs hold up only this
-thread.  The queue is limited: what does not fit is dropped and counted, and the log
-reports the gap where it is, as soon as it goes on.
+A full pipe, a stopped terminal, and a journal or a disk that hangs block only this
+thread.  The queue is limited: lines that do not fit are dropped and counted.  When
+writing continues, the log reports how many lines are missing at that place.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from zope.interface import implementer
 
 from chime_gateway.net.worker import NO_MEMORY_SECONDS
 
-#: So much waits: an hour of a quiet gateway, seconds of a storm.
+#: The size of the queue: an hour of a quiet gateway, seconds of a very busy one.
 MAX_LINES: Final = 10_000
 MAX_CHARS: Final = 4_000_000
 
-#: The end of the process waits for a reader that takes nothing, and for one that is
-#: slow.
+#: At the end, the process waits this long for a reader that reads nothing, and for one
+#: that is slow.
 _IDLE_SECONDS: Final = 2.0
 _MOST_SECONDS: Final = 10.0
 
@@ -44,9 +44,9 @@ class Output(Protocol):
 
 class RawOutput(TextIOBase):
     """
-    A descriptor, without a buffer that Python would want to empty at the end.
+    Writes to a descriptor without a buffer that Python would flush at exit.
 
-    @ivar descriptor: it may block or not, whoever else has it decides.
+    @ivar descriptor: blocking or not; another process that shares it may change that.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -55,9 +55,9 @@ class RawOutput(TextIOBase):
 
     def write(self, text: str) -> int:
         """
-        Blocks until all is written.
+        Write C{text}; blocks until all of it is written.
 
-        @raise OSError: it is not.
+        @raise OSError: it could not be written.
         """
         data = memoryview(text.encode("utf-8", "backslashreplace"))
         while data:
@@ -70,16 +70,16 @@ class RawOutput(TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """There is nothing to do."""
+        """Do nothing: there is no buffer."""
 
 
 class LogThread:
     """
-    Any thread gives, and none of them waits.
+    Writes lines that any thread may put into the queue without blocking.
 
-    @param announce: given an event that says how many lines are missing; called in
-        the thread.
-    @ivar lost: lines that were not written.
+    @param announce: called, in this thread, with an event that says how many lines are
+        missing.
+    @ivar lost: the number of lines that were not written.
     """
 
     def __init__(
@@ -94,13 +94,12 @@ class LogThread:
         self._max_chars = max_chars
         self._jobs: deque[tuple[_Job, int]] = deque()
         self._chars = 0
-        self._untold = 0
-        self._untold_failures = 0
+        self._unreported = 0
+        self._unreported_failures = 0
         self._done = 0
         self._is_losing = False
         self._is_closing = False
-        # The collector of garbage may run, and log, in here: the lock may be taken
-        # again by whoever has it.
+        # Reentrant: garbage collection may run, and log, while the lock is held.
         self._changed = threading.Condition(threading.RLock())
         self._thread: threading.Thread | None = None
 
@@ -108,13 +107,13 @@ class LogThread:
 
     def put(self, job: _Job, chars: int = 0) -> None:
         """
-        Have a line written; returns at once.  Before the start it waits.
+        Queue a line; return at once.  Before the start, lines wait.
 
-        @param job: writes it.
+        @param job: writes the line.
         """
         with self._changed:
             if self._is_losing:
-                # One gap, and not one between any two lines.
+                # Drop until the queue is half empty: one long gap, not many short ones.
                 self._is_losing = (
                     len(self._jobs) > self._max_lines // 2
                     or self._chars > self._max_chars // 2
@@ -126,10 +125,10 @@ class LogThread:
                 )
             if self._is_losing or self._is_closing:
                 self.lost += 1
-                self._untold += 1
+                self._unreported += 1
                 return
-            if self._untold:
-                self._jobs.append((self._telling(), 0))
+            if self._unreported:
+                self._jobs.append((self._gap_report(), 0))
             self._jobs.append((job, chars))
             self._chars += chars
             self._changed.notify()
@@ -146,9 +145,9 @@ class LogThread:
         self, idle_seconds: float = _IDLE_SECONDS, most_seconds: float = _MOST_SECONDS
     ) -> bool:
         """
-        Write what waits, for as long as somebody takes it.
+        Write the waiting lines, for as long as the reader accepts them.
 
-        @return: all is written.
+        @return: whether all are written.
         """
         with self._changed:
             self._is_closing = True
@@ -176,7 +175,7 @@ class LogThread:
             try:
                 job = self._next()
             except MemoryError:
-                # Waiting takes a lock of its own, for which there may be no memory.
+                # Waiting allocates a lock, for which there may be no memory.
                 time.sleep(NO_MEMORY_SECONDS)
                 continue
             if job is None:
@@ -187,42 +186,42 @@ class LogThread:
     def _next(self) -> _Job | None:
         with self._changed:
             self._changed.wait_for(
-                lambda: self._jobs or self._untold or self._is_closing
+                lambda: self._jobs or self._unreported or self._is_closing
             )
             if self._jobs:
                 job, chars = self._jobs.popleft()
                 self._chars -= chars
                 return job
-            return self._telling() if self._untold else None
+            return self._gap_report() if self._unreported else None
 
-    def _telling(self) -> _Job:
-        telling = partial(self._tell, self._untold)
-        self._untold = 0
-        return telling
+    def _gap_report(self) -> _Job:
+        report = partial(self._report_gap, self._unreported)
+        self._unreported = 0
+        return report
 
-    def _tell(self, lost: int) -> None:
+    def _report_gap(self, lost: int) -> None:
         try:
             self._announce(_lost_event(lost))
         except Exception:
-            self._untold_failures += lost
+            self._unreported_failures += lost
 
     def _do(self, job: _Job) -> None:
-        if self._untold_failures:
-            failures, self._untold_failures = self._untold_failures, 0
-            self._tell(failures)
+        if self._unreported_failures:
+            failures, self._unreported_failures = self._unreported_failures, 0
+            self._report_gap(failures)
         try:
             job()
         except Exception:
-            # Its reader is gone, its disk is full, its observer has a bug: there is
-            # nobody to tell, and the next line may be written again.
+            # The reader is gone, the disk is full, or the observer has a bug.  The
+            # failure cannot be logged; the next line may succeed.
             with self._changed:
                 self.lost += 1
-            self._untold_failures += 1
+            self._unreported_failures += 1
 
 
 def _lost_event(lost: int) -> LogEvent:
     return {
-        "log_format": "{lost} lines were lost: nobody took them from the log",
+        "log_format": "{lost} lines were lost: the log was not read fast enough",
         "log_level": LogLevel.warn,
         "log_namespace": __name__,
         "log_system": __name__,
@@ -235,7 +234,7 @@ class QueuedOutput(TextIOBase):
     """
     An L{Output} whose lines are written by the thread.
 
-    Twisted looks at the class for whether it takes texts.
+    It is a C{TextIOBase} so that Twisted writes texts to it, not bytes.
     """
 
     def __init__(self, thread: LogThread, output: Output) -> None:
@@ -244,13 +243,13 @@ class QueuedOutput(TextIOBase):
         self._output = output
 
     def write(self, text: str) -> int:
-        # Half a character of somebody's JSON cannot be written as it is.
+        # A lone surrogate, for instance from a peer's JSON, cannot be encoded.
         text = text.encode("utf-8", "backslashreplace").decode()
         self._thread.put(partial(self._write, text), len(text))
         return len(text)
 
     def flush(self) -> None:
-        """Does nothing: the thread flushes."""
+        """Do nothing: the thread flushes."""
 
     def _write(self, text: str) -> None:
         self._output.write(text)
@@ -259,7 +258,7 @@ class QueuedOutput(TextIOBase):
 
 @implementer(ILogObserver)
 class QueuedObserver:
-    """An observer of the operator's, called by the thread."""
+    """Passes events to the operator's own observer, in the thread."""
 
     def __init__(self, thread: LogThread, observer: Callable[[LogEvent], object]):
         self._thread = thread

@@ -1,1 +1,1 @@
-"""The checks that need no other machine, made before a gateway listens."""
+"""Checks before a gateway listens; they need no other machine."""

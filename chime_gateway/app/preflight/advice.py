@@ -1,6 +1,5 @@
 """
-Warns of settings that work but may not be what was intended, for C{--check} and the
-log.
+Warns of settings that are valid but probably not intended, for C{--check} and the log.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ def advice(settings: GatewaySettings, today: date) -> Iterator[str]:
 
 
 def open_stream(settings: GatewaySettings) -> str:
-    """What is missing for streams to be refused, and its remedy; empty: nothing."""
+    """Return a warning that anyone may open a media stream; empty if not."""
     if settings.shared_secret or settings.twilio_auth_token:
         return ""
     return (
-        "CHIMEGW_SHARED_SECRET is not set: whoever reaches"
+        "CHIMEGW_SHARED_SECRET is not set: anyone who can reach"
         f" {' or '.join(settings.listen)} may call; make one with: openssl rand -hex 32"
     )
 
 
 def open_doors(settings: GatewaySettings) -> str:
-    """What is open to others than this machine; empty: nothing."""
+    """Return warnings that strangers on other machines may call; empty if not."""
     is_local = all(map(is_of_this_machine, settings.listen))
     stream = "" if is_local else open_stream(settings)
     return "; ".join(filter(None, (stream, open_door(settings.sip))))

@@ -1,5 +1,5 @@
 """
-Finds everything that keeps a gateway with these settings from starting on this
+Finds everything that prevents a gateway with these settings from starting on this
 machine, one line each: the key, its value, what to do.
 """
 
@@ -23,23 +23,26 @@ from chime_gateway.settings.values import GatewaySettings
 
 
 def running(settings: GatewaySettings, here: Path) -> str:
-    """That a gateway with these settings runs, and has their ports; or empty."""
+    """Return a note if a gateway with these settings is running; empty if not."""
     store = settings.store
     if store is None:
         return ""
     for state in read_states(here / store.state_directory):
         if state.is_running and state.instance == store.instance:
             return (
-                f"gateway {state.instance} runs as process {state.pid}: its ports were"
-                " not tried"
+                f"gateway {state.instance} is running as process {state.pid}: whether"
+                " its ports are free was not checked"
             )
     return ""
 
 
 def faults(settings: GatewaySettings, here: Path, *, tries_ports: bool) -> list[str]:
     """
-    @param here: what relative names are relative to.
-    @param tries_ports: there is no gateway that has them and hands them on.
+    Return all faults.
+
+    @param here: the folder that relative paths are relative to.
+    @param tries_ports: check whether ports are free; not while a gateway that will
+        hand them over is using them.
     """
     try:
         ports = list(wanted(settings))
@@ -52,11 +55,11 @@ def faults(settings: GatewaySettings, here: Path, *, tries_ports: bool) -> list[
 
 
 def notes(settings: GatewaySettings, here: Path) -> Iterator[str]:
-    """What keeps it from nothing, and had better be known; where there is no fault."""
+    """Yield warnings that do not prevent a start; call it if there are no faults."""
     yield from chain(little_room(settings, here), certificate_notes(settings))
 
 
 def folder_of(options: object) -> Path:
-    """The folder to which C{twistd} changes before it starts anything."""
+    """Return the folder to which C{twistd} changes before it starts anything."""
     rundir = options.get("rundir") if isinstance(options, dict) else None
     return Path(os.path.abspath(str(rundir or ".")))

@@ -1,6 +1,6 @@
 """
-Checks the folders and files of a gateway: whether it can write there, and whether
-they are valid.  The checks leave nothing behind.
+Checks the folders and files of a gateway: whether they are writable and valid.  The
+checks leave no files behind.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from chime_gateway.settings.values import GatewaySettings, StoreSettings
 _SQLITE: Final = "sqlite:"
 _SQLITE_HEAD: Final = b"SQLite format 3\0"
 
-#: With less, records and recordings of a busy hour may have no room.
+#: With less, the disk may be too small for records and recordings of a busy hour.
 _LEAST_FREE_BYTES: Final = 500_000_000
 
-#: So early one is told that a certificate expires.
+#: A certificate that expires within this time is reported.
 _SOON_DAYS: Final = 14
 
 
 def write_fault(folder: Path) -> str:
-    """Why no file can be created in a folder; empty: one can."""
+    """Return why no file can be created in a folder; empty if one can."""
     try:
         made = _make(folder)
         try:
@@ -41,15 +41,19 @@ def write_fault(folder: Path) -> str:
             for one in reversed(made):
                 one.rmdir()
     except NotADirectoryError:
-        return "something in its path is a file and no folder"
+        return "a part of its path is a file, not a folder"
     except FileExistsError:
-        return "it is a file and no folder"
+        return "it is a file, not a folder"
     except OSError as exc:
         return (exc.strerror or str(exc)).lower()
 
 
 def _make(folder: Path) -> list[Path]:
-    """@return: the folders that were missing, the outermost first."""
+    """
+    Create a folder.
+
+    @return: the folders that were missing, outermost first.
+    """
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     made: list[Path] = []
     try:
@@ -67,7 +71,9 @@ def _make(folder: Path) -> list[Path]:
 
 def unwritable(settings: GatewaySettings, here: Path) -> Iterator[str]:
     """
-    @param here: what relative names are relative to.
+    Yield the folders and files that cannot be written.
+
+    @param here: the folder that relative paths are relative to.
     """
     folders = {
         "CHIMEGW_RECORDINGS": _local_recordings(settings),
@@ -81,8 +87,8 @@ def unwritable(settings: GatewaySettings, here: Path) -> Iterator[str]:
         why = write_fault(here / name) if name else ""
         if why:
             yield (
-                f"{key} {name}: no file can be made in that folder: {why}; name"
-                " a folder that the gateway's user may write to"
+                f"{key} {name}: no file can be created in that folder: {why}; name a"
+                " folder that the gateway's user may write to"
             )
 
 
@@ -96,15 +102,15 @@ def _database_faults(store: StoreSettings, here: Path) -> Iterator[str]:
     if not url.startswith(_SQLITE):
         if find_spec("psycopg") is None:
             yield (
-                "CHIMEGW_DATABASE_URL: the driver of PostgreSQL is not installed; pip"
-                " install 'chime-gateway[postgresql]'"
+                "CHIMEGW_DATABASE_URL: the driver for PostgreSQL is not installed; run:"
+                " pip install 'chime-gateway[postgresql]'"
             )
         return
     name = unquote(urlsplit(url).path).removeprefix("/")
     if not name or name == ":memory:":
         yield (
             "CHIMEGW_DATABASE_URL: it names no file; write sqlite:///FILE (four slashes"
-            " for one from the root on), or leave it out"
+            " if the path is absolute), or leave it out"
         )
         return
     path = here / name
@@ -116,8 +122,8 @@ def _database_faults(store: StoreSettings, here: Path) -> Iterator[str]:
         why := write_fault(path.parent)
     ):
         yield (
-            f"CHIMEGW_DATABASE_URL: no file can be made in {path.parent}: {why}; name a"
-            " folder that the gateway's user may write to"
+            f"CHIMEGW_DATABASE_URL: no file can be created in {path.parent}: {why};"
+            " name a folder that the gateway's user may write to"
         )
 
 
@@ -127,16 +133,19 @@ def _sqlite_faults(path: Path) -> Iterator[str]:
             head = file.read(len(_SQLITE_HEAD))
     except OSError as exc:
         why = (exc.strerror or str(exc)).lower()
-        yield f"CHIMEGW_DATABASE_URL: {path} cannot be opened to write: {why}"
+        yield (
+            f"CHIMEGW_DATABASE_URL: {path} cannot be opened for writing: {why}; let the"
+            " gateway's user write to it, or name another file"
+        )
         return
     if head and head != _SQLITE_HEAD:
         yield (
-            f"CHIMEGW_DATABASE_URL: {path} is no database of SQLite; name another file"
+            f"CHIMEGW_DATABASE_URL: {path} is not a SQLite database; name another file"
         )
 
 
 def little_room(settings: GatewaySettings, here: Path) -> Iterator[str]:
-    """The folders of stored calls that have little disk space left."""
+    """Yield the folders of stored calls with little disk space left."""
     store = settings.store
     folders = {
         "CHIMEGW_STATE": "" if store is None else store.state_directory,
@@ -150,13 +159,13 @@ def little_room(settings: GatewaySettings, here: Path) -> Iterator[str]:
         free = shutil.disk_usage(there).free
         if free < _LEAST_FREE_BYTES:
             yield (
-                f"{key} {name}: its disk has {free // 1_000_000} MB left; make room, or"
-                " name a folder on another disk"
+                f"{key} {name}: its disk has only {free // 1_000_000} MB left; free"
+                " some, or name a folder on another disk"
             )
 
 
 def certificate_faults(settings: GatewaySettings) -> Iterator[str]:
-    """What is wrong with the certificate of SIP over TLS."""
+    """Yield what is wrong with the certificate of SIP over TLS."""
     sip = settings.sip
     if "tls" not in {one.transport for one in sip.listen}:
         return
@@ -166,11 +175,11 @@ def certificate_faults(settings: GatewaySettings) -> Iterator[str]:
     ):
         if name and not os.path.isfile(name):
             yield (
-                f"{key} {name}: there is no such file; name one in PEM, with its path"
-                " from the root on"
+                f"{key} {name}: there is no such file; name a PEM file by its absolute"
+                " path"
             )
             return
-    # With what it needs for TLS it takes its time.
+    # Imported when used: TLS takes time to load.
     from chime_gateway.carriers.sip.transport.tls import server_tls
 
     try:

@@ -1,6 +1,6 @@
 """
-Checks the ports of a gateway: whether two of its settings use the same one, and
-whether another program has one.
+Checks the ports of a gateway: whether two of its settings use the same port, and
+whether another program uses one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from twisted.internet.endpoints import _parse, serverFromString
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.values import GatewaySettings
 
-#: What listens for HTTP, and is a port.
+#: Kinds of endpoints for HTTP that have a port.
 _TCP: Final = ("tcp", "ssl")
 _ALL: Final = ("", "::", "0.0.0.0")
 
@@ -26,7 +26,9 @@ _ALL: Final = ("", "::", "0.0.0.0")
 @frozen
 class Port:
     """
-    @ivar said: the setting that wants it, and what it says.
+    A port that a setting names.
+
+    @ivar said: the setting and its value.
     @ivar kind: C{tcp} or C{udp}.
     @ivar interface: an address; empty: all of IPv4.
     """
@@ -45,7 +47,11 @@ class Port:
 
 
 def wanted(settings: GatewaySettings) -> Iterator[Port]:
-    """@raise ConfigError: an endpoint is none."""
+    """
+    Yield all ports that the settings name.
+
+    @raise ConfigError: an endpoint is invalid.
+    """
     for description in settings.listen:
         yield from _of_endpoint(description)
     for one in settings.sip.listen:
@@ -61,7 +67,7 @@ def _of_endpoint(description: str) -> Iterator[Port]:
     try:
         serverFromString(None, description)
         arguments, named = _parse(description)
-    except Exception as exc:  # a plugin's endpoint may raise whatever it likes
+    except Exception as exc:  # a plugin's endpoint may raise anything
         why = "; ".join(str(exc).splitlines()) or type(exc).__name__
         raise ConfigError(
             f"--listen {description}: {why}; expected tcp:PORT,"
@@ -73,7 +79,7 @@ def _of_endpoint(description: str) -> Iterator[Port]:
         interface = named.get("interface", "")
         if int(port) > 65535:
             raise ConfigError(
-                f"--listen {description}: a port is a number from 0 to 65535"
+                f"--listen {description}: expected a port from 0 to 65535"
             )
         yield Port(f"--listen {description}", "tcp", int(port), interface)
 
@@ -83,6 +89,7 @@ def wanted_twice(settings: GatewaySettings, ports: Sequence[Port]) -> Iterator[s
         if one.meets(other):
             yield (
                 f"{other.said}: {one.said} has the same port; give one of them another"
+                " port"
             )
     if not settings.sip.listen:
         return
@@ -90,13 +97,13 @@ def wanted_twice(settings: GatewaySettings, ports: Sequence[Port]) -> Iterator[s
     for port in ports:
         if port.kind == "udp" and first <= port.number <= last:
             yield (
-                f"{port.said}: CHIMEGW_RTP_PORTS {first}-{last} has that port, too;"
-                " take one outside of the range"
+                f"{port.said}: the port is within CHIMEGW_RTP_PORTS {first}-{last};"
+                " choose one outside of the range"
             )
 
 
 def taken(ports: Sequence[Port]) -> Iterator[str]:
-    """The ports that cannot be opened now.  Each that can is closed at once."""
+    """Yield the ports that cannot be opened.  Each one is closed again at once."""
     for port in ports:
         try:
             _try(port)
@@ -118,14 +125,18 @@ def _try(port: Port) -> None:
 def _why(port: Port, exc: OSError) -> str:
     if exc.errno == errno.EADDRINUSE:
         return (
-            f"{port.kind} port {port.number} is taken by another program; stop it (ss"
-            f" -lnp 'sport = :{port.number}' names it) or choose another port"
+            f"{port.kind} port {port.number} is taken by another program; stop that"
+            f" program (ss -lnp 'sport = :{port.number}' shows it) or choose another"
+            " port"
         )
     if exc.errno in (errno.EACCES, errno.EPERM):
         return (
-            f"port {port.number} is for root alone; choose one above 1023, or give the"
+            f"port {port.number} needs a privilege; choose one above 1023, or give the"
             " program CAP_NET_BIND_SERVICE"
         )
     if exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
-        return f"this machine has no address {port.interface}; ip address lists them"
+        return (
+            f"this machine has no address {port.interface}; choose one of those that"
+            " the command ip address lists"
+        )
     return os.strerror(exc.errno) if exc.errno else str(exc)

@@ -1,8 +1,8 @@
 """
 The successor's side of a take-over: what it inherits, and when it may begin.
 
-It says who it is, then that it is ready, and waits until it is told to take over.  If
-the old process is gone, it does not wait.
+It reports its process id, then that it is ready, and waits for the order to take over.
+If the old process is gone, it does not wait.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from chime_gateway.net.generations.kin import Kin, Peer
 
 class Arrival:
     """
-    @param begin: called when every new call is this process'; with whether the
-        settings may be older than those that the process before it has.
-    @param stop: called when this process is not wanted any more.
+    This process as a successor.
+
+    @param begin: called when this process takes every new call; its argument says
+        whether the predecessor may have newer settings.
+    @param stop: called when this process is no longer wanted.
     """
 
     _log = Logger()
@@ -77,7 +79,7 @@ class Arrival:
     def ready(self) -> None:
         """This process is ready for calls, and its reactor runs."""
         self._is_ready = True
-        # It may have taken so long that nobody waits any more.
+        # If this took too long, the predecessor has given up.
         self._predecessor.channel.doRead()
         if self._is_unwanted or self._has_begun:
             return
@@ -96,7 +98,7 @@ class Arrival:
         if peer is self._predecessor and not self._has_begun:
             self._is_unwanted = True
             self._log.warn(
-                "the take-over was given up: this process started too slowly"
+                "the take-over was abandoned: this process started too slowly"
             )
             self._stop()
 
@@ -114,7 +116,7 @@ class Arrival:
             peer.send(NEWEST, me)
 
     def _own_output(self) -> None:
-        """Write to an output of its own: until now the old process read it."""
+        """Write directly to the output; until now the old process copied it there."""
         for number, descriptor in zip((1, 2), self._outputs, strict=False):
             if descriptor == NO_OUTPUT:
                 descriptor = os.open(os.devnull, os.O_WRONLY)

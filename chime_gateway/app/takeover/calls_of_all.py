@@ -1,9 +1,9 @@
 """
-Counts the calls of the gateway, those of its older processes included.
+Counts the calls of the gateway, including those of its older processes.
 
-Each older process reports its number to the newest, so that nobody waits for one that
-hangs.  A successor gets these numbers before it begins, also those of still older
-processes.
+Each older process reports its number to the newest, which therefore never waits for a
+process that hangs.  A successor receives these numbers before it begins, including
+those of still older processes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ TELL_SECONDS: Final = 1.0
 
 class CallsOfAll:
     """
-    @param own: how many this process has.
+    The number of calls in all processes.
+
+    @param own: returns the number of calls of this process.
     """
 
     def __init__(self, own: Callable[[], int], kin: Kin, clock: Any) -> None:
@@ -39,7 +41,7 @@ class CallsOfAll:
         kin.handing_over.append(self._handing_over)
 
     def retire(self) -> None:
-        """Another process is the newest from now on."""
+        """Another process is the newest one from now on."""
         if not self._look.running:
             self._look.start(TELL_SECONDS)
 
@@ -48,7 +50,7 @@ class CallsOfAll:
             self._look.stop()
 
     def older(self) -> Mapping[str, int]:
-        """The number of calls of each running older process, as last reported."""
+        """Return the number of calls of each older process, as last reported."""
         return {name: self._older.get(name, 0) for name in self._kin.older}
 
     def elsewhere(self) -> int:
@@ -62,7 +64,7 @@ class CallsOfAll:
         peer.send(_COUNT, {"calls": self._own(), "older": dict(self.older())})
 
     def _newest_changed(self, _: Peer) -> None:
-        """The channel may be the same, with another process at its other end."""
+        """Report again: another process may be at the other end of the channel."""
         self._told = None
         self._tell()
 

@@ -1,4 +1,4 @@
-"""The command line of this process, so that another one can be started by the same."""
+"""The command line of this process, to start another process with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from attrs import evolve, frozen
 @frozen
 class CommandLine:
     """
-    @ivar folder: where it was started, whatever C{--rundir} says.
+    How this process was started.
+
+    @ivar folder: the current folder at the start, whatever C{--rundir} says.
     """
 
     executable: str
@@ -22,7 +24,7 @@ class CommandLine:
 
     @classmethod
     def of_this_process(cls, variables: Mapping[str, str]) -> CommandLine:
-        """Called before C{twistd} changes the folder."""
+        """Return that of this process; call it before C{twistd} changes the folder."""
         return cls(
             sys.executable, tuple(sys.orig_argv), _folder(variables), dict(variables)
         )
@@ -33,11 +35,12 @@ class CommandLine:
 
 def _folder(variables: Mapping[str, str]) -> str:
     here = os.getcwd()
-    # As the shell names it: a link to the newest release leads to a new one.
+    # The path as the shell names it: a link to the current release will then lead to
+    # the new one.
     named = variables.get("PWD", "")
     try:
         if os.path.isabs(named) and os.path.samefile(named, here):
             return named
     except OSError:
-        pass  # it is of somebody else's
+        pass  # PWD is not the current folder
     return here

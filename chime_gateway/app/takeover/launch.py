@@ -15,8 +15,10 @@ from chime_gateway.net.generations.inheritance import Inheritance
 @frozen
 class Launch:
     """
-    @ivar command: C{None}: no other process can be started by the same command.
-    @ivar inheritance: C{None}: it is no successor.
+    How this process was started.
+
+    @ivar command: C{None}: no successor can be started with the same command.
+    @ivar inheritance: C{None}: this process is not a successor.
     @ivar notify_socket: of systemd; empty: none.
     """
 
@@ -30,13 +32,13 @@ def launch_of(
     options: Any, environ: Mapping[str, str], inherited: str, notify_socket: str
 ) -> Launch:
     """
-    Asked while the command line is read, before C{twistd} acts by it.
+    Find out how this process was started.  Called while the command line is parsed,
+    before C{twistd} acts on it.
 
-    @param options: of C{twistd} or C{twist}.  A successor is where its predecessor
-        is: its root and its user are not changed again, and its pid file is not its
-        own yet.
-    @param inherited: empty: there was no process before this one.
-    @raise ValueError: it is of a program that does it differently.
+    @param options: of C{twistd} or C{twist}.  They are changed for a successor: it has
+        its predecessor's root and user already, and does not own the pid file yet.
+    @param inherited: empty: this process is not a successor.
+    @raise ValueError: it is from an incompatible version.
     """
     pid_file = PidFile(options)
     inheritance = None

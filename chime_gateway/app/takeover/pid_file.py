@@ -1,8 +1,8 @@
 """
 C{twistd}'s pid file, which names the process that takes new calls.
 
-C{twistd} refuses to start while the process in the file runs, writes itself into it
-and removes it at its end.  A successor does none of that before it takes over.
+C{twistd} refuses to start while the process in the file runs, writes its own process id
+into it and removes it at its end.  A successor does none of that before it takes over.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ _NAME: Final = "pidfile"
 
 class PidFile:
     """
-    @param options: of C{twistd}, which it reads again at the end; C{twist} has none.
+    The pid file of this gateway.
+
+    @param options: of C{twistd}, which reads them again at its end; C{twist} has no pid
+        file.
     """
 
     _log = Logger()
@@ -28,12 +31,12 @@ class PidFile:
         self.path = os.path.abspath(name) if name else ""
 
     def disown(self) -> None:
-        """Leave the file alone, as it is another process's."""
+        """Leave the file alone: it belongs to another process."""
         if self.path:
             self._options[_NAME] = ""
 
     def own(self) -> None:
-        """Write this process into the file; C{twistd} removes it."""
+        """Write this process's id into the file; C{twistd} will remove it."""
         if not self.path:
             return
         self._options[_NAME] = self.path

@@ -1,6 +1,6 @@
 """
-Starts the successor as a process, reads what it says until it takes over, and reports
-how it ended if it fails before that.
+Starts the successor as a process, reads its output until it takes over, and reports how
+it ended if it fails before that.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ from twisted.python.failure import Failure
 
 from chime_gateway.app.takeover.command_line import CommandLine
 
-#: Lines of its last words, and of each as much.
+#: Lines of output in the report of a failure, and their length.
 _MOST_LINES: Final = 12
 _MOST_CHARS: Final = 400
 
-#: Of a line without an end.
+#: Bytes kept of an incomplete line.
 _MOST_REST: Final = 65_536
 
 
 class SuccessorProcess(ProcessProtocol):
     """
+    The successor's process.
+
     @ivar pid: of the process that was started; a daemon has another one later.
-    @param write: takes lines of its log, if that goes where ours goes.
-    @param ended: called when it is gone and has said all.
+    @param write: copies a line of its log to the log of this process; C{None}: it
+        writes there itself.
+    @param ended: called when it has ended and all its output was read.
     """
 
     _log = Logger()
@@ -54,9 +57,11 @@ class SuccessorProcess(ProcessProtocol):
         self, reactor: Any, command: CommandLine, descriptors: Mapping[int, int]
     ) -> None:
         """
-        @param descriptors: what it inherits besides its output, by the number that
-            it has there.
-        @raise OSError: it cannot be started at all.
+        Start it.
+
+        @param descriptors: the descriptors that it inherits besides its outputs, by
+            their number in the successor.
+        @raise OSError: it cannot be started.
         """
         nothing = os.open(os.devnull, os.O_RDWR)
         try:
@@ -74,7 +79,9 @@ class SuccessorProcess(ProcessProtocol):
 
     def kill(self, number: signal.Signals, pid: int = 0) -> None:
         """
-        @param pid: that it has told of.
+        Send it a signal.
+
+        @param pid: the process id that it has reported.
         """
         if pid and pid != self.pid:
             with contextlib.suppress(OSError):
@@ -84,7 +91,7 @@ class SuccessorProcess(ProcessProtocol):
                 self.transport.signalProcess(number.name.removeprefix("SIG"))
 
     def last_words(self) -> str:
-        """Its last log lines, and its exit status."""
+        """Return its last log lines, and its exit status."""
         for descriptor, rest in self._rest.items():
             self._line(rest)
             self._rest[descriptor] = b""
@@ -124,7 +131,7 @@ class SuccessorProcess(ProcessProtocol):
 
 
 def _event(text: str) -> Mapping[str, Any] | None:
-    """A line of the log."""
+    """Parse a line of the log; C{None}: it is not one."""
     if not text.startswith("{"):
         return None
     try:

@@ -1,6 +1,6 @@
 """
-Decides how long the old process stays after a take-over: until its calls have ended
-and its connections have learned of it, or until a time limit.
+Decides how long the old process stays after a take-over: until its calls have ended and
+its HTTP connections are closed, or until a time limit.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from typing import Any, Final
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-#: How soon it is found that nothing is left.
+#: How often it is checked.
 LOOK_SECONDS: Final = 0.25
 
-#: A connection that is kept open is closed with its next answer; so long one may be
-#: idle before that.
+#: A persistent connection is closed with its next response; it may be idle this long
+#: before that.
 CONNECTIONS_SECONDS: Final = 80.0
 
 
 class Retirement:
     """
-    @ivar reasons: others to stay: asked when there are no calls any more.
-    @param seconds: that calls may go on, as it is set now.
-    @param calls: how many there are.
-    @param connections: how many there are that may still bring one.
+    The last phase of an old process.
+
+    @ivar reasons: functions that are asked, once there are no calls, whether there is
+        another reason to stay.
+    @param seconds: returns how long calls may continue.
+    @param calls: returns the number of calls.
+    @param connections: returns the number of connections that may still bring a call.
     @param over: called at the end, with whether calls are left.
     """
 
@@ -55,7 +58,7 @@ class Retirement:
             calls=self._calls(),
             seconds=self._seconds(),
         )
-        # Not at once: whoever asked is not done.
+        # Not now: the caller has not finished.
         self._look.start(LOOK_SECONDS, now=False)
 
     def cancel(self) -> None:

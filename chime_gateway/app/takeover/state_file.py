@@ -1,7 +1,7 @@
 """
 The file that names the gateway's process, and the result of its last take-over.
 
-It is in the state folder, for programs that look for the process, or wait for a
+It is in the state folder, for programs that look for the process or wait for a
 take-over.
 """
 
@@ -31,12 +31,14 @@ FAILED: Final = "failed"
 @frozen
 class ProcessState:
     """
+    The content of the file.
+
     @ivar pid: of the process that takes new calls.
-    @ivar since: when that process began, in ticks since the machine did: a number
-        that comes again belongs to another process.
-    @ivar takeovers: how many were asked for, of all processes after one another.
+    @ivar since: when that process started, in ticks since the machine's start: it
+        distinguishes processes that have the same id one after another.
+    @ivar takeovers: the number of requested take-overs, over all processes so far.
     @ivar outcome: of the last one: empty, C{starting}, C{done} or C{failed}.
-    @ivar why: it failed.
+    @ivar why: why the last one failed.
     """
 
     pid: int
@@ -55,7 +57,9 @@ class ProcessState:
     @classmethod
     def of_text(cls, text: str) -> ProcessState:
         """
-        @raise ValueError: it is no state.
+        Parse the content of the file.
+
+        @raise ValueError: it is invalid.
         """
         try:
             values = json.loads(text)
@@ -70,16 +74,16 @@ class ProcessState:
                 str(values["why"]),
             )
         except (KeyError, TypeError) as exc:
-            raise ValueError(f"no state of a process: {exc}") from exc
+            raise ValueError(f"not the state of a process: {exc}") from exc
 
 
 def ticks_of(pid: int) -> int:
-    """When a process began (proc(5), C{starttime}); -1: there is none."""
+    """Return when a process started (proc(5), C{starttime}); -1: it does not exist."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return -1
-    # Its name is in brackets, and may have any in it.
+    # The process name is in parentheses, and may contain parentheses itself.
     return int(stat.rpartition(")")[2].split()[19])
 
 
@@ -89,7 +93,7 @@ def state_path(folder: Path, instance: str) -> Path:
 
 
 def read_states(folder: Path) -> Iterator[ProcessState]:
-    """Read the states of all gateways of this folder, also of those that are gone."""
+    """Read the states of all gateways in this folder, also of those that have ended."""
     for path in sorted(folder.glob(f"{_BEFORE}*{_BEHIND}")):
         with contextlib.suppress(OSError, ValueError):
             yield ProcessState.of_text(path.read_text(encoding="utf-8"))
@@ -97,7 +101,9 @@ def read_states(folder: Path) -> Iterator[ProcessState]:
 
 class StateFile:
     """
-    @param path: C{None}: there is no folder for it.
+    The state file of this gateway.
+
+    @param path: C{None}: no file is written.
     """
 
     _log = Logger()
@@ -109,7 +115,7 @@ class StateFile:
     def own(self, *, is_successor: bool) -> None:
         """Note that this process takes the new calls."""
         if (before := self._read()) is not None:
-            # Whoever waits for an outcome waits for a higher number.
+            # Programs that wait for the outcome wait for a higher number.
             outcome = DONE if is_successor else ""
             self.state = evolve(
                 self.state, takeovers=before.takeovers, outcome=outcome, why=""
@@ -118,8 +124,8 @@ class StateFile:
 
     def handed_over(self, pid: int) -> None:
         """
-        A successor has other settings, perhaps, and keeps its state elsewhere: whoever
-        waits here is told of it.
+        Note that a successor has taken over.  It may have another state folder, and
+        programs may be waiting for the outcome in this one.
         """
         if (before := self._read()) is not None and before.pid == self.state.pid:
             self.state = evolve(
@@ -149,13 +155,17 @@ class StateFile:
             return
         try:
             make_folder(self._path.parent)
-            # Made with 0600, whatever the umask is; never half written.
+            # Mode 0600, whatever the umask is; and replaced atomically.
             descriptor, new = tempfile.mkstemp(dir=self._path.parent, prefix=".process")
             with open(descriptor, "w", encoding="utf-8") as file:
                 json.dump(asdict(self.state), file)
             os.replace(new, self._path)
         except OSError as exc:
-            self._log.error("{path}: {why}", path=str(self._path), why=str(exc))
+            self._log.error(
+                "could not write the state file {path}: {why}",
+                path=str(self._path),
+                why=str(exc),
+            )
 
 
 def state_of_this_process(generation: str, version: str, instance: str) -> ProcessState:

@@ -1,11 +1,11 @@
 """
 Hands the gateway over from this process to its successor.
 
-A signal starts it: a new process is started from the same command line, with the same
-sockets.  Until it says that it is ready, this process changes nothing; if it never
-does, this process goes on as before.  Once it is ready it takes every new call, and
-this process keeps its own calls until they end.  If the successor is lost later, this
-process takes new calls again.
+On a signal, a new process is started with the same command line and the same sockets.
+Until the successor reports that it is ready, nothing changes for this process; if it
+never does, this process continues as before.  Once it is ready, it takes every new
+call, and this process keeps its own calls until they end.  If the successor is lost
+later, this process takes new calls again.
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ from chime_gateway.net.generations.sockets import SharedSockets
 from chime_gateway.net.system.service_manager import ServiceManager
 from chime_gateway.net.timer import Timer
 
-#: Of the successor, where its descriptors begin: after its input and outputs.
+#: The first inherited descriptor in the successor, after its input and outputs.
 _FIRST: Final = 3
 
-#: From being told to end until it is killed, and from its end until its last words.
+#: How long a successor may take to end before it is killed, and how long its output is
+#: awaited after its end.
 _END_SECONDS: Final = 5.0
 _WORDS_SECONDS: Final = 2.0
 
-#: From being told to take over until it has; new calls wait for so long.
+#: How long the successor may take to take over; new calls wait meanwhile.
 _TAKING_SECONDS: Final = 5.0
 
-#: With its end all others of a container are ended.
+#: The process whose end ends all others of a container.
 _FIRST_PROCESS: Final = 1
 
 HELLO: Final = "process.hello"
@@ -61,9 +62,9 @@ STOP: Final = "process.stop"
 
 
 class Stage(Enum):
-    ALONE = "it has every call"
+    ALONE = "this process takes every new call"
     STARTING = "a successor is being started"
-    ENDING = "the successor came too late, or is not wanted: it is ended"
+    ENDING = "the successor is too late, or is not wanted: it is being ended"
     HANDING_OVER = "the successor was told to take over"
     OLDER = "another process takes every new call"
 
@@ -73,13 +74,16 @@ _ON_THE_WAY: Final = (Stage.STARTING, Stage.ENDING, Stage.HANDING_OVER)
 
 class Succession:
     """
-    @ivar stage: how far it is.
-    @ivar seconds: how long the successor may take.
-    @ivar reload_missed: settings reloaded while a successor that may have
-        read them before was being started.
+    The old process's side of a take-over.
+
+    @ivar stage: the current stage.
+    @ivar seconds: how long the successor may take to be ready.
+    @ivar reload_missed: the settings were reloaded while a successor was being started;
+        it may have read the old ones.
     @param command: C{None}: it is not known how this process was started.
-    @param write: takes lines of the successor's log, if they go where ours go.
-    @param handed_over: called when the successor has the new calls.
+    @param write: copies a line of the successor's log to the log of this process;
+        C{None}: it writes there itself.
+    @param handed_over: called when the successor takes the new calls.
     @param taken_back: called when it is lost after that.
     """
 
@@ -128,7 +132,7 @@ class Succession:
     # -- asked -----------------------------------------------------------------------
 
     def ask(self) -> None:
-        """Start the successor, unless that is impossible or done."""
+        """Start a successor, unless that is impossible or there is one."""
         if self._is_stopping:
             self._log.warn("no take-over: this process is stopping")
             return
@@ -161,8 +165,8 @@ class Succession:
             return "it is not known how this process was started"
         if os.getpid() == _FIRST_PROCESS:
             return (
-                "this is process 1 of a container, which ends with it and all that is"
-                " in there: start another container beside it instead"
+                "this is process 1 of a container, and the container ends with it:"
+                " start another container beside it instead"
             )
         return ""
 
@@ -170,7 +174,7 @@ class Succession:
         assert self._command is not None
         generation = new_generation()
         ours, theirs = pair()
-        # Numbers of ours, in the order of theirs.
+        # Descriptors of this process, in the order of their numbers in the successor.
         passed = [theirs.fileno()]
         elders = [
             Elder(one.generation, one.pid, _number(passed, one.channel.fileno()))
@@ -212,14 +216,14 @@ class Succession:
 
     def abandon(self, why: str) -> None:
         """
-        This process is told to stop: nobody needs the successor, and whoever is lost is
-        not replaced by it.
+        This process was told to stop: end a successor that is being started, and do not
+        take new calls again if a successor is lost.
         """
         self._is_stopping = True
         if self.stage is Stage.STARTING:
             self._give_up(why)
 
-    # -- what the successor does -----------------------------------------------------
+    # -- messages of the successor ---------------------------------------------------
 
     def _hello(self, peer: Peer, message: Message) -> None:
         peer.pid = int(message.head.get("pid", 0))
@@ -256,13 +260,13 @@ class Succession:
         self._handed_over()
 
     def _another_newest(self, peer: Peer, message: Message) -> None:
-        """Our successor has one, and the channel is that one's from now on."""
+        """The successor has a successor, which uses the channel from now on."""
         peer.generation = str(message.head.get("generation", ""))
         peer.pid = int(message.head.get("pid", 0))
         if self.stage is Stage.OLDER:
             self._kin.call(self._kin.newest_changed, peer)
 
-    # -- it does not come, or is lost ------------------------------------------------
+    # -- failure or loss of the successor --------------------------------------------
 
     def _too_slow(self) -> None:
         self._give_up(f"it was not ready within {self.seconds:g} s")
@@ -270,35 +274,35 @@ class Succession:
     def _not_taken(self) -> None:
         """The successor was ready, but does not take over."""
         assert self._peer is not None
-        # This process may have stood still itself, and have an answer waiting.
+        # If this process itself was blocked, the answer may be waiting unread.
         self._peer.channel.doRead()
         if self.stage is Stage.HANDING_OVER:
-            self._fault = "it was ready, and did not take over"
+            self._fault = "it was ready but did not take over"
             self._kill()
 
     def _give_up(self, why: str) -> None:
         assert self._process is not None and self._peer is not None
-        # Whatever it says now.
+        # First: later messages of the successor are ignored in this stage.
         self.stage = Stage.ENDING
         self._fault = self._fault or why
-        # What ends at once stops the timer.
+        # Before the signal: a process that ends at once stops the timer.
         self._due.start(_END_SECONDS, self._kill)
         self._process.kill(signal.SIGTERM, self._peer.pid)
 
     def _kill(self) -> None:
-        """Its channel is lost by that, unless nobody knows which process it is."""
+        """Kill it.  That closes its channel, unless its process id is unknown."""
         assert self._process is not None and self._peer is not None
         self._due.start(_WORDS_SECONDS, self._leave)
         self._process.kill(signal.SIGKILL, self._peer.pid)
 
     def _leave(self) -> None:
-        """A daemon that has not said who it is: as soon as it goes on, it ends."""
+        """Give up a daemon whose process id is unknown: once it continues, it ends."""
         assert self._peer is not None
         self._peer.send(UNWANTED)
         self._report()
 
     def _lost(self, peer: Peer) -> None:
-        """Every process that could have been the successor is gone."""
+        """The channel is closed: the successor's processes are gone."""
         if peer is not self._peer and peer is not self._kin.newest:
             return
         if self.stage is Stage.OLDER:
@@ -310,7 +314,7 @@ class Succession:
             self._report()
 
     def _ended(self) -> None:
-        """The process that was started has ended; a daemon goes on as another one."""
+        """The started process has ended; a daemon continues as another process."""
         if self.stage in _ON_THE_WAY:
             assert self._peer is not None
             if not self._peer.is_there:
@@ -323,7 +327,7 @@ class Succession:
         assert process is not None
         words = process.last_words()
         said = "; ".join(one for one in (self._fault, words) if one)
-        self._failed(said or "it closed its channel, or sent what is no message")
+        self._failed(said or "it closed its channel, or sent an invalid message")
         if not process.has_ended:
             process.kill(signal.SIGKILL)
 
@@ -348,7 +352,7 @@ class Succession:
         self._kin.newest = None
         self._go_on()
         self._pid_file.own()
-        self._service_manager.main_process(os.getpid(), "has the new calls again")
+        self._service_manager.main_process(os.getpid(), "takes new calls again")
         self._state.own(is_successor=True)
         self._state.note(FAILED, f"process {pid} was lost")
         self._kin.call(self._kin.taken_back)
@@ -370,7 +374,7 @@ class Succession:
 
 
 def _number(passed: list[int], descriptor: int) -> int:
-    """The number of a descriptor in the successor."""
+    """Add a descriptor to pass on; return its number in the successor."""
     passed.append(descriptor)
     return _FIRST + len(passed) - 1
 

@@ -1,6 +1,5 @@
 """
-One process of a gateway among older and newer ones: the service's whole part in a
-take-over.
+The service's part in take-overs: this process among older and newer ones.
 """
 
 from __future__ import annotations
@@ -27,19 +26,22 @@ from chime_gateway.net.generations.sockets import SharedSockets
 from chime_gateway.net.system.service_manager import ServiceManager
 from chime_gateway.settings.values import GatewaySettings, Limits
 
-#: What older processes may take at their end beyond what their calls may.
+#: How long older processes may take to end, at least.
 _LEAST_SECONDS: Final = 5.0
 
 
 class TakeOver:
     """
-    @ivar kin: the processes beside this one.
-    @ivar sockets: what all of them are reached at.
-    @param write: takes lines of a successor's log, if they go where ours go.
-    @param serve: called when every new call is this process'; with whether the
-        settings may be older than those of the process before it.
-    @param retire: called when the new calls are another process'.
-    @param resume: called when that one is lost.
+    This process as a successor, and as a predecessor.
+
+    @ivar kin: the other processes of this gateway.
+    @ivar sockets: the listening sockets that all of them share.
+    @param write: copies a line of a successor's log to the log of this process;
+        C{None}: it writes there itself.
+    @param serve: called when this process takes every new call; its argument says
+        whether the predecessor may have newer settings.
+    @param retire: called when another process takes the new calls.
+    @param resume: called when that process is lost.
     @param stop: called each time that the newest process is told to stop.
     """
 
@@ -74,7 +76,7 @@ class TakeOver:
         if store is not None:
             instance = store.instance
             path = state_path(Path(store.state_directory), instance)
-        # Who has no command line does not run the process.
+        # Without a command line, the process is not the service's own.
         self._state = StateFile(
             path if launch.command else None,
             state_of_this_process(generation, __version__, instance),
@@ -104,7 +106,7 @@ class TakeOver:
 
     @property
     def is_newest(self) -> bool:
-        """Whether every new call is this process'."""
+        """Whether this process takes every new call."""
         return self._is_serving and self._succession.stage is not Stage.OLDER
 
     def starting(self) -> None:
@@ -140,7 +142,7 @@ class TakeOver:
     # -- asked -----------------------------------------------------------------------
 
     def change(self, limits: Limits) -> None:
-        """Others hold from now on; a successor that is under way has its time."""
+        """Use new limits; a successor that is being started keeps its time limit."""
         self._limits = limits
         self._succession.seconds = limits.takeover_seconds
 
@@ -164,7 +166,10 @@ class TakeOver:
     # -- ending ----------------------------------------------------------------------
 
     def stopping(self) -> None:
-        """Told to stop, once or again: who stops the newest stops the gateway."""
+        """
+        Called for each request to stop.  Stopping the newest process stops the whole
+        gateway.
+        """
         self._succession.abandon("the gateway was told to stop")
         if self.is_newest:
             limits = self._limits
@@ -175,7 +180,10 @@ class TakeOver:
                 peer.send(STOP)
 
     async def older_ended(self) -> None:
-        """They were told to stop when this process was, and have as long for that."""
+        """
+        Wait until the older processes have ended.  They were told to stop when this
+        process was, and have the same time.
+        """
         if not self.is_newest or not self.kin.older:
             return
         emptied: Deferred[None] = Deferred()
@@ -193,7 +201,7 @@ class TakeOver:
                 emptied.callback(None)
 
     def close(self) -> None:
-        """Nothing is left; whoever is newer has the sockets, and what is written."""
+        """Close all; sockets and state file stay if a newer process uses them."""
         if self.is_newest:
             self._state.remove()
             self.sockets.close()

@@ -1,8 +1,8 @@
 """
 Delays the event of a call's end until its recording is written, so that the record
-shows what became of it.
+says whether the recording is complete.
 
-If the disk does not accept the recording, the event is delayed for a limited time.
+If the disk does not accept the recording, the delay is limited.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from chime_gateway.call.reports.events import CallEnded, CallEvent
 from chime_gateway.net.timer import Timer
 from chime_gateway.store.recordings.files import RecordingWriter, WavFile
 
-#: An end is held back for so long.
+#: The longest delay of an end.
 _LONGEST_SECONDS: Final = 10.0
 
-#: Of a recording that may still become whole.
+#: The fault of a recording that may still become complete.
 NOT_YET: Final = "the disk has not taken all of it yet"
 
 
@@ -29,7 +29,7 @@ class Endings:
     """
     Passes the events of calls on, and delays their ends.
 
-    @param tell: takes each event.
+    @param tell: called with each event.
     """
 
     _log = Logger()
@@ -57,12 +57,12 @@ class Endings:
         timer.start(_LONGEST_SECONDS, lambda: self._over(wav, NOT_YET))
 
     def written(self, wav: WavFile) -> None:
-        """A recording is written, or never will be; called in the reactor."""
+        """A recording was written, or never will be; called in the reactor."""
         self._recordings.unwritten.pop(wav.location, None)
         self._over(wav, "")
 
     def close(self) -> None:
-        """Stop: this process writes nothing more, so tell what was delayed."""
+        """Stop, and pass on the delayed ends: this process writes nothing more."""
         for wav in list(self._held):
             self._over(wav, NOT_YET)
 

@@ -1,9 +1,9 @@
 """
 Recordings as files: stereo WAV, the caller left and the agent right.
 
-A thread of its own writes; the reactor only hands pieces over.  A file is valid at
-any time but for the last pieces: its header is kept up to date, so that it plays
-after a crash.  It gets its final name when it is finished.
+A separate thread writes; the reactor only hands over pieces.  A file is valid at any
+time, except for the last pieces: its header is kept up to date, so that it can be
+played after a crash.  It gets its final name when it is finished.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from chime_gateway.net.system.private_files import make_folder, private
 from chime_gateway.net.worker import WorkerThread
 from chime_gateway.store.writing.journal import is_file_of, write_all
 
-#: While it is written, and if a crash left it so.
+#: The suffix of a file that is being written, or that a crash has left unfinished.
 PART: Final = ".part"
 
-#: RIFF, WAVE, fmt and data: 16 bit, two channels.  The standard library's C{wave}
-#: writes a head when a file is closed; here it is right after every piece, and is
-#: mended where a crash cut the file, which C{wave} does not read.
+#: RIFF, WAVE, fmt and data: 16 bits, two channels.  The standard library's C{wave}
+#: writes the header when a file is closed; here it is correct after every piece.  It is
+#: repaired if a crash has truncated the file, which C{wave} could not read.
 _HEAD: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _HEAD_BYTES: Final = _HEAD.size
 
-#: Pieces that wait for a disk that does not take them; half an hour of one call.
+#: Most audio that waits for a slow disk: half an hour of one call.
 _MAX_WAITING_BYTES: Final = 64 << 20
 
-#: What a piece takes besides its samples.  It keeps pieces, and so ends of files
-#: that have pieces, far below what may wait.
+#: The memory of a piece besides its samples.  With it, the number of waiting pieces
+#: stays far below C{_MAX_WAITING}, which leaves room for the ends of files.
 _PIECE_BYTES: Final = 1024
 _MAX_WAITING: Final = 200_000
 
 
 def head(rate: int, data_bytes: int) -> bytes:
-    """The head of a stereo WAV file of 16 bit samples."""
+    """Return the header of a stereo WAV file of 16 bit samples."""
     return _HEAD.pack(
         *(b"RIFF", _HEAD_BYTES - 8 + data_bytes, b"WAVE", b"fmt ", 16),
         *(1, 2, rate, rate * 4, 4, 16, b"data", data_bytes),
@@ -52,8 +52,8 @@ def head(rate: int, data_bytes: int) -> bytes:
 
 
 def interleave(codec: Codec, caller: bytes, agent: bytes) -> bytes:
-    """Both sides as interleaved stereo samples."""
-    # In the writer's thread, where nobody waits for it.
+    """Return both sides as interleaved stereo samples."""
+    # Imported in the writer's thread, where it delays nothing.
     import numpy as np
 
     from chime_gateway.codec.registry import decode
@@ -67,8 +67,8 @@ def interleave(codec: Codec, caller: bytes, agent: bytes) -> bytes:
 
 def whole_bytes(file: BinaryIO) -> int:
     """
-    How long a recording is, of which more may be written just now; the file is at its
-    beginning then.
+    Return the valid length of a recording that may still be being written.  The file's
+    position is at its beginning afterwards.
     """
     size = os.fstat(file.fileno()).st_size
     start = file.read(_HEAD_BYTES)
@@ -82,7 +82,7 @@ class WavFile:
     """
     The recording of one call.
 
-    Implements L{chime_gateway.interfaces.RecordingFile}.
+    Implements L{chime_gateway.services.RecordingFile}.
     """
 
     def __init__(
@@ -108,22 +108,25 @@ class WavFile:
         self._writer.put(self, None)
 
 
-#: A file, and both sides of a piece of it; C{None}: that was all.
+#: A file, and both sides of a piece of it; C{None}: the end of the recording.
 _Piece: TypeAlias = tuple[WavFile, tuple[bytes, bytes] | None]
 
 
 class RecordingWriter:
     """
-    Implements L{chime_gateway.interfaces.Recordings}.
+    Writes recordings in a thread.
 
-    @ivar folder: where files are made.
-    @param location_of: how records name a file, by its path below the folder.
-    @param finished: run in the thread with each file that is finished.
-    @param written: run in the thread, and where there is no room for the end of a
-        file in the reactor, with each recording that is over, well or not.
-    @ivar unwritten: those that are not over, by where they go; who is told that one
-        is takes it out.
-    @ivar counts: of files, by what became of them.
+    Implements L{chime_gateway.services.Recordings}.
+
+    @ivar folder: where files are written.
+    @param location_of: returns the name that records have for a file, given its path
+        below the folder.
+    @param finished: called in the thread with each finished file.
+    @param written: called with each recording that is over, complete or not: in the
+        thread, or in the reactor if the queue had no room for its end.
+    @ivar unwritten: recordings that are not over, by location; the receiver of
+        C{written} removes them.
+    @ivar counts: the number of files, by result.
     @ivar worker: the thread.
     """
 
@@ -155,7 +158,7 @@ class RecordingWriter:
         self.worker.start()
 
     def stop(self, seconds: float) -> None:
-        """Write what there is; called in a thread of the pool."""
+        """Write what is waiting; called in a thread of the pool."""
         self.worker.stop(seconds)
 
     def open(self, call_id: str, codec: Codec, started_at: float) -> WavFile:
@@ -166,20 +169,20 @@ class RecordingWriter:
         return wav
 
     def put(self, wav: WavFile, sides: tuple[bytes, bytes] | None) -> None:
-        """@param sides: caller's and agent's; C{None}: that was all."""
+        """@param sides: the caller's and the agent's; C{None}: the end."""
         size = 0 if sides is None else sum(map(len, sides)) + _PIECE_BYTES
         is_refused = not self.worker.offer((wav, sides), size)
         if is_refused and not wav.fault:
             wav.fault = "the disk is too slow"
             self.counts["too_slow"] += 1
             self._log.error(
-                "a recording is cut short: {why}", why=wav.fault, call_id=wav.call_id
+                "a recording is incomplete: {why}", why=wav.fault, call_id=wav.call_id
             )
         if sides is None and is_refused:
             self._written(wav)
 
     def path_of(self, location: str) -> Path | None:
-        """The file of a recording, if it is on this machine."""
+        """Return the file of a recording, if it is on this machine."""
         name = "/".join(location.rsplit("/", 2)[-2:])
         path = self.folder / name
         if self._location_of(name) != location or not path.is_file():
@@ -188,8 +191,8 @@ class RecordingWriter:
 
     def live_path(self, call_id: str) -> Path | None:
         """
-        The file that is being written of a call, by whichever process, once it has a
-        head; it blocks.
+        Return the file that any process of the gateway is writing for a call, once it
+        has a header.  This blocks.
         """
         name = f"{call_id}.wav{PART}"
         for part in self.folder.glob(f"*/*.wav{PART}"):
@@ -228,7 +231,7 @@ class RecordingWriter:
     def _finish(self, wav: WavFile) -> None:
         if wav.file is None and wav.fault:
             return
-        # A call of less than a moment has none yet; its record names the file.
+        # A very short call has no file yet, but its record names one.
         file = wav.file or _begun(wav)
         wav.file = None
         file.close()
@@ -240,7 +243,7 @@ class RecordingWriter:
         if not wav.fault:
             wav.fault = f"it could not be written: {why}"
             self.counts["failed"] += 1
-            # The file is closed, whether there is memory to say so or not.
+            # Even without memory for this line, the file has to be closed.
             with contextlib.suppress(MemoryError):
                 self._log.error(
                     "a recording could not be written: {why}",
@@ -251,7 +254,7 @@ class RecordingWriter:
         if file is None:
             return
         try:
-            # What there is plays; the record says that it is not all.
+            # The file can be played; the record says that it is incomplete.
             os.ftruncate(file.fileno(), _HEAD_BYTES + wav.data_bytes)
             file.close()
             os.replace(_part(wav.path), wav.path)
@@ -261,9 +264,9 @@ class RecordingWriter:
 
     # -- left by a crash ---------------------------------------------------------
 
-    def mend(self) -> int:
+    def repair(self) -> int:
         """
-        Finish what an earlier run left unfinished.
+        Finish the files that an earlier run left unfinished.
 
         @return: how many files.
         """
@@ -271,9 +274,9 @@ class RecordingWriter:
         for part in sorted(self.folder.glob(f"*/*.wav{PART}")):
             path = part.with_suffix("")
             try:
-                mend(part, path)
+                repair(part, path)
             except (BlockingIOError, FileNotFoundError):
-                continue  # another process is writing it, or has mended it
+                continue  # another process is writing it, or has repaired it
             except OSError as exc:
                 self._log.error(
                     "could not repair a recording: {why}", why=str(exc.strerror)
@@ -285,7 +288,7 @@ class RecordingWriter:
         return count
 
     def left_over(self) -> list[tuple[Path, str]]:
-        """Finished files that are here, with how records name them."""
+        """Return the finished files in the folder, with their names in records."""
         return [
             (path, self._location_at(path))
             for path in sorted(self.folder.glob("*/*.wav"))
@@ -300,27 +303,27 @@ def _part(path: Path) -> Path:
 
 
 def _begun(wav: WavFile) -> BinaryIO:
-    """The file that it is written to, with a head and nothing else."""
+    """Create the file, with a header and nothing else."""
     make_folder(wav.path.parent)
     part = _part(wav.path)
     while True:
         file = wav.file = open(  # noqa: SIM115
             part, "wb", buffering=0, opener=private
         )
-        # Held while it is written, so that nobody mends it meanwhile.
+        # Locked while it is written, so that no other process repairs it meanwhile.
         fcntl.flock(file, fcntl.LOCK_EX)
         if is_file_of(part, file.fileno()):
             file.write(head(wav.codec.clock_rate, 0))
             return file
-        # A process that begins has taken it, before it was held, for one that a crash
-        # has left.
+        # Before the lock was taken, a process that starts has taken the file for one
+        # that a crash has left.
         wav.file = None
         file.close()
 
 
-def mend(part: Path, path: Path) -> None:
+def repair(part: Path, path: Path) -> None:
     """
-    Make the head say what is there, in whole samples, and give it its name.
+    Make the header match the data, in whole samples, and give the file its final name.
 
     @raise OSError: it cannot be read or written, or is being written.
     """

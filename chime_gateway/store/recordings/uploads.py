@@ -1,11 +1,11 @@
 """
 Uploads recordings from this machine's disk to S3.
 
-The process that uploads a file locks it, so that of two processes of a gateway only
-one does.
+The process that uploads a file locks it, so that only one process of a gateway uploads
+it.
 
-A file that S3 does not accept stays here and is tried again; one that a crash left
-here is found at the next start.
+A file that S3 does not accept stays on this machine and is tried again; one that a
+crash has left is found at the next start.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from chime_gateway.services import AwsCalls, InThread
 from chime_gateway.settings.values import RecordingSettings
 from chime_gateway.store.writing.journal import is_file_of
 
-#: Larger files go in parts of this size (S3 wants 5 MiB at least).
+#: Larger files are uploaded in parts of this size (S3 requires at least 5 MiB).
 PART_BYTES: Final = 8 << 20
 
 _BACK_OFF: Final = BackOff((1.0, 5.0, 15.0, 60.0, 300.0), spread=(0.75, 1.25))
 
-#: A link is for whoever asked, at once.
+#: How long a link is valid: it is used at once.
 _LINK_SECONDS: Final = 300
 
 _REQUEST_SECONDS: Final = 60.0
 
-#: A file that another process sends is looked at again after so long.
+#: When a file that another process is uploading is checked again.
 _HELD_SECONDS: Final = 5.0
 
 
@@ -57,9 +57,9 @@ class AwsFiles(AwsCalls, Protocol):
 
 class Uploads:
     """
-    Uploads one file after the other.
+    Uploads one file after another.
 
-    @ivar counts: of tries, by what became of them.
+    @ivar counts: the number of attempts, by result.
     """
 
     _log = Logger()
@@ -87,8 +87,8 @@ class Uploads:
 
     def add(self, path: Path, location: str) -> None:
         """
-        Bring it to C{location} (C{s3://...}), and take it away here; it may be under
-        way.
+        Upload a file to C{location} (C{s3://...}), and delete it here, unless it is in
+        the queue already.
         """
         if (path, location) in self._files:
             return
@@ -98,7 +98,7 @@ class Uploads:
             self._working.addErrback(self._bug)
 
     def stop(self) -> Deferred[Any]:
-        """Stop; an interrupted upload is begun again at the next start."""
+        """Stop; an interrupted upload is repeated after the next start."""
         working, self._working = self._working, None
         self._files.clear()
         if working is None:
@@ -120,7 +120,7 @@ class Uploads:
             except FileNotFoundError:
                 self.counts["gone"] += 1
             except BlockingIOError:
-                # Another process sends it; when that is done it is gone.
+                # Another process is uploading it, and will delete it.
                 self._files.rotate(-1)
                 await deferLater(self._clock, _HELD_SECONDS)
                 continue
@@ -129,10 +129,10 @@ class Uploads:
                 failures += 1
                 if failures in (1, 4):
                     self._log.error(
-                        "could not upload a recording, it waits on this machine: {why}",
+                        "could not upload a recording; it waits on this machine: {why}",
                         why=str(exc),
                     )
-                # The next file may be taken all the same.
+                # S3 may accept the next file.
                 self._files.rotate(-1)
                 pause = _BACK_OFF.pause(failures, self._jitter())
                 await deferLater(self._clock, pause)
@@ -143,7 +143,7 @@ class Uploads:
 
     async def _upload(self, path: Path, location: str) -> None:
         """
-        @raise AwsError: S3 does not take it.
+        @raise AwsError: S3 does not accept it.
         @raise OSError: it cannot be read.
         """
         bucket, _, key = location.removeprefix("s3://").partition("/")
@@ -182,7 +182,7 @@ class Uploads:
             whole = {**this, "MultipartUpload": {"Parts": parts}}
             await self._s3("CompleteMultipartUpload", whole)
         except AwsError:
-            # Parts that belong to nothing cost money.
+            # S3 charges for parts of an incomplete upload.
             try:
                 await self._s3("AbortMultipartUpload", this)
             except AwsError as exc:
@@ -193,8 +193,8 @@ class Uploads:
 
     async def link(self, location: str, method: str) -> str:
         """
-        A URL of a recording that needs no other key, for C{GET} or C{HEAD}; empty: it
-        is in another place, or there are no credentials to sign with.
+        Return a signed URL of a recording, for C{GET} or C{HEAD}; empty if the
+        recording is not in S3, or if there are no credentials to sign with.
         """
         bucket, _, key = location.removeprefix("s3://").partition("/")
         if not location.startswith("s3://") or not key:
@@ -215,8 +215,10 @@ class Uploads:
 
 def _held(path: Path) -> BinaryIO:
     """
-    @raise BlockingIOError: another process has it.
-    @raise OSError: it cannot be opened, or is gone.
+    Open and lock a file.
+
+    @raise BlockingIOError: another process has locked it.
+    @raise OSError: it cannot be opened, or was deleted.
     """
     file = open(path, "rb")  # noqa: SIM115
     try:

@@ -1,8 +1,8 @@
 """
 Finds files that are old enough to delete: captures, and recordings without a row.
 
-A row has the time at which its call began; for a file alone there is only the day, by
-its folder, or the time of its last write.
+Without a row, the age of a recording is known from its folder, which is named by the
+day; the age of a capture from its last write.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DAY_SECONDS: Final = 86_400
 
 def old_recordings(folder: Path, before: float) -> Iterator[Path]:
     """
-    Of whole days; a day's folder goes with its last file.
+    Yield the recordings of whole days, and delete the folders of days that are empty.
 
     @param before: Unix seconds.
     """
@@ -28,13 +28,13 @@ def old_recordings(folder: Path, before: float) -> Iterator[Path]:
         try:
             began = calendar.timegm(time.strptime(day.name, "%Y-%m-%d"))
         except ValueError:
-            continue  # it is none of ours
+            continue  # not a folder of the gateway
         if began + _DAY_SECONDS > before:
             continue
         for file in _entries(day):
             if file.name.endswith(".wav"):
                 yield Path(file.path)
-        # There may be others' files in it.
+        # It fails if there are other files in it.
         with contextlib.suppress(OSError):
             os.rmdir(day.path)
 

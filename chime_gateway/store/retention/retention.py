@@ -1,7 +1,7 @@
 """
-Deletes what is older than the operator's limit.
+Deletes rows and files that are older than the configured limit.
 
-It works in small steps, so that new entries are written in between.
+It works in small steps, so that new entries can be written in between.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from twisted.logger import Logger
 
 from chime_gateway.store.retention.files import old_captures, old_recordings
 
-#: Old ones are looked for this often.
+#: How often it runs.
 _EVERY_SECONDS: Final = 3600.0
 
-#: So many rows, or files, at a time: some 50 ms.
+#: The number of rows or files in a step: some 50 ms.
 BATCH: Final = 500
 
 _DAY_SECONDS: Final = 86_400.0
@@ -35,10 +35,12 @@ class Rows(Protocol):
 
 class Retention:
     """
-    @param days: older ones go; 0: none.
-    @param path_of: the file of a recording, if it is on this machine.
-    @param recordings: the folder where they are made; C{captures} likewise.
-    @param wall_time: Unix seconds.
+    Deletes old calls, deliveries, gateways, recordings and captures.
+
+    @param days: the age limit; 0: nothing is deleted.
+    @param path_of: returns the file of a recording, if it is on this machine.
+    @param recordings: the folder of recordings; C{captures}: that of captures.
+    @param wall_time: returns Unix seconds.
     """
 
     _log = Logger()
@@ -69,10 +71,10 @@ class Retention:
 
     def step(self) -> bool:
         """
-        Some of it, if its time has come.
+        Do one step, if it is due.
 
-        @return: there is more to do at once.
-        @raise DatabaseUnavailable: now; it is begun again later.
+        @return: whether there is more to do at once.
+        @raise DatabaseUnavailable: it cannot be used now; the next step starts anew.
         """
         if self._steps is None:
             if not self._days or time.monotonic() < self._due_at:
@@ -91,7 +93,7 @@ class Retention:
         return False
 
     def _all(self, before: float) -> Iterator[int]:
-        """Delete all that is old; yields the size of each batch."""
+        """Delete everything that is old; yield the size of each batch."""
         found = BATCH
         while found >= BATCH:
             recordings = self._rows.forget_calls(before, BATCH)

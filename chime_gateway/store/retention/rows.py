@@ -1,7 +1,7 @@
 """
-Deletes old rows, a few at a time.
+Deletes old rows, a limited number at a time.
 
-Gateways that share a database do this side by side, without waiting for each other.
+Gateways that share a database do this concurrently, without waiting for each other.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from chime_gateway.store.tables import (
 
 def forget_calls(connection: Connection, before: float, limit: int) -> list[str]:
     """
-    Delete calls that have ended, with all that belongs to them.
+    Delete calls that have ended, with their turns and deliveries.
 
-    @return: their recordings, or an empty text for each that has none.
+    @return: the location of the recording of each; empty if there is none.
     """
     old = and_(CALLS.c.started_at < before, CALLS.c.state == OVER)
     rows = connection.execute(
@@ -58,7 +58,7 @@ def forget_deliveries(connection: Connection, before: float, limit: int) -> int:
 
 def forget_instances(connection: Connection, before: float, limit: int) -> int:
     """
-    Delete gateways that were not seen since.
+    Delete gateways that have not been seen since C{before}.
 
     @return: how many.
     """

@@ -1,8 +1,8 @@
 """
-One receiver of webhooks: its deliveries under way, and their results.
+One receiver of webhooks: its deliveries in progress, and their results.
 
-Each receiver has its own share of concurrent deliveries, so one that is dead or stuck
-does not delay the others; while it fails, that share is one.
+Each receiver has its own limit of concurrent deliveries, so that one that fails or
+hangs does not delay the others; while it fails, the limit is one.
 """
 
 from __future__ import annotations
@@ -26,25 +26,27 @@ BACK_OFF: Final = BackOff(
     (2.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0), spread=(0.75, 1.25)
 )
 
-#: Deliveries under way at the same time.
+#: Most concurrent deliveries.
 PLACES: Final = 4
 
-#: Failures in a row after which there is one place.
+#: After this many consecutive failures, the limit is one.
 _IS_DOWN: Final = 4
 
-#: A receiver's answer does not matter, only its status.
+#: Only the status of a receiver's response matters, not its body.
 _MAX_ANSWER_BYTES: Final = 65_536
 
-#: Deliveries of which is remembered here what the database may not know.
+#: Most deliveries whose result is remembered until the database has it.
 _MAX_SETTLED: Final = 10_000
 
 
 class Receiver:
     """
-    @param over: called when a delivery is, one way or the other.
-    @param put: takes entries that say what became of a delivery.
-    @param counts: of tries, by what became of them.
-    @ivar settings: C{None}: there is no such webhook any more.
+    Sends deliveries to one receiver.
+
+    @param over: called when an attempt has ended, whatever its result.
+    @param put: writes an entry with the result of an attempt.
+    @param counts: the number of attempts, by result.
+    @ivar settings: C{None}: the webhook is no longer configured.
     """
 
     _log = Logger()
@@ -68,16 +70,15 @@ class Receiver:
         self._wall_time = wall_time
         self._jitter = jitter
         self._under_way: dict[str, Deferred[None]] = {}
-        # When each of those that were settled here may be tried again; C{None}:
-        # never.
+        # When each delivery with a known result may be tried again; C{None}: never.
         self._settled: dict[str, float | None] = {}
         self._failures = 0
-        # So many were known here and not in the database, the last time.
+        # The number of results that the database did not have at the last look.
         self._known = 0
 
     @property
     def places(self) -> int:
-        """How many deliveries may be under way at once."""
+        """The current limit of concurrent deliveries."""
         return 1 if self._is_down else PLACES
 
     @property
@@ -86,7 +87,7 @@ class Receiver:
 
     @property
     def wanted(self) -> int:
-        """How many to look for; 0: there is no place."""
+        """How many deliveries to look for; 0: the limit is reached."""
         if len(self._under_way) >= self.places:
             return 0
         return self.places + len(self._under_way) + self._known
@@ -97,11 +98,11 @@ class Receiver:
 
     def begin(self, rows: Iterable[DeliveryRow], limit: int) -> float | None:
         """
-        Deliver those whose time has come.
+        Send the deliveries that are due.
 
         @param limit: how many were looked for.
-        @return: when the next one's time comes, in seconds from now; C{None}: the
-            end of one under way is what is waited for, or nothing.
+        @return: in how many seconds the next one is due; C{None}: there is none, or it
+            has to wait for the end of one in progress.
         """
         now = self._wall_time()
         count, known = 0, 0
@@ -112,7 +113,7 @@ class Receiver:
                 continue
             due_in = self._due_in(row, now)
             if due_in is None:
-                known += 1  # the database has not heard yet
+                known += 1  # the database does not have the result yet
             elif due_in > 0:
                 next_in = due_in if next_in is None else min(next_in, due_in)
             elif len(self._under_way) < self.places:
@@ -132,8 +133,8 @@ class Receiver:
                 return None
             try_at = max(try_at, settled)
         due_in = try_at - now
-        # A time behind the longest pause is one of a clock that was set since; the
-        # database may not know of the last try.
+        # A time later than the longest pause comes from a clock that was set back
+        # since then.  The row may lack the last attempt, hence + 1.
         longest = BACK_OFF.pause(row.attempts + 1, 1.0)
         return 0.0 if due_in > longest else max(0.0, due_in)
 
@@ -152,10 +153,10 @@ class Receiver:
     async def _deliver(self, row: DeliveryRow) -> None:
         hook = self.settings
         if hook is None:
-            self._settle(row, DEAD, "there is no such webhook any more")
+            self._settle(row, DEAD, "the webhook is no longer configured")
             return
         if self._is_down and row.attempts and self._is_too_old(row, hook):
-            # Each would take a time-out to say so.
+            # Another attempt would only take another time-out.
             self._give_up(row, hook, row.last_error)
             return
         try:
@@ -210,7 +211,7 @@ class Receiver:
         self, row: DeliveryRow, state: str, why: str, next_try_at: float = 0.0
     ) -> None:
         self._counts["failed" if state == PENDING else state] += 1
-        # Until the database shows it no more: it may not take anything for long.
+        # Remembered, because the database may be unavailable and show it as pending.
         self._settled.pop(row.delivery_id, None)
         self._settled[row.delivery_id] = next_try_at if state == PENDING else None
         while len(self._settled) > _MAX_SETTLED:

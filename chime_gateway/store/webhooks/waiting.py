@@ -1,7 +1,7 @@
 """
-The pending deliveries in the database.
+Reads pending deliveries from the database.
 
-Everything here blocks and is called in threads.
+All functions block, and are called in threads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select
 from chime_gateway.store.rows import DeliveryRow, Whose
 from chime_gateway.store.tables import DELIVERIES, PENDING
 
-#: Of a webhook that there is no more.
+#: The limit for webhooks that are no longer configured.
 _UNKNOWN: Final = 100
 
 
@@ -22,11 +22,11 @@ def due_deliveries(
     connection: Connection, whose: Whose, wanted: Mapping[str, int]
 ) -> dict[str, list[DeliveryRow]]:
     """
-    The first undelivered one of each call, for each webhook apart from the others;
-    those that have waited longest first, whether or not their time has come.
+    Return, for each webhook, the first pending delivery of each call, due or not; those
+    that have waited longest come first.
 
-    @param wanted: how many at the most, by webhook; webhooks that are not in it are
-        unknown.
+    @param wanted: the limit by webhook; webhooks that are not in it are no longer
+        configured.
     """
     table = DELIVERIES
     mine = _waiting(whose)
@@ -66,7 +66,7 @@ def _heads(
             and_(table.c.call_id == first.c.call_id, table.c.number == first.c.number),
         )
         .where(mine)
-        # One that is tried again has its turn among those that are new.
+        # Repeated deliveries and new ones are in one order.
         .order_by(
             func.coalesce(func.nullif(table.c.next_try_at, 0.0), table.c.created_at)
         )

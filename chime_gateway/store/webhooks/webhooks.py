@@ -1,8 +1,8 @@
 """
 Sends pending deliveries to the webhooks, in order for each call.
 
-A delivery is repeated with the same id until the receiver answers with a 2xx, or
-until a time limit; then the next one of its call follows.
+A delivery is repeated with the same id until the receiver answers with a 2xx status, or
+until a time limit; then the next delivery of its call follows.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from chime_gateway.store.entries import Entry
 from chime_gateway.store.rows import DeliveryRow, Whose
 from chime_gateway.store.webhooks.receiver import Receiver
 
-#: The store is looked at at least this often: its database may have been away.
+#: The database is read at least this often: it may have been unavailable before.
 _LOOK_SECONDS: Final = 15.0
 
 
 class Waiting(Protocol):
-    """The pending deliveries."""
+    """Reads pending deliveries."""
 
     def due_deliveries(
         self, whose: Whose, wanted: Mapping[str, int]
@@ -39,10 +39,13 @@ class Waiting(Protocol):
 
 class Webhooks:
     """
-    @param put: takes entries that say what became of a delivery.
-    @param in_thread: of its own, as a database may take long to answer.
-    @param wall_time: Unix seconds.
-    @ivar counts: of tries, by what became of them.
+    Sends deliveries to all webhooks.
+
+    @param put: writes an entry with the result of an attempt.
+    @param in_thread: runs a function in one of its own threads, as a database may take
+        long to answer.
+    @param wall_time: returns Unix seconds.
+    @ivar counts: the number of attempts, by result.
     """
 
     _log = Logger()
@@ -77,14 +80,14 @@ class Webhooks:
             )
 
         self._receivers = {hook.name: receiver(hook) for hook in hooks}
-        self._nobody = receiver(None)
+        self._removed = receiver(None)
         self._look_due = Timer(clock)
         self._looking: Deferred[None] | None = None
         self._look_again = False
         self._is_stopped = False
 
     def change(self, hooks: Iterable[WebhookSettings]) -> None:
-        """The next delivery goes by these; there are no others than before."""
+        """Use new settings of the same webhooks from the next delivery on."""
         for hook in hooks:
             self._receivers[hook.name].settings = hook
 
@@ -106,7 +109,7 @@ class Webhooks:
         self._is_stopped = True
         self._look_due.stop()
         running = [] if self._looking is None else [self._looking]
-        for receiver in (*self._receivers.values(), self._nobody):
+        for receiver in (*self._receivers.values(), self._removed):
             running += receiver.under_way
         for deferred in running:
             deferred.cancel()
@@ -116,8 +119,8 @@ class Webhooks:
 
     def _bug(self, failure: Any) -> None:
         if not failure.check(CancelledError):
-            self._log.failure("webhooks", failure)
-        # Whatever it was: it is not looked for anew at once, nor never.
+            self._log.failure("a bug in webhooks", failure)
+        # Try again, but not at once.
         self._look_in(_LOOK_SECONDS)
 
     def _looked(self, _: Any) -> None:
@@ -137,14 +140,15 @@ class Webhooks:
                 self._waiting.due_deliveries, self._whose, wanted
             )
         except (*DatabaseUnavailable, NoThreadFree):
-            # The writer says why the database is away; threads come back by themselves.
+            # The writer logs why the database is unavailable; a busy thread becomes
+            # free again.
             self._look_in(_LOOK_SECONDS)
             return
         if self._is_stopped:
             return
         wait = _LOOK_SECONDS
         for name, rows in due.items():
-            receiver = self._receivers.get(name, self._nobody)
+            receiver = self._receivers.get(name, self._removed)
             next_in = receiver.begin(rows, wanted.get(name, 0))
             wait = wait if next_in is None else min(wait, next_in)
         self._look_in(wait)

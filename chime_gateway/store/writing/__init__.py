@@ -1,1 +1,1 @@
-"""Writes events to the database: through a journal, in threads of their own."""
+"""Writes entries to the database: through a journal, in separate threads."""

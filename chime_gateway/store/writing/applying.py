@@ -1,8 +1,9 @@
 """
-Writes the backlog into the database, in order, in a thread of its own.
+Writes the backlog to the database, in order, in a separate thread.
 
-When the database is away, locked, full, read-only or of a newer schema, the write is
-repeated.  An entry that can never be written is set aside, so it delays nothing else.
+While the database is unavailable, locked, full, read-only or of a newer schema, writes
+are repeated.  An entry that can never be written is set aside, so that it does not
+block the others.
 """
 
 from __future__ import annotations
@@ -24,26 +25,28 @@ from chime_gateway.store.writing.backlog import Backlog
 from chime_gateway.store.writing.journal import Journal, entry_of
 from chime_gateway.store.writing.journals import Journals
 
-#: A database that is away is tried again after so long.
+#: When an unavailable database is tried again.
 _BACK_OFF: Final = BackOff.doubling(0.5, 5.0)
 
-#: From the loss of a process' channel until its other files are let go, too.
+#: A process that ends releases its journal within this time after its channel.
 _MOMENT_SECONDS: Final = 1.0
 
-#: One that nobody needs is asked so often whether it is there.
+#: How often an unused database is checked.
 _PING_SECONDS: Final = 5.0
 
 
 class Applying:
     """
-    @ivar worker: the thread; its jobs only say that there is something to do.
-    @ivar fault: why the database is unavailable; empty: it is not.
-    @ivar is_foreign: the fault is that its tables are not this program's.
-    @ivar is_open: it could be used, and what those before have left is in it.
-    @ivar asking_since: a question that is to be answered at once is out; monotonic.
-    @ivar may_change: tables of an older program are changed.
-    @param counts: of entries, by what became of them.
-    @param journals: where those that are gone have left what they had.
+    The thread that writes to the database.
+
+    @ivar worker: the thread; its jobs only wake it.
+    @ivar fault: why the database is unavailable; empty: it is available.
+    @ivar is_foreign: it is unavailable because its tables have another schema.
+    @ivar is_open: it was available, and has the entries of ended processes.
+    @ivar asking_since: since when a check has been waiting for its answer; monotonic.
+    @ivar may_change: tables of an older version may be upgraded.
+    @param counts: the number of entries, by result.
+    @param journals: the journals of ended processes, among others.
     @param upkeep: returns whether there is more to do at once.
     """
 
@@ -91,14 +94,14 @@ class Applying:
         )
 
     def serve(self) -> None:
-        """This process takes the new calls from now on; called in any thread."""
+        """This process takes new calls from now on; called in any thread."""
         if not self.may_change:
             self.may_change = True
             self._retry_at = 0.0
             self.wake()
 
     def look_soon(self) -> None:
-        """Another process ends: look soon for the journal that it leaves."""
+        """Another process is ending: look for its journal soon."""
         self._upkeep_at = min(self._upkeep_at, time.monotonic() + _MOMENT_SECONDS)
 
     def wake(self) -> None:
@@ -135,7 +138,7 @@ class Applying:
                 self._database.migrate(may_change=self.may_change)
                 self._is_checked = True
             if not self._has_taken_up:
-                # It is older than what is in the journal.
+                # Those entries are older than the ones in this process's journal.
                 self._take_up()
                 self._has_taken_up = True
             if self._backlog:
@@ -146,7 +149,7 @@ class Applying:
             self._is_away(exc)
             return
         except Exception:
-            # The worker says so and goes on; this is not tried again at once.
+            # The worker logs it and continues; the next attempt comes after a pause.
             self._wait_because("a bug; the log has a traceback")
             raise
         if not self.is_open:
@@ -181,7 +184,7 @@ class Applying:
             self._done_beside(self._wrote)
 
     def _take_up(self) -> None:
-        """Write what processes that are gone have left in their journals."""
+        """Write the entries in journals of processes that are gone."""
         for journal, aside in self._journals.left():
             is_new = bool(journal.waiting)
             if is_new:
@@ -198,7 +201,11 @@ class Applying:
                 self._log.error("could not remove a journal: {why}", why=str(exc))
 
     def _read(self, journal: Journal | Backlog) -> bool:
-        """@return: as L{_apply}."""
+        """
+        Write the entries of a journal.
+
+        @return: see L{_apply}.
+        """
         has_deliveries = False
         for chunk in journal.chunks():
             if chunk.unreadable:
@@ -209,21 +216,29 @@ class Applying:
         return has_deliveries
 
     def _apply(self, entries: Sequence[Entry]) -> bool:
-        """@return: some of them are about deliveries: there is one more, or less."""
+        """
+        Write entries.
+
+        @return: whether some of them are about deliveries.
+        """
         try:
             self._database.apply(entries)
             self._counts["written"] += len(entries)
         except Exception as exc:
             if isinstance(exc, DatabaseUnavailable) and not is_refusal(exc):
                 raise
-            # One of them cannot be: the others must not suffer for it.
+            # One of them cannot be written; the others still can.
             for entry in entries:
                 if not self._apply_alone(entry):
                     self._aside_entry(entry)
         return any(kind in (DELIVERY, TRIED) for kind, _ in entries)
 
     def _apply_alone(self, entry: Entry) -> bool:
-        """@return: it is in the database."""
+        """
+        Write one entry.
+
+        @return: whether it is in the database.
+        """
         try:
             self._database.apply([entry])
         except DatabaseUnavailable as exc:
@@ -232,7 +247,7 @@ class Applying:
             self._log.error(
                 "the database rejects an entry: {kind}: {why}",
                 kind=entry[0],
-                # The lines behind the first one quote the row.
+                # The lines after the first one quote the row.
                 why=_first_line(exc),
             )
             return False
@@ -268,7 +283,7 @@ class Applying:
         )
 
     def _try_again(self, aside: Aside) -> None:
-        """Try again what was set aside, perhaps by another version."""
+        """Retry the lines that were set aside, perhaps by other versions."""
         kept = []
         try:
             for line in aside.lines():
@@ -276,11 +291,11 @@ class Applying:
                 if entry is None or not self._apply_alone(entry):
                     kept.append(line)
             if kept and not self._aside.add(kept):
-                raise OSError("there is no room for it")
+                raise OSError("the file of this process is full")
             aside.replace([])
         except OSError as exc:
             self._log.error(
-                "could not try the entries again that were set aside: {why}",
+                "could not retry the entries that were set aside: {why}",
                 why=str(exc),
             )
             return
@@ -291,13 +306,13 @@ class Applying:
                 path=str(self._aside.path),
             )
 
-    # -- trouble -------------------------------------------------------------------
+    # -- failures ------------------------------------------------------------------
 
     def _done_beside(self, do: Callable[[], None]) -> bool:
         """
-        A bug in it does not keep records from being written.
+        Do something other than writing entries; a bug in it must not stop the writing.
 
-        @return: the database could be used.
+        @return: whether the database was available.
         """
         try:
             do()
@@ -321,7 +336,7 @@ class Applying:
 
     def _wait_because(self, why: str) -> None:
         self.fault = why
-        # Whatever it was: it may be another database when it is back.
+        # Check the schema again: it may be another database when it is available.
         self._is_checked = False
         self._failures += 1
         self._retry_at = time.monotonic() + _BACK_OFF.pause(self._failures)

@@ -1,8 +1,10 @@
 """
 Sets aside lines of the journal that cannot be written to the database, in a file
-beside it: kinds of a newer program, damaged lines, and what the database rejects.
+beside it: kinds of a newer version, damaged lines, and entries that the database
+rejects.
 
-They contain numbers and speech, like the journal; nobody else may read them.
+Like the journal, it contains telephone numbers and transcripts, so only the gateway's
+user may read it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Final
 from chime_gateway.net.system.private_files import private
 from chime_gateway.store.entries import Entry
 
-#: So much is kept for a program that can read it.
+#: The maximum size of the file.
 MAX_BYTES: Final = 64 << 20
 
 
@@ -28,7 +30,9 @@ class Aside:
 
     def add(self, lines: Sequence[bytes]) -> bool:
         """
-        @return: there was room for them.
+        Append lines.
+
+        @return: whether there was room for them.
         @raise OSError: they cannot be written.
         """
         data = b"".join(line.rstrip(b"\n") + b"\n" for line in lines)
@@ -39,11 +43,15 @@ class Aside:
         return True
 
     def add_entry(self, entry: Entry) -> bool:
-        """As L{add}."""
+        """Append an entry; see L{add}."""
         return self.add([json.dumps(entry, separators=(",", ":")).encode()])
 
     def lines(self) -> list[bytes]:
-        """@raise OSError: they cannot be read."""
+        """
+        Return all lines.
+
+        @raise OSError: they cannot be read.
+        """
         try:
             return self.path.read_bytes().splitlines()
         except FileNotFoundError:
@@ -51,9 +59,9 @@ class Aside:
 
     def replace(self, lines: Sequence[bytes]) -> None:
         """
-        Keep these alone.
+        Replace all lines by these.
 
-        @raise OSError: they cannot be written; all are kept.
+        @raise OSError: they cannot be written; the old ones are kept.
         """
         if not lines:
             self.path.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 The entries that are not in the database yet: in the journal, or in memory while the
 disk does not accept them.
 
-One thread adds, another takes; neither waits for the other's work.
+One thread adds entries, another removes them; neither waits for the other's work.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ MAX_HELD: Final = 50_000
 
 class Backlog:
     """
+    The journal, and entries in memory.
+
     @ivar disk_fault: why the journal cannot be written; empty: it can.
     """
 
@@ -32,7 +34,7 @@ class Backlog:
         self._journal = journal
         self._lock = threading.Lock()
         self._held: deque[tuple[float, Entry]] = deque()
-        # So many of them are on their way into the database.
+        # How many of them are being written to the database.
         self._taken = 0
 
     def __bool__(self) -> bool:
@@ -40,12 +42,12 @@ class Backlog:
 
     @property
     def waiting_bytes(self) -> int:
-        """On the disk."""
+        """The bytes on the disk that are not in the database yet."""
         return self._journal.waiting
 
     @property
     def oldest_at(self) -> float | None:
-        """As L{Journal.oldest_at}, of all."""
+        """Like L{Journal.oldest_at}, including entries in memory."""
         with self._lock:
             found = self._journal.oldest_at
             if found is None and self._held:
@@ -54,12 +56,12 @@ class Backlog:
 
     def add(self, entries: Sequence[Entry], at: float, wall_at: float) -> int:
         """
-        To the journal; to memory if that cannot be.
+        Add entries to the journal, or to memory if it cannot be written.
 
         @param at: when the first of them was made, monotonic.
         @param wall_at: the same in Unix seconds.
-        @return: how many had to be left out, as there is no room.
-        @raise ValueError: one of them is no JSON; none is added.
+        @return: how many had to be dropped because the memory is full.
+        @raise ValueError: one of them is not JSON; none is added.
         """
         if not all(is_json(entry) for entry in entries):
             raise ValueError("an entry is not JSON")
@@ -71,8 +73,8 @@ class Backlog:
 
     def _to_disk(self, at: float, wall_at: float) -> None:
         """
-        As much as it takes.  What is in memory may be much: a part at a time, so
-        that a disk that cannot be written costs no more each time it is tried.
+        Write to the journal what is in memory, until that fails.  It is written in
+        parts, so that a failed attempt stays cheap even if there is much in memory.
         """
         while self._held:
             part = list(islice(self._held, CHUNK))
@@ -89,7 +91,11 @@ class Backlog:
                 self._held.popleft()
 
     def _bounded(self) -> int:
-        """@return: how many are lost, as too many wait: the youngest."""
+        """
+        Drop the newest entries if too many are waiting.
+
+        @return: how many.
+        """
         lost = max(0, len(self._held) - MAX_HELD)
         for _ in range(lost):
             self._held.pop()
@@ -97,7 +103,7 @@ class Backlog:
 
     @property
     def in_memory(self) -> int:
-        """How many entries, while the disk cannot be written."""
+        """The number of entries in memory, while the disk cannot be written."""
         return len(self._held)
 
     def chunks(self) -> Iterator[Chunk]:
@@ -110,10 +116,10 @@ class Backlog:
     @contextmanager
     def held(self) -> Iterator[list[Entry]]:
         """
-        Those in memory, which are forgotten if all goes well with them; none while
-        older ones are in the journal.
+        Return the entries in memory; none while older ones are in the journal.  At the
+        end of the context they are removed, unless it raises an exception.
 
-        Meanwhile the others wait behind them.
+        Entries that are added meanwhile wait behind them.
         """
         with self._lock:
             self._taken = 0 if self._journal.waiting else len(self._held)

@@ -2,8 +2,8 @@
 The journal: a file on this machine with the entries that the database does not have
 yet.
 
-It has one JSON document per line.  A list is an entry; anything else is left for
-programs that understand it, as is a line that cannot be read.
+It has one JSON document per line.  A list is an entry.  Anything else, and any line
+that cannot be read, is left for versions that understand it.
 """
 
 from __future__ import annotations
@@ -24,25 +24,27 @@ from chime_gateway.errors import ConfigError
 from chime_gateway.net.system.private_files import make_folder, private
 from chime_gateway.store.entries import Entry
 
-#: So many are read at a time, when there are many.
+#: Most entries that are read at a time.
 CHUNK: Final = 500
 
-#: Places in the file whose time is known; when there are more, every other is
-#: forgotten.
+#: Most positions in the file whose time is known; if there are more, every second one
+#: is dropped.
 _MAX_MARKS: Final = 1000
 
-#: A journal's head is looked for so far into it.
+#: The header is looked for within this many bytes.
 _HEAD_WITHIN: Final = 65_536
 
 
 class Held(ConfigError):
-    """Another process has it."""
+    """Another process has locked the journal."""
 
 
 @frozen
 class Chunk:
     """
-    @ivar unreadable: lines that are no entries.
+    A part of a journal.
+
+    @ivar unreadable: lines that are not entries.
     @ivar upto: where the next chunk begins.
     """
 
@@ -53,15 +55,19 @@ class Chunk:
 
 class Journal:
     """
-    Held by one process as long as it lives.  One thread appends, another reads and
-    forgets; both under a lock of theirs, but for reading.
+    One journal, locked by a process as long as that runs.
+
+    One thread appends, another reads and forgets.  The callers lock, except for
+    reading.
 
     @ivar size: of the file, in bytes.
-    @ivar begin: what stands before is in the database.
+    @ivar begin: everything before this position is in the database.
     @param now: monotonic.
     @param wall_now: Unix seconds.
-    @param patience: seconds, for whoever only looks whether somebody has it.
-    @raise ConfigError: the folder cannot be used; L{Held}: another gateway holds it.
+    @param patience: how long to wait for a process that only checks the lock, in
+        seconds.
+    @raise ConfigError: the folder cannot be used.
+    @raise Held: another process has locked the journal.
     """
 
     def __init__(
@@ -76,14 +82,16 @@ class Journal:
             self._file = _held(path, patience)
         except BlockingIOError as exc:
             raise Held(
-                f"{path} belongs to a gateway that runs; give this one a name of its"
-                " own (CHIMEGW_INSTANCE)"
+                f"{path} belongs to a gateway that is running; give this one another"
+                " name (CHIMEGW_INSTANCE)"
             ) from exc
         except OSError as exc:
-            raise ConfigError(f"CHIMEGW_STATE {path.parent}: {exc}") from exc
+            raise ConfigError(
+                f"CHIMEGW_STATE {path.parent}: the journal cannot be opened: {exc}"
+            ) from exc
         self.begin = 0
         self.size = path.stat().st_size
-        # A crash may have cut the last line: the next one is not part of it.
+        # A crash may have left an incomplete last line: the next one must not join it.
         self._is_torn = self.size > 0 and _last_byte(path) != b"\n"
         self._needs_head = True
         self._marks: deque[tuple[int, float]] = deque()
@@ -97,15 +105,17 @@ class Journal:
 
     @property
     def oldest_at(self) -> float | None:
-        """When the oldest entry that waits was made, or a little before; monotonic."""
+        """When the oldest waiting entry was made, or a little earlier; monotonic."""
         return self._marks[0][1] if self.waiting and self._marks else None
 
     def append(
         self, entries: Sequence[Entry], at: float = 0.0, wall_at: float = 0.0
     ) -> None:
         """
+        Append entries.
+
         @param at: when the first of them was made, monotonic.
-        @param wall_at: the same, for a later run.
+        @param wall_at: the same in Unix seconds, for a later run.
         @raise OSError: they cannot be written; none of them is.
         """
         lines = b"".join(_line(entry) for entry in entries)
@@ -117,12 +127,12 @@ class Journal:
         try:
             write_all(self._file, lines)
         except OSError:
-            # A part of it may be there.
+            # A part of them may have been written.
             self._is_torn = True
             try:
                 self._file.truncate(before)
             except OSError:
-                # And stays: what comes next stands behind it.
+                # That part stays; later lines follow it.
                 self.size = os.fstat(self._file.fileno()).st_size
             else:
                 self._is_torn = False
@@ -134,7 +144,7 @@ class Journal:
             self._marks = deque(list(self._marks)[::2])
 
     def chunks(self) -> Iterator[Chunk]:
-        """All pending entries, some at a time."""
+        """Yield all pending entries in chunks."""
         until = self.size
         with open(self._path, "rb") as file:
             at = told = self.begin
@@ -154,12 +164,13 @@ class Journal:
                 if len(entries) >= CHUNK or len(unreadable) >= CHUNK:
                     yield Chunk(entries, unreadable, at)
                     entries, unreadable, told = [], [], at
-            # A place is told once: behind it others may stand when it is forgotten.
+            # Each position is yielded once: later entries may follow it when the reader
+            # forgets it.
             if at > told:
                 yield Chunk(entries, unreadable, at)
 
     def forget(self, upto: int) -> None:
-        """All before C{upto} is in the database: drop it."""
+        """Drop everything before C{upto}: it is in the database."""
         self.begin = upto
         if upto >= self.size:
             self._file.truncate(0)
@@ -171,15 +182,15 @@ class Journal:
 
     def remove(self) -> None:
         """
-        It is done with; nobody else finds it.
+        Delete the file, whose entries are all in the database.
 
-        @raise OSError: it cannot be.
+        @raise OSError: that failed.
         """
         self._path.unlink(missing_ok=True)
         self._file.close()
 
     def rename(self, path: Path) -> None:
-        """@raise OSError: it cannot be."""
+        """@raise OSError: that failed."""
         os.rename(self._path, path)
         self._path = path
 
@@ -189,19 +200,21 @@ class Journal:
 
 def _held(path: Path, patience: float) -> BinaryIO:
     """
-    @raise BlockingIOError: another process has it.
+    Open and lock a journal.
+
+    @raise BlockingIOError: another process has locked it.
     @raise OSError: it cannot be opened.
     """
     make_folder(path.parent)
     until = time.monotonic() + patience
     while True:
-        # Unbuffered: what could not be written must not come later.
+        # Unbuffered: data of a failed write must not be written later.
         file: BinaryIO = open(  # noqa: SIM115
             path, "a+b", buffering=0, opener=private
         )
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever looks for what is left may have taken a new one for it.
+            # A process that looks for abandoned journals may have deleted the new file.
             if is_file_of(path, file.fileno()):
                 return file
         except BlockingIOError:
@@ -229,7 +242,7 @@ def _line(entry: Entry) -> bytes:
 
 
 def _head(wall_at: float) -> bytes:
-    """Not an entry: who wrote those behind it, and since when they wait."""
+    """Return the header: the version that writes, and the time of the first entry."""
     head = {"journal": 1, "gateway": __version__, "since": round(wall_at, 3)}
     return json.dumps(head, separators=(",", ":")).encode() + b"\n"
 
@@ -242,7 +255,7 @@ def _document(line: bytes) -> object:
 
 
 def entry_of(line: bytes) -> Entry | None:
-    """The entry of a line; C{None}: the line is none."""
+    """Return the entry in a line; C{None}: the line is not an entry."""
     found = _document(line)
     if not isinstance(found, list) or len(found) != 2:
         return None
@@ -260,7 +273,7 @@ def _is_head(line: bytes) -> bool:
 
 
 def _since(path: Path, wall_now: float) -> float:
-    """Since when entries wait in a file that an earlier run has left."""
+    """Return since when entries have been waiting in a file of an earlier run."""
     with open(path, "rb") as file:
         start = file.read(_HEAD_WITHIN)
     for line in start.splitlines():
@@ -279,9 +292,10 @@ def _last_byte(path: Path) -> bytes:
 
 def write_all(file: BinaryIO, data: bytes) -> None:
     """
-    To a file without a buffer: a disk that is nearly full takes a part.
+    Write all data to an unbuffered file.  (One C{write} may write only a part if the
+    disk is nearly full.)
 
-    @raise OSError: it is full.
+    @raise OSError: the disk is full.
     """
     view = memoryview(data)
     while view:
@@ -289,6 +303,6 @@ def write_all(file: BinaryIO, data: bytes) -> None:
 
 
 def journal_path(folder: Path, instance: str) -> Path:
-    """The path of an instance's journal."""
+    """Return the path of an instance's journal."""
     name = instance.replace(":", "-").replace("/", "-")
     return folder / f"journal-{name}.jsonl"

@@ -1,13 +1,13 @@
 """
 The journals of one gateway on this machine: a file for each of its processes.
 
-A running process locks its own (C{flock}), so the lock says which processes run:
-unlike a pid or a time, it cannot be mistaken for another's.  Any process takes over
-the journal of a process that is gone, and deletes it.
+A running process locks its journal (C{flock}), so the locks say which processes run:
+unlike a pid or a time, a lock cannot be confused with another process's.  Any process
+takes over the journal of a process that is gone, and deletes it.
 
-A name without a generation is from programs that had none: their entries are taken
-over, and entries that the last process could not write to the database are left there
-for a downgrade.
+A name without a generation is that of versions without generations.  Entries found
+there are taken over.  Entries that the last process could not write to the database
+are left there, so that an older version can find them after a downgrade.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from chime_gateway.net.system.private_files import make_folder, private
 from chime_gateway.store.writing.aside import Aside
 from chime_gateway.store.writing.journal import Held, Journal, journal_path
 
-#: Between the name of the instance, which cannot have it, and the generation.
+#: Separates the generation from the instance's name, which cannot contain it.
 _MARK: Final = "@"
 
-#: Whoever only looks whether somebody has a journal has it for less, in seconds.
+#: A process that only checks a lock holds it for a shorter time, in seconds.
 _PATIENCE: Final = 0.2
 
 _SUFFIX: Final = ".jsonl"
@@ -37,7 +37,9 @@ _ASIDE: Final = ".aside.jsonl"
 
 class Journals:
     """
-    @ivar folder: of the state.
+    The journals of one gateway.
+
+    @ivar folder: the state folder.
     """
 
     _log = Logger()
@@ -53,10 +55,11 @@ class Journals:
 
     def open_own(self, *, is_alone: bool, now: float, wall_now: float) -> Journal:
         """
-        A process that is alone goes on with what the one before has left.
+        Open the journal of this process.  If it is alone, it continues with the journal
+        of the previous process.
 
-        @param is_alone: no other process of this instance may run.
-        @raise ConfigError: one does, or the folder cannot be used.
+        @param is_alone: no other process of this instance may be running.
+        @raise ConfigError: one is, or the folder cannot be used.
         """
         own = self.path(self._generation)
         if not is_alone:
@@ -77,8 +80,9 @@ class Journals:
 
     def generations(self) -> set[str]:
         """
-        Of processes that live, this one among them, or have left something that nobody
-        has taken up.  Who has written anything was among them before.
+        Return the generations of this process, of other running processes, and of
+        ended processes whose journal was not taken over yet.  A process is among them
+        before it writes anything.
         """
         found = {path.name for path in self._files()}
         begin = self._base.stem + _MARK
@@ -86,8 +90,8 @@ class Journals:
 
     def left(self) -> Iterator[tuple[Journal, Aside]]:
         """
-        What processes that are gone have left; each is held until the next is asked
-        for.  Whoever has taken it up removes both.
+        Yield the journals and the files set aside of ended processes.  Each is locked
+        until the next one is asked for.  The caller removes both.
         """
         own = self.path(self._generation)
         for path in sorted({*self._files(), *self._with_aside_alone(), self._base}):
@@ -108,8 +112,8 @@ class Journals:
 
     def leave(self, journal: Journal) -> None:
         """
-        This process ends: the journal goes, or stays for the next one, where one that
-        knows no generations finds it as well.
+        This process is ending: delete its journal if it is empty; otherwise leave it
+        under a name that versions without generations find as well.
         """
         with contextlib.suppress(OSError):
             if not journal.waiting:
@@ -121,7 +125,8 @@ class Journals:
     @contextlib.contextmanager
     def _starting(self) -> Iterator[None]:
         """
-        One at a time: each of two would find the other.
+        Only one process at a time may check whether it is alone; two would find each
+        other.
 
         @raise ConfigError: the folder cannot be used.
         """
@@ -136,9 +141,9 @@ class Journals:
 
     def _if_alone(self, now: float, wall_now: float) -> Journal | None:
         """
-        The journal of a process that is gone, if there is one with something in it.
+        Return the journal of an ended process, if there is one with entries.
 
-        @raise Held: a process lives.
+        @raise Held: another process is running.
         """
         found: Journal | None = None
         for path in sorted({*self._files(), self._base}):

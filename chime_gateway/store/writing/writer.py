@@ -1,8 +1,8 @@
 """
-Writes events: to the journal first, and from there to the database.
+Writes entries: to the journal first, and from there to the database.
 
-Each has a thread, so that a database that does not answer does not hold up the
-journal, and the reactor waits for neither.
+Each has a thread, so that a database that does not answer does not block the journal,
+and neither blocks the reactor.
 """
 
 from __future__ import annotations
@@ -22,30 +22,33 @@ from chime_gateway.store.writing.backlog import MAX_HELD, Backlog, is_json
 from chime_gateway.store.writing.journal import Journal
 from chime_gateway.store.writing.journals import Journals
 
-#: So many entries are taken together.
+#: Most entries that are written to the journal at a time.
 _BATCH: Final = 200
 
-#: A database that has not taken an entry for so long is not all right, whatever it
-#: says.
+#: A database that has not accepted an entry for this time is considered unavailable.
 LATE_SECONDS: Final = 5.0
 
-#: A stop waits for the database at least for so long, and is told to hurry this often.
+#: A stop waits at least this long for the database, and checks this often whether it
+#: has to hurry.
 _HURRIED_SECONDS: Final = 0.3
 
-#: A question that is to be answered at once.
+#: A check of the database that takes longer has failed.
 _SILENT_SECONDS: Final = 3.0
 
 
 class Writer:
     """
-    @param ready: run in the database's thread, when it can be used and what an
-        earlier run has left is in it.
-    @param wrote: likewise, when something of deliveries was written.
-    @param upkeep: likewise, now and then, while the database can be used; returns
-        whether there is more to do at once.
-    @param journal: of this process; C{journals}: of all of this gateway's.
-    @param wall_time: Unix seconds.
-    @param is_serving: C{False}: an older process has the new calls, until L{serve}.
+    Writes entries.
+
+    @param ready: called in the database's thread, when the database is available and
+        has the entries of earlier runs.
+    @param wrote: likewise, when entries about deliveries were written.
+    @param upkeep: likewise, regularly, while the database is available; returns whether
+        there is more to do at once.
+    @param journal: that of this process.
+    @param journals: those of all processes of this gateway.
+    @param wall_time: returns Unix seconds.
+    @param is_serving: C{False}: an older process takes new calls, until L{serve}.
     @ivar worker: the journal's thread.
     """
 
@@ -67,7 +70,7 @@ class Writer:
         self._counts: Counter[str] = Counter()
         self._is_hurried = False
         self._wall_time = wall_time
-        # When each entry was put, of those that the thread has not done with.
+        # When each entry was put that the thread has not finished with.
         self._put_at: deque[float] = deque()
         self._backlog = Backlog(journal)
         self._leave = lambda: journals.leave(journal)
@@ -97,7 +100,7 @@ class Writer:
         self._applying.worker.start()
 
     def serve(self) -> None:
-        """This process takes the new calls from now on."""
+        """This process takes new calls from now on."""
         self._applying.serve()
 
     def look_soon(self) -> None:
@@ -105,19 +108,19 @@ class Writer:
         self._applying.look_soon()
 
     def put(self, entry: Entry) -> None:
-        """Write entries; returns at once."""
+        """Write an entry; return at once."""
         self._put_at.append(time.monotonic())
         if not self.worker.offer(entry):
             self._put_at.pop()
             if self.worker.refused == 1:
-                self._log.error("records are lost: too many wait to be written")
+                self._log.error("records are lost: too many are waiting to be written")
 
     def stop(self, seconds: float) -> None:
         """
-        Write what there is; called in a thread of the pool.
+        Write what is waiting; called in a thread of the pool.
 
-        @param seconds: a database that is away is not waited for; this is for one
-            that is slow.
+        @param seconds: how long to wait for a slow database; an unavailable one is not
+            waited for.
         """
         until = time.monotonic() + seconds
         is_done = self.worker.stop(seconds)
@@ -135,11 +138,15 @@ class Writer:
             self._leave()
 
     def hurry(self) -> None:
-        """Make a stop not wait for the database: the journal has the rest."""
+        """Make a stop not wait for the database: the journal keeps the rest."""
         self._is_hurried = True
 
     def _stop_applying(self, until: float) -> bool:
-        """@return: the database has all."""
+        """
+        Stop the database's thread.
+
+        @return: whether the database has all entries.
+        """
         while not self._applying.worker.stop(_HURRIED_SECONDS):
             if self._is_hurried or time.monotonic() >= until:
                 return False
@@ -158,12 +165,12 @@ class Writer:
 
     @property
     def is_open(self) -> bool:
-        """The database was available, and has what an earlier run has left."""
+        """Whether the database was available and has the entries of earlier runs."""
         return self._applying.is_open
 
     @property
     def is_foreign(self) -> bool:
-        """The database's tables are not of this program's schema."""
+        """Whether the database's tables have another schema than this program's."""
         return self._applying.is_foreign
 
     @property
@@ -182,7 +189,7 @@ class Writer:
 
     @property
     def oldest_seconds(self) -> float:
-        """How long the oldest entry has waited for the database; 0: there is none."""
+        """How long the oldest entry has been waiting for the database; 0: none is."""
         since = self._backlog.oldest_at
         if since is None:
             try:
@@ -227,7 +234,7 @@ class Writer:
             self._counts["not_journaled"] += len(batch)
 
     def _json_only(self, batch: list[Entry]) -> list[Entry]:
-        """One of them is no JSON: the others must not suffer for it."""
+        """Return the entries that are JSON, so that only the others are lost."""
         good = []
         for entry in batch:
             if is_json(entry):

@@ -32,13 +32,13 @@ class LogDestinationTests(SynchronousTestCase):
             self.patch(sys, "stdout", stdout)
             log = log_of({}, self.reactor)
             Logger("test", observer=LogPublisher(log.observer)).info("one")
-            # Nothing is written before the thread is started, or the end.
+            # Nothing is written before the thread is started, or the log is closed.
             self.assertEqual(log.thread.waiting, 1)
             self.assertTrue(log.thread.close())
             stdout.close()
             self.assertEqual(json.loads(out.read())["event"], "one")
 
-    def test_no_standard_output_at_all_is_no_reason_to_fail(self) -> None:
+    def test_without_a_standard_output_the_log_is_discarded(self) -> None:
         output: Any = standard_output(None)
         self.addCleanup(os.close, output.descriptor)
         self.assertEqual(output.write("gone\n"), 5)
@@ -64,7 +64,7 @@ class LogDestinationTests(SynchronousTestCase):
         self.assertEqual(json.loads(old)["event"], "one")
         self.assertEqual(json.loads(path.read_text())["event"], "two")
 
-    def test_a_log_that_cannot_be_is_one_line(self) -> None:
+    def test_an_impossible_destination_is_an_error_of_one_line(self) -> None:
         nowhere = str(self.folder / "none" / "x.log")
         for options in ({"logfile": nowhere}, {"logfile": "-", "nodaemon": 0}):
             with self.subTest(options=options):
@@ -93,7 +93,7 @@ class LogDestinationTests(SynchronousTestCase):
         self.assertTrue(log.thread.close())
         self.assertEqual(seen, ["one"])
 
-    def test_which_process_it_is_stands_in_each_line_once_that_is_known(self) -> None:
+    def test_each_line_names_the_process_once_it_is_known(self) -> None:
         out = io.StringIO()
         log = log_to(out)
         say = Logger("test", observer=LogPublisher(log.observer)).info
@@ -108,7 +108,7 @@ class LogDestinationTests(SynchronousTestCase):
             [("one", None), ("1", "bcd234"), ("two", "bcd234")],
         )
 
-    def test_lines_that_are_missing_are_told_of_in_the_same_form(self) -> None:
+    def test_missing_lines_are_reported_in_the_same_format(self) -> None:
         out = io.StringIO()
         log = log_to(out)
         log.thread.put(lambda: 1 / 0)

@@ -15,7 +15,7 @@ class LogTests(SynchronousTestCase):
         publisher = LogPublisher(json_log_observer(out, level))
         return Logger("test", observer=publisher), out
 
-    def test_an_event_is_one_json_object_a_line(self) -> None:
+    def test_each_event_is_one_line_with_a_json_object(self) -> None:
         log, out = self.lines()
         log.info("call {call_id} lost {n}", call_id="c1", n=3, detail={"a": [1]})
         log.info("braces {{}} and\nnew lines {text}", text='"\n{')
@@ -38,14 +38,14 @@ class LogTests(SynchronousTestCase):
             log.debug("the caller said {text}", text="hello")
             self.assertEqual(len(out.getvalue().splitlines()), count)
 
-    def test_interim_answers_of_somebodys_server_are_no_lines(self) -> None:
+    def test_interim_responses_of_http_servers_are_not_logged(self) -> None:
         out = io.StringIO()
         publisher = LogPublisher(json_log_observer(out))
         log = Logger("twisted.web._newclient.HTTPClientParser", observer=publisher)
         log.info("Ignoring unexpected {code} response", code=102)
         self.assertEqual(out.getvalue(), "")
 
-    def test_a_failure_brings_its_traceback(self) -> None:
+    def test_a_failure_has_its_traceback(self) -> None:
         log, out = self.lines()
         try:
             raise ZeroDivisionError("a bug")
@@ -55,7 +55,7 @@ class LogTests(SynchronousTestCase):
         self.assertIn("ZeroDivisionError", event["traceback"])
         self.assertEqual(event["level"], "critical")
 
-    def test_a_reader_that_went_away_is_survived(self) -> None:
+    def test_a_closed_output_is_not_an_error(self) -> None:
         class Gone(io.StringIO):
             def write(self, text: str) -> int:
                 raise BrokenPipeError

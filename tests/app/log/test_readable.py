@@ -25,7 +25,7 @@ def said(**event: Any) -> str:
 class ReadableTests(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     @given(st.text(), st.dictionaries(st.sampled_from("abc"), values), levels)
-    def test_an_event_is_one_line_that_does_nothing_to_a_terminal(
+    def test_each_event_is_one_line_that_is_safe_for_a_terminal(
         self, text: str, more: dict[str, Any], level: Any
     ) -> None:
         event = {"log_format": "{text}", "text": text, "log_level": level, **more}
@@ -34,7 +34,7 @@ class ReadableTests(SynchronousTestCase):
         self.assertEqual(printable(line[:-1]), line[:-1])
         self.assertIn(level.name, line)
 
-    def test_what_the_text_says_is_not_said_twice(self) -> None:
+    def test_members_that_are_in_the_text_are_not_repeated(self) -> None:
         line = said(
             log_format="call {call_id} ended",
             log_level=LogLevel.info,
@@ -47,7 +47,7 @@ class ReadableTests(SynchronousTestCase):
             line.partition("info")[2].strip(), "call abc ended  seconds=5.5"
         )
 
-    def test_a_traceback_stands_below(self) -> None:
+    def test_a_traceback_follows_the_line(self) -> None:
         try:
             raise ValueError("why")
         except ValueError:
@@ -57,7 +57,7 @@ class ReadableTests(SynchronousTestCase):
         self.assertIn("lost", first)
         self.assertTrue(any("ValueError: why" in line for line in more))
 
-    def test_libraries_do_not_tell_of_each_connection(self) -> None:
+    def test_libraries_do_not_log_each_connection(self) -> None:
         """94 of 129 lines of a run were those of Twisted's factories."""
         found: list[str] = []
         out = io.StringIO()

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.app.log.thread import LogThread, QueuedOutput, RawOutput
 
-#: Lines that are given, lines that are then taken, lines that cannot be written.
+#: Put lines, let the reader read lines, make writes fail.
 _STEPS = st.lists(
     st.tuples(st.sampled_from(("give", "take", "fail")), st.integers(1, 12)),
     max_size=20,
@@ -21,9 +21,9 @@ _STEPS = st.lists(
 
 class Reader:
     """
-    Takes lines when it is told to, and refuses some.
+    A reader that reads lines only when told to, and can refuse some.
 
-    @ivar taken: numbers of lines, and texts that tell of others.
+    @ivar taken: the numbers of lines, and reports of missing lines.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Reader:
 class LogThreadTests(SynchronousTestCase):
     @settings(max_examples=60, deadline=None)
     @given(_STEPS, st.booleans())
-    def test_order_is_kept_and_what_is_missing_is_told_where_it_is(
+    def test_order_is_kept_and_missing_lines_are_reported_in_place(
         self, steps: list[tuple[str, int]], is_early: bool
     ) -> None:
         reader = Reader()
@@ -68,7 +68,7 @@ class LogThreadTests(SynchronousTestCase):
         for step, count in steps:
             if step == "give":
                 for _ in range(count):
-                    # Whoever gives a line never waits: nobody takes it in here.
+                    # This must not block, although the reader does not read.
                     number = given_lines
                     log.put(lambda number=number: reader.line(number))  # type: ignore[misc]
                     given_lines += 1
@@ -84,7 +84,7 @@ class LogThreadTests(SynchronousTestCase):
         self.assertEqual(written, sorted(written))
         self.assertEqual(len(written) + log.lost, given_lines)
         if "fail" not in [step for step, _ in steps]:
-            # Between two lines of which some are missing it says how many.
+            # Each gap between two lines has a report with the number of lines.
             self.assertEqual(reader.lost, log.lost)
             last = -1
             missing = 0
@@ -101,12 +101,12 @@ class LogThreadTests(SynchronousTestCase):
         for number in range(50):
             log.put(lambda number=number: reader.line(number), 100)  # type: ignore[misc]
         self.assertEqual((log.waiting, log.lost), (10, 40))
-        # One that is longer than all there is room for is written if it is alone.
+        # A line longer than the limit is accepted if it is the only one.
         alone = LogThread(reader.told, max_chars=10)
         alone.put(lambda: reader.line(0), 100)
         self.assertEqual((alone.waiting, alone.lost), (1, 0))
 
-    def test_a_bug_in_an_observer_costs_its_line_only(self) -> None:
+    def test_a_bug_in_an_observer_loses_only_its_line(self) -> None:
         reader = Reader()
         log = LogThread(reader.told)
         log.put(lambda: 1 / 0)
@@ -116,7 +116,7 @@ class LogThreadTests(SynchronousTestCase):
         self.assertEqual(reader.taken[1:], [1])
         self.assertIn("1 lines were lost", str(reader.taken[0]))
 
-    def test_the_end_does_not_wait_for_a_reader_that_takes_nothing(self) -> None:
+    def test_closing_does_not_wait_for_a_reader_that_reads_nothing(self) -> None:
         reader = Reader()
         log = LogThread(reader.told)
         log.start()
@@ -125,7 +125,7 @@ class LogThreadTests(SynchronousTestCase):
         reader.take(1)
         self.assertTrue(log.close())
 
-    def test_a_finalizer_that_logs_in_the_middle_of_it_is_no_deadlock(self) -> None:
+    def test_logging_while_the_lock_is_held_is_not_a_deadlock(self) -> None:
         log = LogThread(lambda _: None)
         with log._changed:
             log.put(lambda: None)
@@ -141,7 +141,7 @@ class RawOutputTests(SynchronousTestCase):
         os.set_blocking(writer, is_blocking)
         return reader, writer
 
-    def test_all_of_it_is_written_to_a_pipe_of_either_kind(self) -> None:
+    def test_everything_is_written_to_blocking_and_non_blocking_pipes(self) -> None:
         text = "é\ud800" * 5000 + "\n"
         expected = text.encode("utf-8", "backslashreplace")
         for is_blocking in (True, False):

@@ -1,4 +1,4 @@
-"""What --check, /ready and the log say of doors that are open."""
+"""Warnings of --check, /ready and the log that strangers may call."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OpenDoorTests(SynchronousTestCase):
         st.lists(st.sampled_from(LOCAL + PUBLIC), min_size=1, unique=True),
         st.booleans(),
     )
-    def test_whatever_is_open_is_said_with_its_remedy(
+    def test_each_open_door_is_reported_with_its_remedy(
         self, secrets: set[str], listen: list[str], has_sip: bool
     ) -> None:
         environ = {**AZURE, **dict.fromkeys(secrets, "0123456789abcdef")}

@@ -53,7 +53,7 @@ class ArrivalTests(SynchronousTestCase):
     def kinds(self, generation: str = "older2") -> list[str]:
         return [message.kind for message in self.said[generation]]
 
-    def test_it_begins_when_it_is_told_and_all_are_told(self) -> None:
+    def test_it_begins_on_the_order_and_informs_all_processes(self) -> None:
         self.arrival.ready()
         self.turn()
         self.assertEqual(self.kinds(), [HELLO, READY])
@@ -65,12 +65,12 @@ class ArrivalTests(SynchronousTestCase):
         me = {"generation": "newer2", "pid": os.getpid()}
         self.assertEqual(self.said["oldest"], [Message(NEWEST, me)])
         self.assertEqual(set(self.kin.older), {"older2", "oldest"})
-        # Once.
+        # It begins only once.
         self.ends["older2"].send(GO)
         self.turn()
         self.assertEqual(len(self.log), 1)
 
-    def test_what_it_is_told_before_it_begins_is_known_when_it_does(self) -> None:
+    def test_messages_before_the_order_are_known_when_it_begins(self) -> None:
         told: list[str] = []
         self.kin.on("sip.", lambda *_: told.append(",".join(self.log)))
         self.arrival.ready()
@@ -80,14 +80,14 @@ class ArrivalTests(SynchronousTestCase):
         self.turn()
         self.assertEqual(told, ["", "begin"])
 
-    def test_nobody_else_tells_it_to_begin(self) -> None:
+    def test_only_the_predecessor_can_order_it_to_begin(self) -> None:
         self.arrival.ready()
         self.ends["oldest"].send(GO)
         self.turn()
         self.assertEqual(self.log, [])
 
-    def test_whose_predecessor_is_gone_begins_as_soon_as_it_can(self) -> None:
-        """Before it is ready, and after."""
+    def test_if_the_predecessor_is_gone_it_begins_when_it_is_ready(self) -> None:
+        """It begins only when it is ready."""
         self.ends["older2"].close()
         self.turn()
         self.assertEqual(self.log, [])
@@ -96,28 +96,28 @@ class ArrivalTests(SynchronousTestCase):
         self.turn()
         self.assertEqual(set(self.kin.older), {"oldest"})
 
-    def test_whose_predecessor_is_lost_while_it_waits_begins(self) -> None:
+    def test_if_the_predecessor_is_lost_while_it_waits_it_begins(self) -> None:
         self.arrival.ready()
         self.ends["older2"].close()
         self.turn()
         self.assertEqual(self.log, ["begin"])
 
-    def test_who_was_given_up_does_not_begin(self) -> None:
-        """Though nobody is there any more: it finds that before it says anything."""
+    def test_an_abandoned_successor_does_not_begin(self) -> None:
+        """Not even if the predecessor is gone: it reads its messages first."""
         self.ends["older2"].send(UNWANTED)
         self.ends["older2"].close()
         self.arrival.ready()
         self.turn()
         self.assertEqual(self.log, ["stop"])
 
-    def test_its_fault_is_told(self) -> None:
+    def test_its_fault_is_reported_to_the_predecessor(self) -> None:
         self.arrival.fault("no such port")
         self.turn()
         self.assertEqual(
             self.said["older2"][-1], Message(FAULT, {"why": "no such port"})
         )
 
-    def test_who_is_gone_is_told_of(self) -> None:
+    def test_the_end_of_an_older_process_is_reported(self) -> None:
         gone: list[str] = []
         self.kin.older_gone.append(lambda peer: gone.append(peer.generation))
         self.arrival.ready()

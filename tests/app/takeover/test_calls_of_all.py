@@ -11,7 +11,7 @@ from tests.net.generations.test_kin import ClockTurns
 
 
 class CallsOfAllTests(SynchronousTestCase):
-    def test_the_newest_knows_of_all_without_asking(self) -> None:
+    def test_the_newest_process_knows_all_counts_without_asking(self) -> None:
         turns: Any = ClockTurns()
         older, newest = Kin("old", turns), Kin("new", turns)
         ends = pair()
@@ -25,7 +25,7 @@ class CallsOfAllTests(SynchronousTestCase):
         ours = CallsOfAll(lambda: 2, newest, turns)
         self.assertEqual((ours.count(), ours.older()), (2, {}))
         far = pair()
-        # Before it begins, and of those that are older still.
+        # Counts are passed on before it begins, including those of older processes.
         older.older["oldest"] = older.peer("oldest", 0, far[0], lambda _: None)
         for end in far:
             self.addCleanup(end.close)
@@ -46,12 +46,12 @@ class CallsOfAllTests(SynchronousTestCase):
         turns.advance(TELL_SECONDS)
         turns.take()
         self.assertEqual(ours.count(), 3)
-        # That process has a successor in its turn, at the same end.
+        # The newest process gets a successor, which uses the same channel.
         again = CallsOfAll(lambda: 2, newest, turns)
         older.call(older.newest_changed, to_newest)
         turns.take()
         self.assertEqual(again.count(), 3)
-        # It is gone, and its calls with it.
+        # The old process is gone, and so are its calls.
         del newest.older["old"]
         self.assertEqual((ours.count(), ours.older()), (2, {}))
         theirs.resume()

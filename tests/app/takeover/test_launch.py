@@ -14,7 +14,7 @@ INHERITED = Inheritance("newer2", Elder("older2", 1, 3)).to_text()
 
 
 class LaunchTests(SynchronousTestCase):
-    def test_the_first_process_does_what_twistd_is_told(self) -> None:
+    def test_the_first_process_keeps_the_options_of_twistd(self) -> None:
         options = {"pidfile": "gw.pid", "uid": 7, "gid": 8, "chroot": "/x"}
         launch = launch_of(options, {}, "", "")
         self.assertIsNone(launch.inheritance)
@@ -22,8 +22,10 @@ class LaunchTests(SynchronousTestCase):
             options, {"pidfile": "gw.pid", "uid": 7, "gid": 8, "chroot": "/x"}
         )
 
-    def test_a_successor_is_where_the_process_before_it_is(self) -> None:
-        """Nor does it take the pid file of one that runs for its own."""
+    def test_a_successor_keeps_root_and_user_and_does_not_own_the_pid_file(
+        self,
+    ) -> None:
+        """Until it takes over, the pid file belongs to its predecessor."""
         folder = temporary_folder(self)
         options = {"pidfile": str(folder / "pid"), "uid": 7, "gid": 8, "chroot": "/x"}
         launch = launch_of(options, {}, INHERITED, "@notify")
@@ -39,14 +41,14 @@ class LaunchTests(SynchronousTestCase):
         launch.pid_file.disown()
         self.assertEqual(options["pidfile"], "")
 
-    def test_twist_has_none_of_these(self) -> None:
+    def test_twist_has_no_pid_file_root_and_user(self) -> None:
         options: dict[str, object] = {}
         launch = launch_of(options, {}, INHERITED, "")
         launch.pid_file.own()
         launch.pid_file.disown()
         self.assertEqual(options, {})
 
-    def test_what_another_program_leaves_is_refused(self) -> None:
+    def test_an_inheritance_of_another_program_is_refused(self) -> None:
         self.assertRaises(ValueError, launch_of, {}, {}, "{}", "")
 
     def test_a_pid_file_that_cannot_be_written_stops_nothing(self) -> None:
@@ -55,7 +57,7 @@ class LaunchTests(SynchronousTestCase):
 
 
 class CommandLineTests(SynchronousTestCase):
-    def test_it_is_what_python_was_given(self) -> None:
+    def test_the_command_line_is_that_of_this_process(self) -> None:
         command = CommandLine.of_this_process({"A": "b"})
         self.assertEqual(command.executable, sys.executable)
         self.assertEqual(list(command.arguments), sys.orig_argv)
@@ -64,7 +66,7 @@ class CommandLineTests(SynchronousTestCase):
         )
 
     def test_a_link_to_the_newest_release_is_followed_anew(self) -> None:
-        """As the shell names the folder, if that is where it is."""
+        """The folder is named as in the shell if that name is correct."""
         folder = temporary_folder(self)
         os.symlink(os.getcwd(), folder / "current")
         for named, expected in (

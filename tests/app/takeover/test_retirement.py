@@ -16,10 +16,10 @@ class RetirementTests(SynchronousTestCase):
         st.floats(0, 300),
         st.floats(1, 300),
     )
-    def test_it_lasts_as_long_as_it_is_needed_and_no_longer(
+    def test_retirement_lasts_exactly_as_long_as_needed(
         self, calls: float, connections: float, reason: float, most: float
     ) -> None:
-        """Calls first, up to their time; then whoever has not heard of it."""
+        """First calls count, up to the limit; then connections and other reasons."""
         clock = Clock()
         ends: list[tuple[float, bool]] = []
         retirement = Retirement(
@@ -40,7 +40,7 @@ class RetirementTests(SynchronousTestCase):
             needed = max(calls, min(CONNECTIONS_SECONDS, max(connections, reason)))
             self.assertLess(abs(at - needed), 0.6)
 
-    def test_who_has_the_calls_again_stays(self) -> None:
+    def test_a_process_that_takes_new_calls_again_stays(self) -> None:
         clock = Clock()
         ends: list[bool] = []
         retirement = Retirement(clock, lambda: 5, lambda: 0, lambda: 0, ends.append)

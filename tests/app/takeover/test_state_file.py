@@ -32,7 +32,7 @@ class StateFileTests(SynchronousTestCase):
         (state,) = read_states(self.folder)
         return state
 
-    def test_whoever_waits_for_an_outcome_sees_a_number_that_has_risen(self) -> None:
+    def test_each_outcome_comes_with_a_higher_number(self) -> None:
         old, new = self.process("old222"), self.process("new222")
         old.own(is_successor=False)
         self.assertEqual((self.read().takeovers, self.read().outcome), (0, ""))
@@ -46,14 +46,14 @@ class StateFileTests(SynchronousTestCase):
         self.assertEqual((self.read().takeovers, self.read().outcome), (2, DONE))
         self.assertEqual(self.read().generation, "new222")
 
-    def test_who_waits_in_the_old_place_is_told_as_well(self) -> None:
+    def test_the_outcome_is_also_written_to_the_old_state_folder(self) -> None:
         old = self.process("old222")
         old.own(is_successor=False)
         old.note(STARTING)
         old.handed_over(os.getppid())
         self.assertEqual((self.read().outcome, self.read().pid), (DONE, os.getppid()))
 
-    def test_a_process_is_known_by_when_it_began(self) -> None:
+    def test_a_process_is_identified_by_its_start(self) -> None:
         self.process("old222").own(is_successor=False)
         self.assertTrue(self.read().is_running)
         state = self.read()
@@ -61,14 +61,14 @@ class StateFileTests(SynchronousTestCase):
             other = ProcessState(pid, since, "x", "1", "i")
             self.assertFalse(other.is_running)
 
-    def test_it_is_nobody_elses_and_goes_with_the_gateway(self) -> None:
+    def test_the_file_is_private_and_removed_at_the_end(self) -> None:
         process = self.process("old222")
         process.own(is_successor=False)
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
         process.remove()
         self.assertEqual(list(read_states(self.folder)), [])
 
-    def test_what_is_no_state_is_left_alone(self) -> None:
+    def test_invalid_files_are_ignored(self) -> None:
         self.process("old222").own(is_successor=False)
         for at, text in enumerate(("", "{", "[]", "3", '{"pid": null}', '{"pid": []}')):
             state_path(self.folder, f"broken{at}").write_text(text)

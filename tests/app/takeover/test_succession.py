@@ -40,7 +40,7 @@ from tests.net.generations.test_kin import ClockTurns
 SECONDS = 60.0
 COMMAND = CommandLine("python", ("python", "-m", "gw"), "/", {"A": "b"})
 
-#: What a successor does, what time does, and what this process is told.
+#: Events: of the successor, of the clock, and requests to this process.
 STEPS = (
     *("hello", "fault", "ready", "taken", "wrong", "close", "end", "die"),
     *("a second", "a minute", "ask", "stop"),
@@ -61,7 +61,7 @@ class Sockets:
 
 
 class Started:
-    """The successor as a process, and what this one sees of it."""
+    """A fake process of the successor, as this process sees it."""
 
     pid = 5_000_001
 
@@ -86,13 +86,13 @@ class Started:
         self.end(how)
 
     def end(self, how: Exception) -> None:
-        """Of a daemon only what has started it."""
+        """End the started process; a daemon keeps its channel."""
         if not self.has_ended:
             self.has_ended = True
             self.protocol.processEnded(Failure(how))
 
 
-class House(ClockTurns):
+class ProcessReactor(ClockTurns):
     """A reactor that starts processes."""
 
     def __init__(self) -> None:
@@ -118,16 +118,16 @@ class House(ClockTurns):
 
 class Scene:
     def __init__(self) -> None:
-        self.house = House()
+        self.reactor = ProcessReactor()
         self.sockets = Sockets()
         self.log: list[str] = []
         self.state = StateFile(None, ProcessState(1, 1, "older2", "1", "i"))
-        kin = self.kin = Kin("older2", self.house)
+        kin = self.kin = Kin("older2", self.reactor)
         kin.handing_over.append(lambda peer: peer.send("sip.owned"))
         self.succession = Succession(
             kin,
             self.sockets,  # type: ignore[arg-type]
-            self.house,
+            self.reactor,
             command=COMMAND,
             pid_file=PidFile({}),
             state=self.state,
@@ -140,13 +140,13 @@ class Scene:
 
     @property
     def newest(self) -> Started:
-        return self.house.started[-1]
+        return self.reactor.started[-1]
 
     def turn(self) -> None:
-        self.house.take(3)
+        self.reactor.take(3)
 
     def step(self, name: str) -> None:
-        send = self.newest.channel.send if self.house.started else lambda *_: False
+        send = self.newest.channel.send if self.reactor.started else lambda *_: False
         match name:
             case "hello":
                 send(HELLO, {"pid": 5_000_002})
@@ -161,18 +161,18 @@ class Scene:
             case "stop":
                 self.succession.abandon("told to stop")
             case "a second" | "a minute":
-                self.house.advance(1 if name == "a second" else 61)
-            case "close" if self.house.started:
+                self.reactor.advance(1 if name == "a second" else 61)
+            case "close" if self.reactor.started:
                 self.newest.channel.close()
-            case "end" if self.house.started:
+            case "end" if self.reactor.started:
                 self.newest.end(ProcessDone(0))
-            case "die" if self.house.started:
+            case "die" if self.reactor.started:
                 self.newest.die(ProcessTerminated(exitCode=3))
         self.turn()
 
     def close(self) -> None:
         self.kin.close()
-        for started in self.house.started:
+        for started in self.reactor.started:
             started.channel.close()
 
 
@@ -191,10 +191,12 @@ class SuccessionTests(SynchronousTestCase):
 
     @settings(max_examples=150, deadline=None)
     @given(st.lists(st.sampled_from(STEPS), max_size=14))
-    def test_somebody_has_the_calls_whatever_happens(self, steps: list[str]) -> None:
+    def test_exactly_one_process_takes_new_calls_whatever_happens(
+        self, steps: list[str]
+    ) -> None:
         """
-        This process reads, or the successor was told to, and is there.  However it
-        goes on, once time has passed there is one of both.
+        Either this process reads from the sockets, or a running successor was told to.
+        After enough time exactly one of the two does, whatever has happened.
         """
         scene = Scene()
         try:
@@ -208,14 +210,14 @@ class SuccessionTests(SynchronousTestCase):
                 self.assertEqual(scene.sockets.is_held, is_others)
                 told = [message.kind for message in scene.newest.told]
                 if is_others:
-                    # And has heard what it has to know before it begins.
+                    # It has received all it needs before the order to begin.
                     self.assertEqual(told[:2], ["sip.owned", GO])
                 self.assertEqual(
                     scene.log.count("handed over") - scene.log.count("taken back"),
                     int(stage is Stage.OLDER),
                 )
-                # One at a time.
-                alive = [s for s in scene.house.started if s.channel.is_open]
+                # There is one successor at a time.
+                alive = [s for s in scene.reactor.started if s.channel.is_open]
                 self.assertLessEqual(len(alive), 1)
                 state = scene.state.state
                 self.assertEqual(bool(state.why), state.outcome == FAILED)
@@ -228,40 +230,40 @@ class SuccessionTests(SynchronousTestCase):
                 self.assertIs(stage, Stage.ALONE)
                 self.assertFalse(scene.sockets.is_held)
                 if scene.newest.channel.is_open:
-                    # Nobody could end it; it is told when it goes on.
+                    # It could not be killed; it ends when it continues.
                     scene.turn()
                     self.assertEqual(scene.newest.told[-1].kind, UNWANTED)
         finally:
             scene.close()
 
-    def test_it_inherits_what_there_is(self) -> None:
+    def test_a_successor_gets_a_new_generation_and_its_predecessor(self) -> None:
         scene = self.scene()
         scene.step("ask")
-        (inherited,) = scene.house.inherited
+        (inherited,) = scene.reactor.inherited
         self.assertEqual(inherited.predecessor.generation, "older2")
         self.assertEqual(inherited.predecessor.pid, os.getpid())
         self.assertNotEqual(inherited.generation, "older2")
         self.assertEqual(scene.state.state.outcome, STARTING)
 
-    def test_why_it_failed_is_what_it_said_and_how_it_ended(self) -> None:
+    def test_a_failure_is_reported_with_its_output_and_its_end(self) -> None:
         scene = self.scene()
         for step in ("ask", "fault", "die"):
             scene.step(step)
         self.assertEqual(scene.state.state.outcome, FAILED)
         self.assertEqual(scene.state.state.why, "a setting; it ended with status 3")
 
-    def test_the_last_words_are_waited_for_but_not_for_long(self) -> None:
+    def test_the_last_output_is_awaited_for_a_limited_time(self) -> None:
         scene = self.scene()
         for step in ("ask", "close"):
             scene.step(step)
         self.assertIs(scene.succession.stage, Stage.STARTING)
         scene.newest.protocol.childDataReceived(2, b"the last word")
-        scene.house.advance(2.1)
+        scene.reactor.advance(2.1)
         self.assertEqual(scene.state.state.outcome, FAILED)
         self.assertIn("the last word", scene.state.state.why)
         self.assertEqual(scene.newest.signals, ["KILL"])
 
-    def test_a_daemon_goes_on_when_what_started_it_has_ended(self) -> None:
+    def test_a_daemon_continues_when_its_parent_has_ended(self) -> None:
         scene = self.scene()
         for step in ("ask", "hello", "end", "ready", "taken"):
             scene.step(step)
@@ -269,38 +271,38 @@ class SuccessionTests(SynchronousTestCase):
         assert scene.kin.newest is not None
         self.assertEqual(scene.kin.newest.pid, 5_000_002)
 
-    def test_who_is_too_slow_is_told_to_end_and_then_is_ended(self) -> None:
+    def test_a_successor_that_is_too_slow_is_terminated_then_killed(self) -> None:
         scene = self.scene()
         scene.step("ask")
-        scene.house.advance(SECONDS + 1)
+        scene.reactor.advance(SECONDS + 1)
         self.assertEqual(scene.newest.signals, ["TERM"])
         scene.step("ready")  # too late
         self.assertEqual(scene.newest.told, [])
-        scene.house.advance(6)
+        scene.reactor.advance(6)
         scene.turn()
         self.assertEqual(scene.newest.signals, ["TERM", "KILL"])
         self.assertIn("not ready within 60 s", scene.state.state.why)
         scene.step("ask")
-        self.assertEqual(len(scene.house.started), 2)
+        self.assertEqual(len(scene.reactor.started), 2)
 
-    def test_an_answer_that_waits_is_heard_before_it_is_missed(self) -> None:
-        """This process has stood still, not the other one."""
+    def test_a_waiting_answer_is_read_before_a_timeout_counts(self) -> None:
+        """Here this process was blocked, not the successor."""
         scene = self.scene()
         for step in ("ask", "ready"):
             scene.step(step)
         scene.newest.channel.send(TAKEN)
-        scene.house.advance(30)
+        scene.reactor.advance(30)
         self.assertEqual(scene.log, ["handed over"])
         self.assertEqual(scene.newest.signals, [])
 
-    def test_settings_that_were_read_again_meanwhile_are_read_by_it(self) -> None:
+    def test_settings_reloaded_meanwhile_are_reloaded_by_the_successor(self) -> None:
         scene = self.scene()
         scene.step("ask")
         scene.succession.reload_missed = True
         scene.step("ready")
         self.assertEqual(scene.newest.told[-1].head, {"reload": True})
 
-    def test_who_is_lost_is_replaced_and_has_another_successor(self) -> None:
+    def test_a_lost_successor_is_replaced_and_another_can_follow(self) -> None:
         scene = self.handed_over()
         scene.step("die")
         self.assertEqual(scene.log, ["handed over", "taken back"])
@@ -310,13 +312,13 @@ class SuccessionTests(SynchronousTestCase):
             scene.step(step)
         self.assertEqual(scene.log[2:], ["handed over"])
 
-    def test_who_is_being_stopped_takes_nothing_back(self) -> None:
+    def test_a_stopping_process_does_not_take_new_calls_again(self) -> None:
         scene = self.handed_over()
         for step in ("stop", "die"):
             scene.step(step)
         self.assertEqual(scene.log, ["handed over"])
 
-    def test_an_outcome_is_told_where_it_is_waited_for(self) -> None:
+    def test_the_outcome_is_written_to_the_state_file(self) -> None:
         scene = self.scene()
         self.assertEqual(scene.state.state.outcome, "")
         scene.step("ask")

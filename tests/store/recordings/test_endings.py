@@ -1,4 +1,4 @@
-"""When the end of a call is told, and what it says of the recording."""
+"""When the end of a call is reported, and what it says about the recording."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STEPS = st.lists(
 
 
 class EndingTests(SynchronousTestCase):
-    """The thread does not run: a test turns it."""
+    """The thread does not run: the test runs its work."""
 
     def begin(self) -> None:
         self.clock = Clock()
@@ -70,7 +70,7 @@ class EndingTests(SynchronousTestCase):
             wav = self.open[chosen]
             wav.finish()
             self.ended[chosen] = self.clock.seconds()
-            # As much as is known now, like the call itself has it.
+            # The fault that the call itself knows now.
             call = evolve(
                 facts(),
                 call_id=chosen,
@@ -90,14 +90,14 @@ class EndingTests(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(STEPS)
-    def test_it_says_what_became_of_the_recording(
+    def test_the_end_says_whether_the_recording_is_complete(
         self, steps: list[tuple[str, int]]
     ) -> None:
         self.begin()
         with capturedLogs() as lines:
             self.tell_of_all(steps)
         said = {line.get("call_id") for line in lines}
-        # Whoever reads the log alone finds out as well.
+        # Each fault is in the log as well.
         self.assertLessEqual({e.call_id for e in self.told if self.fault(e)}, said)
         self.flushLoggedErrors()
         self.close_files()
@@ -131,7 +131,7 @@ class EndingTests(SynchronousTestCase):
         assert isinstance(event.payload, CallEnded)
         return event.payload.call.recording_fault
 
-    def test_whatever_else_happens_is_told_at_once(self) -> None:
+    def test_other_events_are_passed_on_at_once(self) -> None:
         self.begin()
         self.step("open", 0)
         call = evolve(facts(), recording=self.open["c0"].location)
@@ -140,7 +140,7 @@ class EndingTests(SynchronousTestCase):
         self.endings.happened(CallEvent("other", 9, 0.0, CallEnded(other, ())))
         self.assertEqual([e.call_id for e in self.told], ["c0", "other"])
 
-    def test_at_the_end_of_the_process_all_is_told(self) -> None:
+    def test_closing_passes_on_all_delayed_ends(self) -> None:
         self.begin()
         for name in ("open", "write", "end"):
             self.step(name, 0)

@@ -48,8 +48,8 @@ class WriterTests(ThreadTestCase):
             data = file.readframes(file.getnframes())
             return file.getframerate(), np.frombuffer(data, "<i2").reshape(-1, 2)
 
-    def test_one_that_is_written_is_as_long_as_its_head_says(self) -> None:
-        """A piece may be there whose head is not, and a head may be cut."""
+    def test_the_valid_length_of_an_unfinished_file_comes_from_its_header(self) -> None:
+        """The header may lack the last piece, or may be incomplete itself."""
         path = self.folder / "x.wav"
         for there, said, expected in (
             (head(8000, 8) + bytes(8), 8, 52),
@@ -64,7 +64,7 @@ class WriterTests(ThreadTestCase):
                 self.assertEqual(whole_bytes(file), expected, said)
                 self.assertEqual(file.tell(), 0)
 
-    def test_it_is_found_by_its_call_while_it_is_written(self) -> None:
+    def test_an_unfinished_file_is_found_by_its_call(self) -> None:
         self.writer.start()
         wav = self.writer.open("abc", PCMU, STARTED)
         wav.write(PCMU.silence(8000), PCMU.silence(8000))
@@ -77,7 +77,7 @@ class WriterTests(ThreadTestCase):
         self.writer.stop(5.0)
         self.assertIsNone(self.writer.live_path("abc"))
 
-    def test_one_of_a_live_call_is_heard_once_it_has_a_head(self) -> None:
+    def test_the_file_of_a_live_call_is_found_once_it_has_a_header(self) -> None:
         folder = self.folder / DAY
         folder.mkdir(parents=True)
         part = folder / f"abc.wav{PART}"
@@ -104,10 +104,10 @@ class WriterTests(ThreadTestCase):
 
     @staticmethod
     def says(part: Path, data_bytes: int) -> bool:
-        """The head of the file is up to date."""
+        """Whether the header of the file is up to date."""
         return part.exists() and part.read_bytes()[:44] == head(8000, data_bytes)
 
-    def test_while_it_is_written_it_can_be_played(self) -> None:
+    def test_an_unfinished_file_can_be_played(self) -> None:
         self.writer.start()
         wav = self.writer.open("call", PCMU, STARTED)
         part = self.folder / DAY / f"call.wav{PART}"
@@ -122,24 +122,24 @@ class WriterTests(ThreadTestCase):
         self.assertTrue(part.with_suffix("").exists())
         self.assertFalse(part.exists())
 
-    def test_what_a_crash_left_is_mended(self) -> None:
+    def test_a_file_left_by_a_crash_is_repaired(self) -> None:
         part = self.folder / DAY / f"lost.wav{PART}"
         part.parent.mkdir()
-        # The head is one piece behind, and the last sample is half there.
+        # The header lacks one piece, and the last sample is incomplete.
         part.write_bytes(head(8000, 32_000) + b"\x01\x02" * 32_000 + b"\x07")
-        self.assertEqual(self.writer.mend(), 1)
+        self.assertEqual(self.writer.repair(), 1)
         _, samples = self.read(self.folder / DAY / "lost.wav")
         self.assertEqual(len(samples), 16_000)
         path = self.folder / DAY / "lost.wav"
         self.assertEqual(self.finished, [(path, f"/recordings/{DAY}/lost.wav")])
 
-    def test_a_file_cut_at_any_byte_is_mended(self) -> None:
+    def test_a_file_truncated_at_any_byte_is_repaired(self) -> None:
         whole = head(8000, 400) + b"\x01\x02" * 200
         (self.folder / DAY).mkdir()
         for length in range(0, len(whole), 7):
             part = self.folder / DAY / f"c{length}.wav{PART}"
             part.write_bytes(whole[:length])
-        self.writer.mend()
+        self.writer.repair()
         for length in range(0, len(whole), 7):
             _, samples = self.read(self.folder / DAY / f"c{length}.wav")
             self.assertEqual(len(samples), max(0, length - 44) // 4)
@@ -149,17 +149,17 @@ class WriterTests(ThreadTestCase):
         wav = self.writer.open("busy", PCMU, STARTED)
         wav.write(b"\x10" * 80, b"\xff" * 80)
         self.until(lambda: wav.data_bytes)
-        self.assertEqual(self.new_writer().mend(), 0)
+        self.assertEqual(self.new_writer().repair(), 0)
         wav.finish()
         self.writer.stop(5.0)
 
-    def test_one_that_is_taken_for_left_before_it_is_held_is_begun_anew(self) -> None:
+    def test_a_file_that_is_repaired_before_it_is_locked_is_created_again(self) -> None:
         other, real = self.new_writer(), fcntl.flock
 
         def flock(file: Any, how: int) -> None:
-            # Between its making and its being held.
+            # After the file was created, before it is locked.
             self.patch(fcntl, "flock", real)
-            self.assertEqual(other.mend(), 1)
+            self.assertEqual(other.repair(), 1)
             real(file, how)
 
         self.patch(fcntl, "flock", flock)
@@ -208,14 +208,14 @@ class WriterTests(ThreadTestCase):
         self.assertEqual(self.writer.worker.bugs, 1)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
-    def test_a_disk_that_takes_nothing_does_not_fill_the_memory(self) -> None:
+    def test_a_disk_that_blocks_does_not_fill_the_memory(self) -> None:
         wav = self.writer.open("slow", PCMU, STARTED)
         for _ in range(200):  # the thread does not run
             wav.write(bytes(500_000), bytes(500_000))
         self.assertEqual(wav.fault, "the disk is too slow")
         self.assertLess(self.writer.worker.waiting, 68)  # of 1 MB each
 
-    def test_a_call_of_a_moment_is_a_file_as_well(self) -> None:
+    def test_a_very_short_call_has_a_file(self) -> None:
         self.writer.start()
         self.writer.open("short", PCMU, STARTED).finish()
         self.writer.stop(5.0)

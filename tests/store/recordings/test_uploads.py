@@ -59,7 +59,7 @@ class UploadTests(SynchronousTestCase):
         path.write_bytes(os.urandom(size))
         return path
 
-    def test_a_link_is_to_one_file_and_needs_a_key_to_be_signed_with(self) -> None:
+    def test_a_link_is_for_one_file_and_needs_credentials(self) -> None:
         def link(location: str, method: str) -> str:
             found: list[str] = []
             asking = Deferred.fromCoroutine(self.uploads().link(location, method))
@@ -74,7 +74,7 @@ class UploadTests(SynchronousTestCase):
         self.s3.refusals = [AwsError("s3", "GetObject", "NoCredentials", "none")]
         self.assertEqual(link(there, "GET"), "")
 
-    def test_a_file_is_stored_encrypted_and_gone_from_here(self) -> None:
+    def test_a_file_is_uploaded_encrypted_and_deleted_here(self) -> None:
         path = self.file(1000)
         data = path.read_bytes()
         self.uploads().add(path, "s3://bucket/calls/day/a.wav")
@@ -85,7 +85,7 @@ class UploadTests(SynchronousTestCase):
         self.assertEqual(asked["Body"], data)
         self.assertFalse(path.exists())
 
-    def test_a_large_file_goes_in_parts(self) -> None:
+    def test_a_large_file_is_uploaded_in_parts(self) -> None:
         path = self.file(2 * PART_BYTES + 10)
         data = path.read_bytes()
         uploads = self.uploads(encryption="aws:kms", kms_key="key-1")
@@ -105,7 +105,7 @@ class UploadTests(SynchronousTestCase):
         self.assertEqual([p["PartNumber"] for p in parts], [1, 2, 3])
         self.assertFalse(path.exists())
 
-    def test_an_s3_that_refuses_is_asked_again_and_the_file_stays(self) -> None:
+    def test_a_failed_upload_is_repeated_and_the_file_stays(self) -> None:
         path = self.file(1000)
         refusal = AwsError("s3", "PutObject", "AccessDenied", "no")
         self.s3.refusals = [refusal, refusal]
@@ -119,7 +119,7 @@ class UploadTests(SynchronousTestCase):
         self.assertFalse(path.exists())
         self.assertEqual(uploads.counts, {"failed": 2, "stored": 1})
 
-    def test_parts_of_a_broken_upload_are_taken_back(self) -> None:
+    def test_the_parts_of_a_failed_upload_are_removed(self) -> None:
         path = self.file(PART_BYTES + 10)
         uploads = self.uploads()
         real = self.s3.call
@@ -136,7 +136,7 @@ class UploadTests(SynchronousTestCase):
         self.assertEqual(self.s3.operations[-1], "CompleteMultipartUpload")
         self.assertFalse(path.exists())
 
-    def test_of_two_processes_that_know_of_a_file_one_sends_it(self) -> None:
+    def test_only_one_of_two_processes_uploads_a_file(self) -> None:
         path = self.file(3 * PART_BYTES)
         answers: list[Deferred[dict[str, Any]]] = []
 
@@ -158,7 +158,7 @@ class UploadTests(SynchronousTestCase):
         self.assertEqual(self.s3.operations.count("CreateMultipartUpload"), 1)
         self.assertEqual((old.waiting, new.waiting), (0, 0))
         self.assertEqual(new.counts, {"gone": 1})
-        # One whose process is killed in the middle of it goes on elsewhere.
+        # If its process is killed meanwhile, another one uploads the file.
         path = self.file(1000)
         for uploads in (old, new):
             uploads.add(path, "s3://bucket/calls/day/a.wav")

@@ -1,4 +1,4 @@
-"""However much is due, nothing of it is left, and nothing else goes."""
+"""Everything that is due is deleted, however much it is, and nothing else."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ class RetentionTests(SynchronousTestCase):
 
     @settings(max_examples=6, deadline=None)
     @given(st.data())
-    def test_nothing_that_is_due_is_left_and_all_else_stays(self, data: Any) -> None:
+    def test_everything_that_is_due_is_deleted_and_nothing_else(
+        self, data: Any
+    ) -> None:
         self.begin()
         count = st.integers(0, 30)
         entries: list[Any] = []
@@ -76,7 +78,7 @@ class RetentionTests(SynchronousTestCase):
                 calls += not is_due
                 stay |= set() if is_due else {path}
             for number in range(data.draw(count)):
-                # Their call is not known, or they have none.
+                # Rows and files without a stored call.
                 row = delivery(f"x{age}-{number}", 1, created_at=NOW - age * DAY)
                 entries.append((DELIVERY, {**row, "state": "delivered"}))
                 path = self.file(self.captures / f"x{age}-{number}.jsonl", age)
@@ -92,7 +94,7 @@ class RetentionTests(SynchronousTestCase):
         while self.retention.step():
             steps += 1
             after = self.rows()
-            # A call has two rows; the writer has its turn after so many.
+            # A call has two rows; the writer may work after each step of seven calls.
             self.assertLessEqual(before - after, 2 * 7)
             before = after
             self.assertLess(steps, 200)
@@ -117,7 +119,7 @@ class RetentionTests(SynchronousTestCase):
                 for table in ("calls", "deliveries", "instances")
             )
 
-    def test_it_is_done_again_after_an_hour(self) -> None:
+    def test_it_runs_again_after_an_hour(self) -> None:
         self.begin()
         while self.retention.step():
             pass
@@ -129,7 +131,7 @@ class RetentionTests(SynchronousTestCase):
         self.assertEqual(self.database.calls(CallQuery()), [])
         self.database.close()
 
-    def test_a_file_that_cannot_go_holds_nothing_up(self) -> None:
+    def test_a_file_that_cannot_be_deleted_does_not_stop_the_rest(self) -> None:
         self.begin()
         (self.recordings / "2020-01-01" / "folder.wav").mkdir(parents=True)
         self.recording("a", 9.0)
@@ -139,7 +141,7 @@ class RetentionTests(SynchronousTestCase):
         self.flushLoggedErrors()
         self.database.close()
 
-    def test_a_database_that_is_away_is_asked_again(self) -> None:
+    def test_an_unavailable_database_is_tried_again(self) -> None:
         self.begin()
         self.database.apply([(CLOSED, closed(f"c{n}", 0.0)) for n in range(20)])
         real = self.database.forget_calls

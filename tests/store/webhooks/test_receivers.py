@@ -1,4 +1,4 @@
-"""Receivers that are well, slow, dead and stuck, side by side."""
+"""Receivers that work, are slow, refuse, or do not answer, side by side."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from chime_gateway.store.webhooks.webhooks import Webhooks
 from tests.support.entries import delivery
 from tests.support.files import temporary_folder
 
-#: What a receiver does: how long it takes for an answer, and its status; none: it
-#: takes the request and never answers.
+#: Kinds of receivers: the time of an answer, and its status; C{None}: it accepts the
+#: request and never answers.
 KINDS = {
     "well": (0.05, 200),
     "slow": (2.0, 200),
@@ -35,10 +35,10 @@ KINDS = {
 
 class Receivers:
     """
-    A network with receivers in it.
+    A fake network of receivers.
 
-    @ivar taken: (id, when), by webhook.
-    @ivar most: requests at the same time, by webhook.
+    @ivar taken: accepted deliveries, (id, time), by webhook.
+    @ivar most: the highest number of concurrent requests, by webhook.
     """
 
     def __init__(self, clock: Clock, kinds: dict[str, str]) -> None:
@@ -73,7 +73,7 @@ class Receivers:
 
 class ReceiverTests(SynchronousTestCase):
     def deliver(self, kinds: dict[str, str], calls: int, seed: int) -> Receivers:
-        """All kinds get all calls' events; the database hears late of each try."""
+        """Deliver all events to all kinds; the database gets each result late."""
         folder = temporary_folder(self)
         database = Database(f"sqlite:///{folder}/calls.sqlite", folder)
         self.addCleanup(database.close)
@@ -122,7 +122,7 @@ class ReceiverTests(SynchronousTestCase):
         st.integers(0, 1 << 32),
     )
     @example(["stuck", "dead"], 40, 1)
-    def test_those_that_are_well_get_everything_in_their_own_time(
+    def test_working_receivers_are_not_delayed_by_others(
         self, others: list[str], calls: int, seed: int
     ) -> None:
         kinds = {"first": "well"}
@@ -133,17 +133,17 @@ class ReceiverTests(SynchronousTestCase):
             if kind != "well":
                 continue
             taken = [message_id for message_id, _ in found.taken[name]]
-            # Each once, and those of a call in their order.
+            # Each once, and those of a call in order.
             self.assertEqual(len(taken), len(set(taken)))
             self.assertEqual(len(taken), 2 * calls)
             for call in range(calls):
                 mine = [t for t in taken if t.startswith(f"c{call}.")]
                 self.assertEqual(mine, [f"c{call}.{n}.{name}" for n in (1, 2)])
-            # As long as it would alone, and what the database takes to hear of it.
+            # The time that it needs alone, plus the delays of the database.
             last = max(at for _, at in found.taken[name]) - 1000.0
             self.assertLess(last, 5.0 + 2 * calls * 0.3)
 
-    def test_one_that_is_down_is_tried_with_one_request_at_a_time(self) -> None:
+    def test_a_failing_receiver_gets_one_request_at_a_time(self) -> None:
         found = self.deliver({"a": "stuck"}, 10, 1)
         self.assertEqual(found.most["a"], PLACES)
         self.assertLessEqual(found.open["a"], 1)
@@ -152,10 +152,10 @@ class ReceiverTests(SynchronousTestCase):
     @given(
         st.integers(1, 9), st.floats(0, 1), st.sampled_from((0.0, 5.0, 35.0, 3600.0))
     )
-    def test_a_clock_that_is_set_back_keeps_nobody_waiting(
+    def test_a_clock_that_is_set_back_does_not_delay_deliveries(
         self, attempts: int, jitter: float, step: float
     ) -> None:
-        """The longest wait is the longest pause behind the next try, not the step."""
+        """The wait is at most the longest pause of the next attempt, not the step."""
         nothing: Any = None
         receiver = Receiver(
             None,

@@ -24,7 +24,7 @@ ERP = WebhookSettings(name="erp", url="https://erp.example/hook")
 
 
 class Post:
-    """What receivers answer; a test decides."""
+    """Fake receivers, whose answers the test decides."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
@@ -48,7 +48,7 @@ class Post:
 
 
 class WebhookTests(SynchronousTestCase):
-    """On a real SQLite store; only the network and the time are not."""
+    """On a real SQLite store; only the network and the clock are fakes."""
 
     def setUp(self) -> None:
         folder = temporary_folder(self)
@@ -84,7 +84,7 @@ class WebhookTests(SynchronousTestCase):
     def states(self) -> dict[str, int]:
         return self.database.count_deliveries("me")
 
-    def test_a_delivery_that_is_taken_is_done(self) -> None:
+    def test_an_accepted_delivery_is_finished(self) -> None:
         self.add("a", 1)
         self.webhooks.wake()
         self.assertEqual(self.post.sent, [(CRM.url, "a.1.crm")])
@@ -94,7 +94,7 @@ class WebhookTests(SynchronousTestCase):
         self.clock.advance(60)
         self.assertEqual(len(self.post.sent), 1)
 
-    def test_those_of_a_call_come_one_after_the_other(self) -> None:
+    def test_the_deliveries_of_a_call_come_in_order(self) -> None:
         for number in (2, 1, 3):
             self.add("a", number)
         self.webhooks.wake()
@@ -112,7 +112,7 @@ class WebhookTests(SynchronousTestCase):
         self.webhooks.wake()
         self.assertEqual(sorted(self.post.ids), ["a.1.crm", "a.1.erp", "b.1.crm"])
 
-    def test_a_receiver_that_is_away_is_tried_again_ever_later(self) -> None:
+    def test_an_unavailable_receiver_is_tried_again_with_growing_pauses(self) -> None:
         self.add("a", 1)
         self.add("a", 2)
         self.webhooks.wake()
@@ -127,7 +127,7 @@ class WebhookTests(SynchronousTestCase):
         self.post.answer(200)
         self.assertEqual(self.post.ids[-1], "a.2.crm")
 
-    def test_an_error_of_the_receiver_s_is_no_acceptance(self) -> None:
+    def test_an_error_status_is_not_an_acceptance(self) -> None:
         self.add("a", 1)
         self.webhooks.wake()
         for status in (500, 404, 302, 410):
@@ -137,7 +137,7 @@ class WebhookTests(SynchronousTestCase):
         self.post.answer(200)
         self.assertEqual(self.states(), {"delivered": 1})
 
-    def test_one_in_vain_for_long_is_given_up_and_the_next_has_its_turn(self) -> None:
+    def test_a_delivery_is_given_up_after_a_time_and_the_next_one_follows(self) -> None:
         self.add("a", 1)
         self.add("a", 2)
         self.webhooks.wake()
@@ -147,7 +147,7 @@ class WebhookTests(SynchronousTestCase):
         self.assertEqual(self.states(), {"dead": 1, "pending": 1})
         self.assertEqual(self.post.ids[-1], "a.2.crm")
 
-    def test_a_restart_goes_on_where_it_was(self) -> None:
+    def test_a_restart_continues_with_the_pending_deliveries(self) -> None:
         self.add("a", 1)
         self.webhooks.wake()
         self.assertNoResult(self.post.waiting[0])
@@ -158,12 +158,12 @@ class WebhookTests(SynchronousTestCase):
         self.post.answer(200)
         self.assertEqual(self.states(), {"delivered": 1})
 
-    def test_a_store_that_is_away_is_asked_again(self) -> None:
+    def test_an_unavailable_store_is_read_again_later(self) -> None:
         from sqlalchemy.exc import OperationalError
 
         self.is_asked_again(OperationalError("select", {}, ConnectionError("away")))
 
-    def test_without_a_thread_it_is_asked_again(self) -> None:
+    def test_without_a_free_thread_the_store_is_read_again_later(self) -> None:
         self.is_asked_again(NoThreadFree("a webhooks thread never began"))
 
     def is_asked_again(self, trouble: Exception) -> None:
@@ -179,7 +179,7 @@ class WebhookTests(SynchronousTestCase):
         self.clock.advance(15)
         self.assertEqual(self.post.ids, ["a.1.crm"])
 
-    def test_what_was_taken_is_not_sent_again_before_the_store_knows(self) -> None:
+    def test_an_accepted_delivery_is_not_repeated_before_the_store_has_it(self) -> None:
         entries: list[Entry] = []
         self.add("a", 1)
         self.put = entries.append  # type: ignore[method-assign, assignment]
@@ -190,12 +190,12 @@ class WebhookTests(SynchronousTestCase):
         self.assertEqual(self.post.ids, ["a.1.crm"])
         self.assertEqual(len(entries), 1)
 
-    def test_a_webhook_that_is_no_more(self) -> None:
+    def test_deliveries_of_a_removed_webhook_are_given_up(self) -> None:
         self.add("a", 1, "gone")
         self.webhooks.wake()
         self.assertEqual(self.states(), {"dead": 1})
 
-    def test_so_many_at_once_and_no_more(self) -> None:
+    def test_the_number_of_concurrent_deliveries_is_limited(self) -> None:
         for number in range(100):
             self.add(f"c{number}", 1)
         self.webhooks.wake()

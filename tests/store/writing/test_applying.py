@@ -1,4 +1,4 @@
-"""The way of entries into a database that has every fault there is."""
+"""Writing entries to a database with every kind of fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chime_gateway.store.writing.journals import Journals
 from chime_gateway.store.writing.writer import LATE_SECONDS, Writer
 from tests.support.files import temporary_folder
 
-#: Beside "ok".
+#: States other than "ok".
 FAULTS = ("away", "frozen", "newer", "read-only", "slow")
 
 
@@ -79,7 +79,7 @@ STEPS = st.lists(
 
 
 class FaultTests(SynchronousTestCase):
-    """The threads do not run: a test turns them."""
+    """The threads do not run: the test runs their work."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -150,7 +150,7 @@ class FaultTests(SynchronousTestCase):
                 self.is_disk_full = is_full
             case "crash", piece:
                 self.is_disk_full = False
-                self.turn()  # what is in memory comes to the disk
+                self.turn()  # entries in memory are written to the disk
                 self.journal.close()
                 with self.journal._path.open("ab") as file:
                     file.write(piece)
@@ -161,7 +161,7 @@ class FaultTests(SynchronousTestCase):
         waiting = [at for n, at in self.put_at.items() if n not in written]
         age = self.clock.seconds() - min(waiting) if waiting else 0.0
         said = self.writer.oldest_seconds
-        # Entries that never can be, and lines of nobody, may be older than these.
+        # Entries that cannot be written, and invalid lines, may be older than these.
         self.assertGreaterEqual(round(said, 3), round(age, 3))
         if age > LATE_SECONDS:
             self.assertNotEqual(self.writer.fault, "")
@@ -196,7 +196,9 @@ class FaultTests(SynchronousTestCase):
             entry()
         self.turn()
 
-    def test_what_an_older_program_does_not_know_a_newer_one_takes_up(self) -> None:
+    def test_entries_unknown_to_an_older_version_are_written_by_a_newer_one(
+        self,
+    ) -> None:
         self.begin()
         self.put_all_and_settle([self.put, lambda: self.put("new kind"), self.put])
         self.assertEqual(self.database.numbers, [1, 3])
@@ -212,7 +214,9 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual(list(self.folder.glob("*.aside.jsonl")), [])
         self.flush()
 
-    def test_a_schema_of_another_program_is_told_from_one_that_is_away(self) -> None:
+    def test_a_foreign_schema_is_distinguished_from_an_unavailable_database(
+        self,
+    ) -> None:
         self.begin()
         for state, is_foreign in (("away", False), ("newer", True), ("ok", False)):
             self.database.state = state
@@ -221,7 +225,7 @@ class FaultTests(SynchronousTestCase):
             self.assertEqual(self.writer.is_foreign, is_foreign)
         self.assertTrue(self.writer.is_open)
 
-    def test_one_that_nobody_needs_is_asked_all_the_same(self) -> None:
+    def test_an_unused_database_is_checked_regularly(self) -> None:
         self.begin()
         self.turn()
         self.assertEqual(self.writer.fault, "")
@@ -230,7 +234,7 @@ class FaultTests(SynchronousTestCase):
         self.turn()
         self.assertIn("refused", self.writer.fault)
 
-    def test_an_entry_that_waits_in_the_journal_s_thread_counts(self) -> None:
+    def test_an_entry_waiting_for_the_journal_counts_as_waiting(self) -> None:
         self.begin()
         entry: Entry = (TURN, {"number": 1})
         self.writer.put(entry)

@@ -11,7 +11,7 @@ class AsideTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.aside = Aside(temporary_folder(self) / "aside.jsonl")
 
-    def test_lines_are_kept_until_others_take_their_place(self) -> None:
+    def test_lines_are_kept_until_they_are_replaced(self) -> None:
         self.assertEqual(self.aside.lines(), [])
         self.assertTrue(self.aside.add([b"a\n", b"b"]))
         self.assertTrue(self.aside.add_entry(("c", {})))
@@ -22,7 +22,7 @@ class AsideTests(SynchronousTestCase):
         self.aside.replace([])
         self.assertFalse(self.aside.path.exists())
 
-    def test_it_has_an_end(self) -> None:
+    def test_its_size_is_limited(self) -> None:
         self.patch(module, "MAX_BYTES", 10)
         self.assertTrue(self.aside.add([b"12345678"]))
         self.assertFalse(self.aside.add([b"12345678"]))

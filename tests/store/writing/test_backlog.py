@@ -28,10 +28,10 @@ class BacklogTests(SynchronousTestCase):
 
     @settings(max_examples=200, deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=40))
-    def test_each_is_taken_once_in_order_whenever_others_come(
+    def test_each_entry_is_taken_once_and_in_order(
         self, comings: list[tuple[int, bool]]
     ) -> None:
-        """The disk is full now and then; the other thread comes at any moment."""
+        """The disk is full at times; the other thread works at any moment."""
         self.setUp()
         self.patch(journal_module, "CHUNK", 4)
         self.patch(module, "CHUNK", 3)
@@ -67,7 +67,7 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual(taken, added)
         self.assertFalse(self.backlog)
 
-    def test_a_full_disk_costs_no_more_the_more_there_is(self) -> None:
+    def test_the_cost_of_a_full_disk_does_not_grow_with_the_backlog(self) -> None:
         tried: list[int] = []
 
         def full(entries: Any, *_: Any) -> None:
@@ -80,7 +80,7 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual(self.backlog.in_memory, 4000)
         self.assertLessEqual(max(tried), 500)
 
-    def test_what_comes_while_others_are_on_their_way_stays_behind_them(self) -> None:
+    def test_entries_added_during_a_write_wait_behind_it(self) -> None:
         real = self.journal.append
         self.fill_the_disk()
         self.backlog.add([("a", {})], 1.0, 1.0)
@@ -94,7 +94,7 @@ class BacklogTests(SynchronousTestCase):
         (chunk,) = self.backlog.chunks()
         self.assertEqual(chunk.entries, [("b", {})])
 
-    def test_what_does_not_arrive_is_not_forgotten(self) -> None:
+    def test_entries_of_a_failed_write_are_kept(self) -> None:
         self.fill_the_disk()
         self.backlog.add([("a", {})], 1.0, 1.0)
 
@@ -107,13 +107,13 @@ class BacklogTests(SynchronousTestCase):
             self.assertEqual(held, [("a", {})])
         self.assertFalse(self.backlog)
 
-    def test_memory_has_an_end(self) -> None:
+    def test_memory_is_limited(self) -> None:
         self.patch(module, "MAX_HELD", 3)
         self.fill_the_disk()
         self.assertEqual(self.backlog.add([("a", {})] * 2, 1.0, 1.0), 0)
         self.assertEqual(self.backlog.add([("b", {})] * 2, 1.0, 1.0), 1)
         self.assertIn("No space", self.backlog.disk_fault)
 
-    def test_one_that_is_no_json_is_not_added(self) -> None:
+    def test_an_entry_that_is_not_json_is_not_added(self) -> None:
         self.assertRaises(ValueError, self.backlog.add, [("a", {1})], 1.0, 1.0)
         self.assertFalse(self.backlog)

@@ -22,14 +22,14 @@ class JournalTests(SynchronousTestCase):
     def entries(self, journal: Journal) -> list[Any]:
         return [entry for chunk in journal.chunks() for entry in chunk.entries]
 
-    def test_what_is_in_it_is_there_after_a_crash(self) -> None:
+    def test_entries_survive_a_crash(self) -> None:
         first = self.journal()
         first.append([("opened", {"a": 1}), ("turn", {"b": "ü\n"})])
         first.close()
         expected = [("opened", {"a": 1}), ("turn", {"b": "ü\n"})]
         self.assertEqual(self.entries(self.journal()), expected)
 
-    def test_a_line_that_a_crash_cut_is_left_out_wherever_it_was_cut(self) -> None:
+    def test_a_line_truncated_by_a_crash_is_left_out(self) -> None:
         first = self.journal()
         first.append([("opened", {"a": 1}), ("turn", {"b": 2})])
         first.close()
@@ -42,7 +42,7 @@ class JournalTests(SynchronousTestCase):
             self.assertEqual(self.entries(journal), [("opened", {"a": 1}), ("new", {})])
             journal.close()
 
-    def test_what_was_taken_is_forgotten_and_the_rest_stays(self) -> None:
+    def test_written_entries_are_forgotten_and_the_rest_stays(self) -> None:
         journal = self.journal()
         journal.append([("a", {}), ("b", {})])
         half = journal.size
@@ -54,12 +54,12 @@ class JournalTests(SynchronousTestCase):
         journal.forget(journal.size)
         self.assertEqual((self.entries(journal), journal.size), ([], 0))
 
-    def test_what_a_broken_disk_left_half_written_cuts_nothing_behind_it(self) -> None:
+    def test_an_incomplete_line_does_not_damage_the_next_one(self) -> None:
         journal = self.journal()
         file = journal._file
 
         class Broken:
-            """It takes a part, and cannot be made shorter."""
+            """A file that accepts a part of a write, and cannot be truncated."""
 
             def write(self, data: bytes) -> int:
                 file.write(bytes(data)[: len(data) // 2])
@@ -83,16 +83,16 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(taken, [("a", {}), ("b", {})])
         self.assertEqual((journal.waiting, self.path.stat().st_size), (0, 0))
 
-    def test_two_gateways_of_one_name_are_told(self) -> None:
+    def test_two_gateways_of_one_name_are_an_error(self) -> None:
         self.journal()
         error = self.assertRaises(ConfigError, Journal, self.path)
         self.assertIn("CHIMEGW_INSTANCE", str(error))
 
-    def test_a_folder_that_cannot_be_made_is_named(self) -> None:
+    def test_a_folder_that_cannot_be_created_is_named(self) -> None:
         error = self.assertRaises(ConfigError, Journal, Path("/proc/no/journal"))
         self.assertIn("CHIMEGW_STATE", str(error))
 
-    def test_a_disk_that_is_full_leaves_no_half_of_a_line(self) -> None:
+    def test_a_full_disk_leaves_no_incomplete_line(self) -> None:
         journal = self.journal()
         journal.append([("a", {})])
         before = self.path.read_bytes()

@@ -15,7 +15,7 @@ from chime_gateway.store.writing.journal import Held, Journal, journal_path
 from chime_gateway.store.writing.journals import Journals
 from tests.support.files import temporary_folder
 
-#: A process that holds a file until it is told to end.
+#: A process that locks a file until it is told to end.
 _HOLDER = """
 import fcntl, sys
 file = open(sys.argv[1], "a+b")
@@ -25,7 +25,7 @@ sys.stdin.read()
 """
 
 
-#: Where the package is, whatever the folder is in which tests run.
+#: The folder of the package, whatever the current folder is.
 _ROOT = str(Path(__file__).parents[3])
 
 
@@ -52,7 +52,7 @@ class JournalsTests(SynchronousTestCase):
     def entries(self, journal: Journal) -> list[Any]:
         return [list(e) for chunk in journal.chunks() for e in chunk.entries]
 
-    def test_who_lives_is_known_by_the_lock_and_by_nothing_else(self) -> None:
+    def test_running_processes_are_known_by_their_lock_alone(self) -> None:
         old, new = self.opened("old"), self.opened("new")
         journals = self.journals("new")
         self.assertEqual(journals.generations(), {"old", "new"})
@@ -63,7 +63,7 @@ class JournalsTests(SynchronousTestCase):
         self.assertEqual(journals.generations(), {"new"})
         new.close()
 
-    def test_a_process_that_was_killed_lives_no_more(self) -> None:
+    def test_a_killed_process_is_no_longer_running(self) -> None:
         journals = self.journals("new")
         path = journals.path("old")
         process = subprocess.Popen(
@@ -75,12 +75,14 @@ class JournalsTests(SynchronousTestCase):
             assert process.stdout is not None
             process.stdout.readline()
             self.assertEqual(list(journals.left()), [])
-            # Its pid may be another's in a moment, and is not asked for.
+            # The pid is not checked: another process may get it at once.
             process.kill()
             process.wait()
             self.assertEqual(len(list(journals.left())), 1)
 
-    def test_one_that_is_alone_goes_on_with_what_the_last_one_had(self) -> None:
+    def test_a_process_alone_continues_with_the_journal_of_the_previous_one(
+        self,
+    ) -> None:
         first = self.opened("a", is_alone=True)
         first.append([entry(1)])
         self.assertRaises(Held, self.opened, "b", is_alone=True)
@@ -90,7 +92,9 @@ class JournalsTests(SynchronousTestCase):
         self.assertEqual(self.entries(journal), [list(entry(1))])
         self.assertEqual(self.names(), ["journal-me-8080@b.jsonl"])
 
-    def test_a_successor_leaves_the_other_s_alone_until_it_is_gone(self) -> None:
+    def test_a_successor_takes_over_a_journal_only_when_its_process_is_gone(
+        self,
+    ) -> None:
         old = self.opened("a", is_alone=True)
         old.append([entry(1)])
         new = self.opened("b")
@@ -99,37 +103,37 @@ class JournalsTests(SynchronousTestCase):
         ((left, _),) = list(self.journals("b").left())
         self.assertNotEqual(left.waiting, 0)
 
-    def test_a_program_without_generations_leaves_and_finds_its_own(self) -> None:
+    def test_versions_without_generations_find_and_leave_their_journal(self) -> None:
         base = journal_path(self.folder, "me:8080")
         before = Journal(base)
         before.append([entry(1)])
-        # While it runs nobody else of the name begins.
+        # While it runs, no other gateway of that name can start.
         self.assertRaises(Held, self.opened, "a", is_alone=True)
         before.close()
         journal = self.opened("a", is_alone=True)
         self.assertEqual(self.entries(journal), [list(entry(1))])
         self.assertFalse(base.exists())
-        # And where the database has not taken all, it is gone back to.
+        # If the database does not have all of it, it is used again.
         self.journals("a").leave(journal)
         self.assertEqual(self.names(), [base.name])
         again = Journal(base)
         self.assertEqual(self.entries(again), [list(entry(1))])
         again.close()
 
-    def test_one_that_has_nothing_left_leaves_nothing(self) -> None:
+    def test_an_empty_journal_is_deleted(self) -> None:
         journal = self.opened("a", is_alone=True)
         self.journals("a").leave(journal)
         self.assertEqual(self.names(), [])
 
-    def test_what_was_set_aside_is_found_without_a_journal(self) -> None:
+    def test_lines_set_aside_are_found_without_a_journal(self) -> None:
         aside = self.journals("a").own_aside()
         self.assertTrue(aside.add([b"[1]"]))
         left = [(j.waiting, a.lines()) for j, a in self.journals("b").left()]
         self.assertEqual(left, [(0, [b"[1]"])])
-        # One that is no program's has no business here.
+        # Files of other programs are ignored.
         self.assertIsInstance(aside, Aside)
 
-    def test_of_two_that_begin_at_the_same_time_one_does(self) -> None:
+    def test_only_one_of_two_processes_that_start_together_succeeds(self) -> None:
         command = (
             "import sys, time, pathlib;"
             "from chime_gateway.store.writing.journals import Journals;"
@@ -164,10 +168,10 @@ class JournalsTests(SynchronousTestCase):
                 journals.open_own(is_alone=is_alone, now=0.0, wall_now=0.0)
             self.assertIn("CHIMEGW_STATE", str(caught.exception))
 
-    def test_a_name_says_whose_it_is(self) -> None:
+    def test_the_name_of_a_journal_names_its_instance(self) -> None:
         path = self.journals("bcdfgh").path("bcdfgh")
         self.assertEqual(path.name, "journal-me-8080@bcdfgh.jsonl")
-        # A gateway whose name begins alike is another.
+        # A gateway whose name has the same beginning is another one.
         other = Journals(self.folder, "me:8080.x", "a")
         self.addCleanup(other.open_own(is_alone=True, now=0.0, wall_now=0.0).close)
         self.assertEqual(self.journals("b").generations(), {"b"})

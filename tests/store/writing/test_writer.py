@@ -23,7 +23,7 @@ from tests.support.threads import ThreadTestCase
 
 
 class FakeDatabase:
-    """Takes entries, unless it is away."""
+    """A fake database that accepts entries unless it is unavailable."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -92,16 +92,16 @@ class WriterTests(ThreadTestCase):
         self.assertEqual(self.database.ids(), [str(n) for n in range(500)])
         self.until(lambda: self.writer.backlog_bytes == 0)
 
-    def test_what_an_earlier_run_left_comes_first(self) -> None:
+    def test_entries_of_an_earlier_run_come_first(self) -> None:
         self.journal.append([(OPENED, {"call_id": "left"})])
         self.start()
         self.writer.put((OPENED, {"call_id": "new"}))
         self.until(lambda: "new" in self.database.ids())
-        # The new one may be in the journal before the old one was read.
+        # The new entry may be in the journal before the old one is read.
         self.assertEqual(self.database.ids(), ["left", "new"])
         self.assertEqual(self.calls, ["ready"])
 
-    def test_while_the_database_is_away_all_waits_on_disk_and_is_caught_up(
+    def test_entries_wait_on_disk_while_the_database_is_unavailable(
         self,
     ) -> None:
         self.database.is_away = True
@@ -119,7 +119,7 @@ class WriterTests(ThreadTestCase):
         self.assertEqual(self.writer.backlog_bytes, 0)
         self.flushLoggedErrors()
 
-    def test_one_that_cannot_be_does_not_hold_back_the_others(self) -> None:
+    def test_an_entry_that_is_rejected_does_not_block_the_others(self) -> None:
         self.database.refuses = "bad"
         self.start()
         for call_id in ("a", "bad", "b"):
@@ -128,14 +128,14 @@ class WriterTests(ThreadTestCase):
         self.until(lambda: self.database.ids() == ["a", "b"])
         self.assertEqual(self.writer.fault, "")
 
-    def test_a_journal_that_cannot_be_written_holds_nothing_up(self) -> None:
+    def test_a_journal_that_cannot_be_written_does_not_block_entries(self) -> None:
         self.patch(self.journal, "append", full)
         self.start()
         self.writer.put((OPENED, {"call_id": "a"}))
         self.until(lambda: self.database.ids() == ["a"])
         self.assertEqual(self.writer.counts["not_journaled"], 1)
 
-    def test_with_both_gone_entries_wait_in_memory(self) -> None:
+    def test_without_disk_and_database_entries_wait_in_memory(self) -> None:
         real = self.journal.append
         self.database.is_away = True
 
@@ -150,19 +150,19 @@ class WriterTests(ThreadTestCase):
         self.until(lambda: self.database.ids() == ["a", "b"])
         self.assertEqual(self.writer.counts["lost"], 0)
 
-    def test_deliveries_wake_whoever_delivers(self) -> None:
+    def test_entries_about_deliveries_wake_the_webhooks(self) -> None:
         self.start()
         self.writer.put((DELIVERY, {"call_id": "a"}))
         self.until(lambda: "wrote" in self.calls)
 
-    def test_stopping_writes_what_there_is(self) -> None:
+    def test_stopping_writes_all_waiting_entries(self) -> None:
         self.writer.start()
         for number in range(50):
             self.writer.put((OPENED, {"call_id": str(number)}))
         self.writer.stop(5.0)
         self.assertEqual(len(self.database.entries), 50)
 
-    def test_stopping_does_not_wait_for_a_database_that_is_away(self) -> None:
+    def test_stopping_does_not_wait_for_an_unavailable_database(self) -> None:
         self.database.is_away = True
         self.writer.start()
         self.writer.put((OPENED, {"call_id": "a"}))
@@ -172,8 +172,8 @@ class WriterTests(ThreadTestCase):
         self.start()
         self.until(lambda: self.database.ids() == ["a"])
 
-    def test_a_stop_that_is_to_hurry_leaves_to_the_journal_what_hangs(self) -> None:
-        """Told to before it stops, or meanwhile."""
+    def test_a_hurried_stop_leaves_hanging_entries_in_the_journal(self) -> None:
+        """The request to hurry comes before the stop, or during it."""
         answer = threading.Event()
         self.addCleanup(answer.set)
         asked = threading.Event()
@@ -205,7 +205,7 @@ class WriterTests(ThreadTestCase):
         answer.set()
         self.until(lambda: not any(worker.is_alive for worker in hanging))
 
-    def test_what_only_memory_has_at_the_end_is_told_of(self) -> None:
+    def test_entries_lost_at_the_end_are_reported(self) -> None:
         self.database.is_away = True
         self.patch(self.journal, "append", full)
         self.writer.start()
@@ -218,7 +218,7 @@ class WriterTests(ThreadTestCase):
         self.assertIn("No space left", lost)
         self.assertEqual(self.writer.counts["lost"], 3)
 
-    def test_a_database_that_stays_away_is_tried_ever_more_seldom(self) -> None:
+    def test_an_unavailable_database_is_tried_with_growing_pauses(self) -> None:
         pauses = []
         self.patch(time, "monotonic", lambda: 0.0)
         self.database.is_away = True
@@ -236,7 +236,7 @@ class WriterTests(ThreadTestCase):
         applying._work([])
         self.assertEqual(applying._retry_at, 0.5)
 
-    def test_its_thread_and_its_metrics_have_its_name(self) -> None:
+    def test_threads_and_metrics_have_the_same_names(self) -> None:
         self.start()
         names = [thread.name for thread in threading.enumerate()]
         self.assertLessEqual({"chimegw-journal", "chimegw-writer"}, set(names))
@@ -258,14 +258,14 @@ class WriterTests(ThreadTestCase):
         self.assertEqual(self.writer.fault, "")
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
-    def test_an_entry_that_is_no_json_does_not_hold_back_the_others(self) -> None:
+    def test_an_entry_that_is_not_json_does_not_block_the_others(self) -> None:
         self.start()
         self.writer.put((OPENED, {"call_id": "bad", "record": object()}))
         self.writer.put((OPENED, {"call_id": "a"}))
         self.until(lambda: self.database.ids() == ["a"])
         self.assertEqual(self.writer.counts["refused"], 1)
 
-    def test_a_bug_in_what_is_done_beside_leaves_the_store_open(self) -> None:
+    def test_a_bug_in_the_upkeep_leaves_the_store_open(self) -> None:
         def broken(**_: bool) -> None:
             raise KeyError("a bug")
 
@@ -278,11 +278,11 @@ class WriterTests(ThreadTestCase):
         self.until(lambda: self.database.ids() == ["a", "b"])
         self.until(lambda: self.writer.backlog_bytes == 0)
         self.assertEqual(self.writer.fault, "")
-        # What it does behind the entries may still be under way.
+        # Its work after the entries may still be in progress.
         self.writer.stop(5.0)
         self.assertGreater(len(self.flushLoggedErrors(KeyError)), 1)
 
-    def test_tables_that_cannot_be_made_are_tried_again_at_leisure(self) -> None:
+    def test_creating_tables_is_repeated_after_a_pause(self) -> None:
         def broken(**_: bool) -> None:
             raise KeyError("a bug")
 
@@ -297,7 +297,7 @@ class WriterTests(ThreadTestCase):
         self.writer.stop(5.0)
         self.flushLoggedErrors(KeyError)
 
-    def test_a_thread_that_takes_nothing_does_not_fill_the_memory(self) -> None:
+    def test_a_blocked_thread_does_not_fill_the_memory(self) -> None:
         for number in range(60_000):  # the thread does not run
             self.writer.put((OPENED, {"call_id": str(number)}))
         self.assertEqual(self.writer.counts["lost"], 10_000)
@@ -306,9 +306,9 @@ class WriterTests(ThreadTestCase):
 
 
 class LockedTests(ThreadTestCase):
-    """A real SQLite file that somebody else holds."""
+    """A real SQLite file that another connection has locked."""
 
-    def test_records_wait_for_the_lock(self) -> None:
+    def test_records_wait_while_the_database_is_locked(self) -> None:
         import sqlite3
 
         folder = temporary_folder(self)
@@ -339,9 +339,9 @@ class LockedTests(ThreadTestCase):
 
 
 class FullTests(ThreadTestCase):
-    """A real SQLite file that may not grow any more."""
+    """A real SQLite file that may not grow."""
 
-    def test_records_wait_for_room(self) -> None:
+    def test_records_wait_while_the_database_is_full(self) -> None:
         from sqlalchemy import event
 
         folder = temporary_folder(self)
@@ -374,7 +374,7 @@ class SpaceTests(SynchronousTestCase):
     if not Path("/dev/full").exists():
         skip = "there is no /dev/full here"
 
-    def test_a_full_disk_is_no_bug(self) -> None:
+    def test_a_full_disk_is_not_counted_as_a_bug(self) -> None:
         folder = temporary_folder(self)
         os.symlink("/dev/full", folder / "journal.jsonl")
         database: Any = FakeDatabase()

@@ -1,5 +1,5 @@
 """
-Calls, their turns, deliveries to webhooks, and the gateways there are.
+Calls, their turns, deliveries to webhooks, and gateways.
 """
 
 import sqlalchemy as sa

@@ -1,5 +1,5 @@
 """
-Which of the processes of a gateway has a call, or a delivery.
+The process of a gateway to which a call or a delivery belongs.
 """
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ _TABLES = ("calls", "deliveries")
 
 
 def upgrade() -> None:
-    # Those that are there are of programs that knew none, and are gone.
+    # Existing rows were written by versions without generations.
     for table in _TABLES:
         column = sa.Column(
             "generation", sa.String(16), nullable=False, server_default=""
