@@ -1,9 +1,9 @@
 """
-The AWS CLI for many commands: it is imported once, and each command is a copy of that
-process.  To import it takes longer than all that a command does.
+The AWS CLI for many commands: it is imported once, and each command runs in a fork of
+that process.  Importing it takes longer than all that a command does.
 
-C{python aws_cli.py serve SOCKET} is the first, C{python aws_cli.py SOCKET WORDS ...} a
-command, with the folder, the environment and the files of whoever asks.
+C{python aws_cli.py serve SOCKET} starts that process, C{python aws_cli.py SOCKET
+WORDS ...} runs a command with the caller's folder, environment and files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def serve(path: str) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(path)
     listening.listen(16)
-    # Who is waited for is not known here.
+    # Children are not waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)
     while True:
@@ -40,7 +40,7 @@ def _command(asking: socket.socket, run: Callable[[list[str]], int]) -> int:
     for number, file in enumerate(files):
         os.dup2(file, number)
     os.chdir(folder)
-    # What the CLI has added to its own when it was imported stays.
+    # Variables that the CLI has set on import stay.
     os.environ.update(environment)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     status = 255

@@ -14,10 +14,10 @@ class ReactorTestCase(TestCase):
 
     Trial waits by calling C{reactor.run()}.  Once pytest-twisted has run any
     plain test function, the reactor is already running in its greenlet and
-    that call raises C{ReactorAlreadyRunning}; then the wait is handed over.
+    that call raises C{ReactorAlreadyRunning}; then that greenlet waits instead.
     """
 
-    #: As long as others may hold the processors; what passes waits for none of it.
+    #: Seconds; generous, as the machine may be busy.  A passing test is not delayed.
     timeout = 240
 
     def _wait(self, d: Deferred[object], *args: Any, **kwargs: Any) -> None:

@@ -1,6 +1,6 @@
 """
-Modules of C{benchmarks/}, which is no package: its programs find each other by
-C{PYTHONPATH}.
+Imports modules of C{benchmarks/}, which is not a package: its programs find each other
+by C{PYTHONPATH}.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ FOLDER: Final = Path(__file__).parent.parent.parent / "benchmarks"
 
 
 def module(name: str) -> Any:
-    """It, and what it imports of the others."""
+    """Import a module, which may import others of that folder."""
     sys.path.insert(0, str(FOLDER))
     try:
         return import_module(name)

@@ -1,4 +1,4 @@
-"""Certificates that nobody should believe."""
+"""Certificates for tests."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _HOST: Final = ip_address("127.0.0.1")
 
 def self_signed(kind: str = "ec", days: int = 1) -> bytes:
     """
-    A certificate of loopback and its key, PEM; who trusts it as a root believes that.
+    Make a self-signed certificate of loopback and its key, PEM.
 
     @param kind: of the key, C{rsa} or C{ec}.
-    @param days: until it expires; negative: it has.
+    @param days: until it expires; negative: it has expired.
     """
     key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
     if kind == "rsa":

@@ -1,8 +1,7 @@
 """
-A Realtime service whose events go by a data channel alone: of GA, and the preview.
+A Realtime service, GA or preview, whose events only use a data channel.
 
-It says one sound, when it was told what it is to be, and notes what it was asked and
-told.
+Once it is configured, it plays one sound.  It records what it is asked and told.
 """
 
 from __future__ import annotations
@@ -32,7 +31,11 @@ ANSWER_FRAMES = 60
 
 
 class ChannelCall(RtcUser):
-    """@ivar told: by the gateway, in order; of media, what L{RtcUser} notes."""
+    """
+    One call.
+
+    @ivar told: events from the gateway, in order; for media, what L{RtcUser} records.
+    """
 
     def __init__(self, service: ChannelService, *, is_preview: bool) -> None:
         super().__init__()
@@ -154,8 +157,10 @@ class ChannelCall(RtcUser):
 
 class ChannelService(Resource):
     """
-    @ivar asked: methods with paths, keys, and JSON.
-    @ivar refuses_channel: it answers without one.
+    The service.
+
+    @ivar asked: requests: method and path, key, JSON.
+    @ivar refuses_channel: its answers have no data channel.
     """
 
     isLeaf = True

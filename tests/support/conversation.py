@@ -1,4 +1,4 @@
-"""A call on recording fakes and one clock, for tests of what is said in it."""
+"""A call on recording fakes and one clock, for tests of its conversation."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class ConversationTestCase(SynchronousTestCase):
         self.log.clear()
 
     def transcript(self) -> Sequence[TurnFacts]:
-        """Of the call that is over."""
+        """Return the transcript of the ended call."""
         payload = self.events[-1].payload
         assert isinstance(payload, CallEnded)
         return payload.transcript
@@ -107,7 +107,7 @@ class ConversationTestCase(SynchronousTestCase):
             self.clock.advance(0.02)
 
     def called(self, *names: str) -> list[tuple[Any, ...]]:
-        """What was asked of these, without plays, marks and audio."""
+        """Return the requests to these, without plays, marks and audio."""
         return [entry for entry in self.log if entry[0] in names]
 
     def response(self, *calls: tuple[str, dict[str, Any]], speech: bytes = b"") -> None:

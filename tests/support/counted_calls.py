@@ -1,4 +1,4 @@
-"""Calls that are looked at from where the agent would be."""
+"""Calls that are observed in place of the agent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ OVER = Ending(Outcome.COMPLETED, "over")
 
 
 class CountedCall:
-    """What a leg reports to; told of its end once at most."""
+    """What a leg reports to; its end may be reported only once."""
 
     def __init__(self, leg: CallLeg) -> None:
         self.leg = leg
@@ -34,7 +34,9 @@ class CountedCall:
 
 class CountingSwitchboard(Switchboard):
     """
-    @ivar counted: all calls, as they came in.
+    A switchboard that takes every call.
+
+    @ivar counted: all calls, in the order in which they came.
     """
 
     def __init__(self, log: Any, counted: list[CountedCall] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The other side of a data channel, which takes what is opened and echoes texts."""
+"""The other side of data channels, which accepts each channel and echoes texts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from chime_gateway.wire.webrtc.sctp.association import Association
 
 class Taker:
     """
-    @ivar outbox: packets to be sent.
-    @ivar labels: of channels, by their streams; C{texts}: what was said in them.
+    Accepts channels.
+
+    @ivar outbox: packets to send.
+    @ivar labels: labels of channels, by stream; C{texts}: the texts received in them.
     """
 
     def __init__(self, draw: random.Random, *, is_silent: bool = False) -> None:

@@ -21,9 +21,9 @@ _HEADING: Final = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)
 
 def documents() -> list[Path]:
     """
-    All of them, the ones beside the package first.
+    Return all documents, those beside the package first.
 
-    @raise SkipTest: they are not there, as in an installed package.
+    @raise SkipTest: there are none, as in an installed package.
     """
     if not DOCS.is_dir():
         raise SkipTest("the documents are not beside the tests")
@@ -32,7 +32,7 @@ def documents() -> list[Path]:
 
 @frozen
 class Block:
-    """A fenced block: what is behind its fence, and what is in it."""
+    """A fenced block: its info string, and its content."""
 
     info: str
     text: str
@@ -47,7 +47,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def prose(text: str) -> str:
-    """The same without fenced blocks and code."""
+    """Return a document without fenced blocks and code."""
     return re.sub(r"`[^`\n]*`", "``", _FENCE.sub("", text))
 
 
@@ -57,7 +57,7 @@ def links(text: str) -> Iterator[str]:
 
 
 def anchors(text: str) -> set[str]:
-    """Of its headings, as GitHub makes them."""
+    """Return the anchors of its headings, as GitHub makes them."""
     found: set[str] = set()
     for heading in _HEADING.findall(_FENCE.sub("", text)):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
@@ -71,9 +71,9 @@ def anchors(text: str) -> set[str]:
 
 def commands(text: str) -> Iterator[list[str]]:
     """
-    What a shell would be given, a list of words each: of blocks without a language,
-    or that are C{sh}.  Pipes, redirections and comments end a command; variables
-    before it are left out.
+    Yield the shell commands of blocks without a language or in C{sh}, as lists of
+    words.  Pipes, redirections and comments end a command; variables before it are
+    left out.
     """
     for block in blocks(text):
         if block.info.split(" ")[0] not in ("", "sh", "shell"):

@@ -1,4 +1,4 @@
-"""Two sides of DTLS, and what lies between them."""
+"""Two sides of DTLS, and a network between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OURS, THEIRS = new_certificate(), new_certificate()
 
 
 def large_certificate(size: int) -> Certificate:
-    """Ours, with so many bytes more in it."""
+    """Return the process's certificate with this many more bytes in it."""
     before = OURS.certificate
     unknown = x509.UnrecognizedExtension(
         x509.ObjectIdentifier("1.3.6.1.4.1.1"), bytes(size)
@@ -43,14 +43,14 @@ def new_server(fingerprints: Sequence[Fingerprint] = (OURS.fingerprint,)) -> Dtl
 
 
 def take(side: Dtls) -> list[bytes]:
-    """What it sends."""
+    """Return what it wants to send."""
     sent, side.outbox = side.outbox, []
     return sent
 
 
 def shake_hands(client: Dtls, server: Dtls, now: float = 0.0) -> int:
     """
-    Nothing is lost and no time passes.
+    Complete the handshake without losses, and without time passing.
 
     @return: how many datagrams that took.
     """
@@ -67,9 +67,9 @@ def shake_hands(client: Dtls, server: Dtls, now: float = 0.0) -> int:
 
 class Wire:
     """
-    Datagrams in time, some of which are lost, come twice or in another order.
+    A network that delays datagrams, and loses, repeats and reorders some.
 
-    @ivar passes: whether one passes; for faults that are no chance.
+    @ivar passes: whether a datagram passes; for faults that are not random.
     """
 
     def __init__(self, seed: int, loss: float, repeated: float = 0.1) -> None:
@@ -81,7 +81,7 @@ class Wire:
         self._count = 0
 
     def run(self, one: Dtls, other: Dtls, until: float = 60.0) -> None:
-        """Until both have their keys, or nothing happens any more."""
+        """Run until both have their keys, or nothing more happens."""
         one.start(self.now)
         other.start(self.now)
         while one.keys is None or other.keys is None:
@@ -111,9 +111,9 @@ class Wire:
 
 class Foreign:
     """
-    A side that is OpenSSL's own, without what L{Dtls} adds.
+    A side of plain OpenSSL, without the additions of L{Dtls}.
 
-    @param mtu: of its records; C{None}: OpenSSL's own of 256 bytes.
+    @param mtu: of its records; C{None}: OpenSSL's default of 256 bytes.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Foreign:
         self.is_done = False
 
     def step(self, datagrams: Sequence[bytes] = ()) -> list[bytes]:
-        """@return: what it sends, a record each."""
+        """@return: the records that it sends."""
         for datagram in datagrams:
             self.connection.bio_write(datagram)
         try:
@@ -170,7 +170,7 @@ class Foreign:
         return records
 
     def shake_hands(self, ours: Dtls) -> None:
-        """Until nobody has anything to say."""
+        """Run until neither side sends anything."""
         ours.start(0.0)
         theirs = self.step()
         while theirs or ours.outbox:

@@ -1,8 +1,8 @@
 """
-Recording fakes of the seams.
+Recording fakes of the interfaces between legs, calls and agents.
 
-All fakes of one test append to one list, so that the order across them is a
-fact that a test can assert.
+All fakes of one test append to one list, so that a test can assert the order across
+them.
 """
 
 from __future__ import annotations
@@ -150,10 +150,10 @@ class RecordingAgent:
 
 
 class PlainFilling:
-    """What was lost is C{EE}; a pause is C{FF}, or the level of its noise."""
+    """A lost packet becomes C{EE}; a pause C{FF}, or the level of its noise."""
 
     def heard(self, audio: bytes) -> None:
-        """It makes no difference."""
+        """Ignore it."""
 
     def conceal(self, byte_count: int) -> bytes:
         return b"\xee" * byte_count
@@ -163,7 +163,7 @@ class PlainFilling:
 
 
 class RecordingAgents:
-    """Where lines to an agent come from; a test decides when and whether."""
+    """Opens lines to agents; the test decides when and whether."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -191,7 +191,7 @@ class RecordingAgents:
 
 
 class RecordingSessions:
-    """Where sessions of lines come from; a test decides when and whether."""
+    """Opens sessions for lines; the test decides when and whether."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -222,7 +222,7 @@ class RecordingSessions:
 
 
 class RecordingTools:
-    """The servers of HTTP tools; a test decides what they answer."""
+    """The servers of HTTP tools; the test decides what they answer."""
 
     def __init__(self, log: Log) -> None:
         self.log = log

@@ -1,4 +1,4 @@
-"""A file for one test, gone with it, under either runner."""
+"""Files for one test, deleted after it, under either runner."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 
 def temporary_folder(test: SynchronousTestCase) -> Path:
-    """A new folder, gone with the test and all that is in it."""
+    """Create a folder, which is deleted with its content after the test."""
     path = tempfile.mkdtemp()
     test.addCleanup(shutil.rmtree, path, ignore_errors=True)
     return Path(path)
 
 
 def temporary_file(test: SynchronousTestCase, content: str | bytes = "") -> str:
-    """The path of a new file with C{content} in it."""
+    """Create a file with this content, and return its path."""
     data = content.encode("utf-8") if isinstance(content, str) else content
     descriptor, path = tempfile.mkstemp()
     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What a call is told of an agent's responses, and what of them is heard."""
+"""Records what a call is told of an agent's responses, and which of them are heard."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tests.support.fakes import RecordingCall
 
 class Hearing(RecordingCall):
     """
-    What the call is told.
+    Records what the call is told.
 
-    @ivar heard: ids of responses of which there is audio.
+    @ivar heard: ids of responses with audio.
     @ivar answer_tool: called when a tool has its result.
-    @ivar over_caller: those that began while the caller spoke and are heard.
-    @ivar statuses: of responses that are done, by their id.
-    @ivar failed_at: when it was told that something will not be said; C{leave} is
-        called then.
+    @ivar over_caller: responses that began while the caller spoke, and are heard.
+    @ivar statuses: statuses of finished responses, by their id.
+    @ivar failed_at: when a failure to say something was reported; C{leave} is called
+        then.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

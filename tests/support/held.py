@@ -1,4 +1,4 @@
-"""What a call holds in memory: the objects that would go with it, and their size."""
+"""Measures the memory of a call: the objects that only it refers to, and their size."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-#: These are the program's, whoever refers to them, or the test's.
+#: Objects of these types belong to the program or to the test.
 _NOT_OF_A_CALL = (
     *(type, ModuleType, CodeType, MethodDescriptorType, WrapperDescriptorType),
     Clock,
 )
 
-#: Simulated peers, and what tests put in the place of sockets.
+#: Modules of simulated peers, and of what replaces sockets in tests.
 _OF_PEERS = ("tests.", "chime_gateway.sim.")
 
 _WORD_BYTES = 8
@@ -40,7 +40,7 @@ def _is_foreign(thing: Any) -> bool:
 
 def _next(thing: object) -> Iterable[object]:
     if isinstance(thing, FunctionType):
-        # Its globals are a module's.
+        # Its globals belong to a module.
         return (thing.__closure__, thing.__defaults__, thing.__kwdefaults__)
     is_bound = isinstance(thing, MethodType | BuiltinFunctionType)
     if is_bound and _is_foreign(thing.__self__):  # type: ignore[attr-defined]
@@ -50,9 +50,10 @@ def _next(thing: object) -> Iterable[object]:
 
 def reachable(roots: Iterable[object], shared: Iterable[object] = ()) -> list[object]:
     """
-    All that is held by C{roots}.
+    Return all objects that C{roots} refer to, directly or not.
 
-    @param shared: is not counted, nor what only it holds; it has to live on.
+    @param shared: objects that are not counted, nor what only they refer to; they must
+        stay alive.
     """
     seen = {id(thing) for thing in shared}
     found: list[object] = []
@@ -70,7 +71,7 @@ def reachable(roots: Iterable[object], shared: Iterable[object] = ()) -> list[ob
 def _size(thing: object) -> int:
     size = sys.getsizeof(thing)
     if type(thing).__dictoffset__:
-        # CPython has the values apart, a word each, and the names with the class.
+        # CPython stores the values separately, a word each, and the names in the class.
         size += _WORD_BYTES * (2 + len(vars(thing)))
     return size
 
@@ -80,7 +81,7 @@ def held_bytes(things: Iterable[object]) -> int:
 
 
 def by_type(things: Iterable[object]) -> Counter[str]:
-    """Bytes of each type, to see what is large."""
+    """Return the bytes per type, to see what is large."""
     sizes: Counter[str] = Counter()
     for thing in things:
         kind: Any = type(thing)

@@ -1,4 +1,4 @@
-"""Strangers who talk HTTP to a site, without sockets."""
+"""HTTP clients of a site, without sockets and credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOKEN = "admin-token-0123456789"
 
 
 class TurningClock(Clock):
-    """As the reactor: what is put off in a turn is for the next one."""
+    """Like the reactor: calls that are scheduled in a turn run in the next one."""
 
     def turn(self) -> None:
         for call in list(self.calls):
@@ -104,7 +104,7 @@ def site_of(
 
 
 def ask(site: GatewaySite, sent: bytes, address: str = "127.0.0.1") -> tuple[int, str]:
-    """Status and body of one answer."""
+    """Send one request; return status and body of the response."""
     peer = HttpPeer(site, address)
     peer.say(sent)
     head, _, body = peer.heard.decode().partition("\r\n\r\n")

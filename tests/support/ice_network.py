@@ -1,6 +1,6 @@
 """
-Two sides of ICE on a network that loses, repeats, delays and reorders, under a
-virtual clock; and somebody who listens on the way.
+Two sides of ICE on a network that loses, repeats, delays and reorders packets, under a
+virtual clock; and an eavesdropper.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ Address = tuple[str, int]
 @frozen(kw_only=True)
 class Weather:
     """
-    @ivar loss: part of packets, of each direction.
-    @ivar delays: least and most, in seconds: what is sent later may come first.
+    The properties of the network.
+
+    @ivar loss: the share of lost packets, by direction.
+    @ivar delays: shortest and longest, in seconds; packets may overtake each other.
     """
 
     loss: tuple[float, float] = (0.0, 0.0)
@@ -41,9 +43,11 @@ def credentials(name: str) -> Credentials:
 @define(eq=False)
 class Side:
     """
-    @ivar sockets: their names with their addresses as the others see them: a NAT
-        may change them.
-    @ivar most_checks: that it ever had.
+    One side.
+
+    @ivar sockets: their names, with their addresses as others see them: a NAT may
+        change them.
+    @ivar most_checks: the most checks in progress so far.
     """
 
     name: str
@@ -63,8 +67,10 @@ class Side:
 
 class Network:
     """
-    @ivar wiretap: gets every packet with its sender, its own time and destination.
-    @ivar turns: how often anything was to be done.
+    The network.
+
+    @ivar wiretap: receives every packet with its sender, time and destination.
+    @ivar turns: how often there was something to do.
     """
 
     def __init__(self, seed: int, weather: Weather) -> None:
@@ -109,7 +115,9 @@ class Network:
         self, side: Side, other: Side, others: Sequence[tuple[Address, int]] = ()
     ) -> None:
         """
-        @param others: candidates besides, where nobody is.
+        Exchange the candidates.
+
+        @param others: further candidates, which do not answer.
         """
         known = [
             (address, priority("host", 65535 - number))
@@ -130,7 +138,7 @@ class Network:
         heapq.heappush(self._queue, entry)
 
     def inject(self, side: Side, data: bytes, source: Address, to: Address) -> None:
-        """A packet comes to one side, as from there."""
+        """Deliver a packet to one side, with a given source."""
         local = side.socket_at(to)
         if local is not None:
             side.agent.received(self.now, data, Path(local, *source))

@@ -1,4 +1,4 @@
-"""One side of ICE, whose other side is the test."""
+"""One side of ICE; the test is the other side."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ TCP = Path("tcp", "203.0.113.7", 443, is_tcp=True)
 
 class IceTestCase(SynchronousTestCase):
     """
-    One agent, and a test that is its other side.
+    One ICE agent; the test is its peer.
 
-    @ivar now: as the agent is told.
+    @ivar now: the agent's time.
     """
 
     def setUp(self) -> None:
@@ -73,7 +73,7 @@ class IceTestCase(SynchronousTestCase):
         return agent
 
     def taken(self, agent: IceAgent) -> list[tuple[Path, Message]]:
-        """What it wants to be sent, all of it signed for the other side."""
+        """Return what it sends, after checking that all of it is signed correctly."""
         found = []
         for path, data in agent.outbox:
             message = decode(data)
@@ -124,7 +124,7 @@ class IceTestCase(SynchronousTestCase):
     def run_to(
         self, agent: IceAgent, until: float, do: Callable[[], object] = lambda: None
     ) -> None:
-        """@param do: whenever it has had its turn."""
+        """@param do: called after each step of the agent."""
         for turns in itertools.count():
             if agent.due is None or agent.due > until:
                 break

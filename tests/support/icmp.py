@@ -1,4 +1,4 @@
-"""Messages of ICMP, as any router or firewall on the way sends them; they need root."""
+"""Sends ICMP messages, as a router or firewall on the path does; needs root."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _QUOTED_BYTES: Final = _IP.size + _UDP_BYTES
 
 def unreachable(code: int, source: Address, destination: Address) -> bool:
     """
-    Say to C{source} that what it has sent to C{destination} did not arrive; IPv4.
+    Tell C{source} that its datagram to C{destination} did not arrive; IPv4.
 
-    @return: whether that may be said from here.
+    @return: whether this process may send ICMP.
     """
     ours, theirs = (socket.inet_aton(host) for host, _ in (source, destination))
     quoted = _IP.pack(0x45, 0, _QUOTED_BYTES, 1, 0, 64, _UDP, 0, ours, theirs)

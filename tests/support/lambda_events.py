@@ -1,6 +1,6 @@
 """
-Invocation events of a SIP media application, whole, as the Developer Guide shows
-them ("Telephony events that invoke AWS Lambda functions").
+Complete invocation events of a SIP media application, as in the Developer Guide
+("Telephony events that invoke AWS Lambda functions").
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def event(
     }
     if data is not None:
         whole["ActionData"] = data
-    # What travels is JSON, so nothing else may be in it.
+    # Events are sent as JSON, so they must consist of its types.
     decoded: Event = json.loads(json.dumps(whole))
     return decoded
 

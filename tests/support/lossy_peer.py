@@ -1,8 +1,8 @@
 """
-The other side of SIP calls over a network that loses, delays, doubles and
-reorders, and which may die at any moment: caller and callee, a fork of several.
+The other side of SIP calls, caller and callee, also a fork with several branches.  Its
+network loses, delays, duplicates and reorders messages, and it may die at any moment.
 
-It keeps to RFC 3261 as far as it lives; what it does, and when, is drawn.
+Until then it follows RFC 3261; what it does, and when, is random.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from tests.support.sip_peer import SDP, SipWorld
 
 HELD = SDP.replace("c=IN IP4 198.51.100.9", "c=IN IP4 0.0.0.0")
 
-#: Beyond this nobody waits for anything (64*T1).
+#: No transaction waits longer (64*T1).
 GIVE_UP = 32.0
 
 
 class LossyPeer:
     """
-    @ivar heard: what the gateway sent, as it left, with the time.
-    @ivar reached: what reached the gateway, with the time.
+    The peer.
+
+    @ivar heard: messages that the gateway has sent, with the time.
+    @ivar reached: messages that the gateway has received, with the time.
     """
 
     def __init__(self, world: SipWorld, rng: random.Random) -> None:
@@ -49,7 +51,7 @@ class LossyPeer:
             self.clock.callLater(seconds, function)
 
     def say(self, text: str) -> None:
-        """To the gateway, perhaps."""
+        """Send a message, which may get lost, to the gateway."""
         if self.rng.random() < self.loss:
             return
         for _ in range(self.rng.choice((1, 1, 1, 2))):
@@ -60,7 +62,7 @@ class LossyPeer:
         self.world.say(text)
 
     def listen(self) -> None:
-        """Take what was sent since."""
+        """Receive what was sent since the last time."""
         sent = self.world.reactor.sent
         while self._seen < len(sent):
             message = parse(sent[self._seen][0])
@@ -152,7 +154,7 @@ class LossyPeer:
                 return
             first = self._finals.setdefault(invite.branch, (status, tag))
             if first != (status, tag) and max(first[0], status) >= 300:
-                return  # only branches that answer are several
+                return  # only answering branches may be several
             self._reply(invite, status, tag, headers, body)
             waited += interval
             self.later(interval, again)
@@ -189,7 +191,7 @@ class LossyPeer:
             self._repeat_final(0.0, invite, 487, "cancelled", "", "")
 
     def _asked(self, request: Request) -> None:
-        """A request in a dialog."""
+        """Answer a request in a dialog."""
         status = self.rng.choice((200, 200, 200, 100, 422, 491, 500, 481, 0))
         headers = "Min-SE: 100\r\n" if status == 422 else ""
         if request.method == "BYE":
@@ -208,7 +210,7 @@ class LossyPeer:
     # -- calling -------------------------------------------------------------------
 
     def call(self) -> None:
-        """Its own INVITE, and what it does in it afterwards."""
+        """Send an INVITE, and act in that call afterwards."""
         rng = self.rng
         timers = "Supported: timer\r\nSession-Expires: 90\r\n"
         headers = rng.choice(("", timers, "Session-Expires: 90;refresher=uas\r\n"))
@@ -237,7 +239,7 @@ class LossyPeer:
         self._insist(text, method)
 
     def _insist(self, text: str, method: str) -> None:
-        """Until somebody answers, as over UDP."""
+        """Retransmit until there is an answer, as over UDP."""
         branch = text.partition("branch=")[2].partition("\r\n")[0]
         for at in (0.0, 0.5, 1.5, 3.5, 7.5):
 

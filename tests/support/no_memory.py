@@ -1,4 +1,4 @@
-"""There is no memory for one call of a function, whichever."""
+"""Makes one chosen function call fail for lack of memory."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _ROOT: Final = str(Path(chime_gateway.__file__).parent)
 
 class NoMemory:
     """
-    Fails the call of a function of the gateway's, once.
+    Makes one call of a function of the gateway fail.
 
-    A generator is spared: it is resumed to be thrown away, too, where nobody can be
-    told of a failure.
+    Generators are spared: they are also resumed to be discarded, where a failure cannot
+    be reported.
 
-    @param at: the number of that call.
-    @param spares: others that are not counted.
-    @ivar where: it was; empty: there were fewer calls.
+    @param at: the number of the call.
+    @param spares: further functions that are not counted.
+    @ivar where: the function that failed; empty: there were fewer calls.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class NoMemory:
             raise MemoryError(self.where)
 
     def run(self, do: Callable[[], object]) -> None:
-        """What fails is for C{do} to deal with, or is lost, as in the reactor."""
+        """Run C{do}; exceptions that it does not handle are lost, as in the reactor."""
         sys.setprofile(self)
         try:
             with contextlib.suppress(MemoryError):

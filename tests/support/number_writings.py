@@ -1,4 +1,4 @@
-"""One telephone number in all the writings of RFC 3966 and RFC 3261."""
+"""One telephone number in all notations of RFC 3966 and RFC 3261."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PARAMETERS = (
 
 
 def user_part(rng: random.Random, number: str) -> str:
-    """As it may stand before the C{@} of a SIP URI."""
+    """A notation for the user part of a SIP URI."""
     text = ""
     for char in number:
         if text and text[-1].isdigit() and rng.random() < 0.3:
@@ -32,7 +32,7 @@ def uri(rng: random.Random, number: str, host: str = "192.0.2.10") -> str:
 
 
 def by_hand(rng: random.Random, number: str) -> str:
-    """As a person writes it in a file."""
+    """A notation that people use in a file."""
     text = number[:1]
     for char in number[1:]:
         if rng.random() < 0.3:

@@ -1,6 +1,6 @@
 """
-JSON as nobody should write it: members twice, in any order, of any type, base64 that is
-none, escapes, whitespace, pieces that are missing.
+Unusual and broken JSON: members twice, in any order, of any type, invalid base64,
+escapes, whitespace, missing pieces.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from hypothesis import strategies as st
 
-#: Of members, as they stand in the text.
+#: Values of members, as text.
 _ANY_VALUES = (
     *('""', "null", "0", "7", "-1", "1.5", "true", "[]", "{}", '"x"', '"\\ud800"'),
     *('{"payload": "AAAA"}', '[{"type":"x"}]', '"' + "i" * 600 + '"', "1e400"),
@@ -31,7 +31,7 @@ def _as_written(audio: bytes, wrong: str, at: int, is_escaped: bool) -> str:
     )
 
 
-#: Base64, most often: longer, shorter, with other letters, or with more padding.
+#: Mostly base64; or longer, shorter, with other letters, or with more padding.
 base64_texts = st.builds(
     _as_written,
     st.binary(max_size=12),
@@ -44,7 +44,9 @@ base64_texts = st.builds(
 @st.composite
 def messages(draw: st.DrawFn, members: Mapping[str, st.SearchStrategy[str]]) -> bytes:
     """
-    @param members: of an object, and their usual values as text.
+    Generate messages.
+
+    @param members: the members of an object, with their usual values as text.
     """
     written = [(name, draw(usual)) for name, usual in members.items()]
     for odd in draw(st.lists(st.sampled_from(_ODDITIES), max_size=2)):

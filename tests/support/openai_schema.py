@@ -1,4 +1,4 @@
-"""The C{openai} package's types as a judge of Realtime messages."""
+"""Checks Realtime messages against the types of the C{openai} package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 def unknown_members(value: object, path: str = "") -> list[str]:
     """
-    Members that the types do not know; the models themselves let them pass.
+    Yield members that the types do not have; the models themselves ignore those.
     """
     if isinstance(value, BaseModel):
         found = [f"{path}.{name}" for name in value.model_extra or {}]

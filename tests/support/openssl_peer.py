@@ -1,7 +1,7 @@
 """
-The other side of TLS, by the system's OpenSSL: what neither pyOpenSSL nor Python's
-C{ssl} can ask of it, key updates, tickets and records of any length, is asked of its C
-functions.  It is also another version than the one that is bundled with pyOpenSSL.
+The other side of TLS, by C functions of the system's OpenSSL.  Unlike pyOpenSSL and
+Python's C{ssl}, they offer key updates, tickets and records of any length.  It is also
+another version than the one that is bundled with pyOpenSSL.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any, Final
 
 _NAME: Final = ctypes.util.find_library("ssl")
 
-#: Why tests with it cannot run here.
+#: Why tests with it are skipped; C{None}: they are not.
 MISSING: Final = None if _NAME else "no libssl on this system"
 
 TLS_1_2: Final = 0x0303
 TLS_1_3: Final = 0x0304
 
-#: Of C{SSL_CTX_ctrl} (C{ssl.h}).
+#: Commands of C{SSL_CTX_ctrl} (C{ssl.h}).
 _MIN_VERSION, _MAX_VERSION, _MAX_FRAGMENT = 123, 124, 52
 
 _BIO_PENDING: Final = 10
@@ -69,11 +69,12 @@ class OpensslPeer:
     """
     One end of TLS in memory.
 
-    @param certificate: file of a certificate and its key: a server; C{None}: a client.
+    @param certificate: the file with the certificate and the key of a server; C{None}:
+        this is a client.
     @param shortest: a client asks for records of at most 512 bytes (RFC 6066 section
-        4); a server does as it is asked.
-    @ivar heard: what the other side has said.
-    @ivar is_over: the other side has said goodbye, by an alert of whatever kind.
+        4); a server complies.
+    @ivar heard: the data received.
+    @ivar is_over: the other side has ended the connection by an alert.
     """
 
     def __init__(
@@ -105,14 +106,14 @@ class OpensslPeer:
         self._c.SSL_CTX_free(self._context)
 
     def records(self) -> bytes:
-        """What is to be sent."""
+        """Return the records to send."""
         size = self._c.BIO_ctrl(self._out, _BIO_PENDING, 0, None)
         buffer = ctypes.create_string_buffer(max(1, size))
         self._c.BIO_read(self._out, buffer, size)
         return buffer.raw[:size]
 
     def feed(self, records: bytes) -> None:
-        """What has come."""
+        """Receive data."""
         c = self._c
         if records:
             c.BIO_write(self._in, records, len(records))
@@ -127,13 +128,13 @@ class OpensslPeer:
             return
 
     def write(self, data: bytes, most: int = 16_384) -> None:
-        """In records of C{most} bytes."""
+        """Write data in records of C{most} bytes."""
         for at in range(0, len(data), most):
             piece = data[at : at + most]
             assert self._c.SSL_write(self._ssl, piece, len(piece)) == len(piece)
 
     def update_key(self, *, both: bool) -> None:
-        """TLS 1.3: change our key, and ask the other side to change its own."""
+        """TLS 1.3: change the own key, and ask the other side to change its key."""
         kind = _KEY_UPDATE_REQUESTED if both else _KEY_UPDATE_NOT_REQUESTED
         assert self._c.SSL_key_update(self._ssl, kind) == 1
         self._c.SSL_do_handshake(self._ssl)
@@ -144,12 +145,12 @@ class OpensslPeer:
         self._c.SSL_do_handshake(self._ssl)
 
     def send_ticket(self) -> None:
-        """TLS 1.3, a server: one more for a later session."""
+        """TLS 1.3, as a server: send one more ticket for a later session."""
         assert self._c.SSL_new_session_ticket(self._ssl) == 1
         self._c.SSL_do_handshake(self._ssl)
 
     def say_goodbye(self) -> None:
-        """C{close_notify}."""
+        """Send C{close_notify}."""
         self._c.SSL_shutdown(self._ssl)
 
     @property

@@ -1,10 +1,10 @@
-"""Names that a machine is asked under."""
+"""Host names of requests."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-#: Whether they are this machine's, which was reached at 10.0.0.1.
+#: With each, whether it is a name of this machine, which was reached at 10.0.0.1.
 NAMES = st.sampled_from(
     (
         *(("localhost", True), ("LOCALHOST", True), ("localhost.", True)),

@@ -1,9 +1,8 @@
 """
-Every parser of what others send, and how its time goes with the length of that.
+Every parser of data from strangers, and how its time grows with the length of the data.
 
-Time is that of the thread, of whatever else the machine does not.  The best of some
-measurements counts, and what is suspicious is measured again: others make a
-measurement longer, never shorter.
+The thread's own CPU time is measured.  The shortest of several measurements counts, and
+suspicious ones are repeated: a busy machine makes a measurement longer, never shorter.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from attrs import frozen
 
 from chime_gateway.errors import RemoteProtocolError
 
-#: From a size to this many times of it ...
+#: From one size to this many times that size ...
 FACTOR = 8
 
-#: ... time may grow so much more: the square would be by 64.
+#: ... time may grow by this factor; quadratic growth would be 64.
 MOST_GROWTH = 3 * FACTOR
 
-#: Who takes less for the most that he ever gets holds nobody up.
+#: A parser that needs less for the longest possible input is never a problem.
 NOTICED_SECONDS = 0.0005
 
 _MEASUREMENTS = 3
@@ -38,10 +37,10 @@ Read = Callable[[bytes], object]
 @frozen
 class Place:
     """
-    Where in a message a stranger may write as much as he likes.
+    A place in a message where a stranger may write any amount of data.
 
-    @ivar most: bytes of his that ever get there.
-    @ivar has_lengths: he may write one, and the reader skips that much at once.
+    @ivar most: the most bytes that can get there.
+    @ivar has_lengths: the data may contain a length, which the parser skips at once.
     """
 
     name: str
@@ -54,7 +53,7 @@ class Place:
 
 @frozen
 class Filling:
-    """What he writes: something again and again, between two others."""
+    """The data: a repeated text between two others."""
 
     opening: bytes
     unit: bytes
@@ -67,7 +66,9 @@ class Filling:
 
 def streamed(make: Callable[[], Any], step: int) -> Callable[[bytes], None]:
     """
-    @param step: how many bytes come at once.
+    Feed data to a parser in pieces.
+
+    @param step: the size of a piece, in bytes.
     """
 
     def read(data: bytes) -> None:
@@ -90,15 +91,15 @@ def _best(place: Place, data: bytes) -> float:
 
 
 def _sizes(most: int) -> list[int]:
-    """From the smallest on: what is above linear must not run for minutes."""
+    """Yield the smallest sizes first: more than linear growth could take minutes."""
     return [most >> bits for bits in range(most.bit_length() - 4, -1, -1)]
 
 
 def _growth(place: Place, data: Callable[[int], bytes], size: int) -> float:
     """
-    Who skips the first part of a message, and has the same to do with every byte
-    behind that, looks like the square for some doublings, but not for four: if the
-    last takes three times as long, there is nothing to do before the second.
+    A parser that skips the first part of a message and is linear in the rest looks
+    quadratic for some doublings, but not for four: if the last doubling takes three
+    times as long, there was nothing to do before the second.
     """
     if not place.has_lengths:
         return _best(place, data(size)) / _best(place, data(size // FACTOR))
@@ -109,8 +110,8 @@ def _growth(place: Place, data: Callable[[int], bytes], size: int) -> float:
 
 def growth(place: Place, filling: Filling) -> float:
     """
-    @return: how many times the time of an eighth it takes, of the first size of
-        which that is too much; 0: there is none.
+    @return: the factor to the time of an eighth of the size, for the first size at
+        which it is too high; 0: there is none.
     """
 
     def data(size: int) -> bytes:

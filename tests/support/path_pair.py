@@ -1,4 +1,4 @@
-"""A media socket in memory: its path at one end of a pair, a peer at the other."""
+"""A media socket in memory: a path at one end of a socket pair, a peer at the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIMIT = 1 << 20
 
 
 class DescriptorReactor(Clock):
-    """As much of a reactor as a connection needs."""
+    """The part of a reactor that a connection needs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class DescriptorReactor(Clock):
         self.writers.discard(writer)
 
     def turn(self) -> None:
-        """Everything that could be read or written was, once."""
+        """Read and write once wherever that is possible."""
         self.advance(0)
         for readers, method in ((self.readers, "doRead"), (self.writers, "doWrite")):
             for one in list(readers):
@@ -51,12 +51,12 @@ class DescriptorReactor(Clock):
 
 class Owner(Protocol):
     """
-    Who has the socket of a path.
+    The owner of a path's socket.
 
-    @ivar heard: messages, and pieces that are not whole usual frames of their own.
-    @ivar lost: why, when it is.
-    @ivar opening: is given what comes first, if anything comes before the path.
-    @ivar is_paused: as a producer.
+    @ivar heard: messages, and pieces that are not single complete frames.
+    @ivar lost: why the connection was lost.
+    @ivar opening: receives data that comes before the path is opened.
+    @ivar is_paused: whether it is paused as a producer.
     """
 
     def __init__(self) -> None:
@@ -104,9 +104,11 @@ class Owner(Protocol):
 
 class PathPair:
     """
-    @param masks: the path is a client's.
-    @param small: the socket takes little at once.
-    @param beside: another one of the same batch.
+    A path and its peer.
+
+    @param masks: the path is that of a client.
+    @param small: the socket accepts little data at a time.
+    @param beside: another pair in the same batch.
     @ivar far: the peer's socket.
     """
 
@@ -146,18 +148,18 @@ class PathPair:
         return path
 
     def turn(self) -> None:
-        """The reactor's."""
+        """Run a turn of the reactor."""
         self.reactor.turn()
 
     def taken(self, most: int = 1 << 20) -> bytes:
-        """What the peer reads now."""
+        """Return what the peer can read now."""
         try:
             return self.far.recv(most)
         except (BlockingIOError, ConnectionResetError):
             return b""
 
     def all_taken(self) -> bytes:
-        """What the peer reads until nothing is to be written any more."""
+        """Return what the peer reads until nothing is left to write."""
         taken = b""
         while True:
             data = self.taken()

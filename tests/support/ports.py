@@ -1,10 +1,10 @@
 """
-Ports that no other process of tests takes at the same time.
+Ports that no other test process uses at the same time.
 
-A port that was only looked at, with port 0, may be somebody else's before its
-user binds it, and two runners at once would meet on any fixed range.  So each
-process that runs tests has a block of ports of its own.  All blocks lie below the
-ports that the system gives to whoever asks for any, and below the benchmarks'.
+A port found by binding port 0 may be taken before its user binds it, and two runners
+at once would collide in any fixed range.  So each process that runs tests has its own
+block of ports.  All blocks are below the system's ephemeral ports, and below the ports
+of the benchmarks.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Final
 _FIRST: Final = 10_000
 _LAST: Final = 19_999
 
-#: In each block: one port that says that it is taken, these for single users, and
-#: the rest for media.
+#: In each block: one port that marks it as taken, some single ports, and the rest for
+#: media.
 _BLOCK: Final = 500
 _SINGLE: Final = 100
 
 
 def _block() -> tuple[int, socket.socket]:
-    """The lowest block that is free, and the socket that keeps it ours."""
+    """Reserve the lowest free block; return it and the socket that reserves it."""
     for first in range(_FIRST, _LAST - _BLOCK + 2, _BLOCK):
         guard = socket.socket()
         try:
@@ -54,8 +54,8 @@ MEDIA: Final = (_first + _SINGLE, _first + _BLOCK - 1)
 
 def free_port() -> int:
     """
-    Free now, for UDP and TCP, as SIP has both under one number; it is not given away
-    a second time soon.
+    Return a port that is free for UDP and TCP, because SIP uses both under one number.
+    It is not returned again soon.
     """
     for number in _numbers:
         try:
@@ -69,7 +69,7 @@ def free_port() -> int:
 
 
 def has_ipv6() -> bool:
-    """Whether this machine has it on loopback."""
+    """Whether this machine has IPv6 on loopback."""
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
         try:
             probe.bind(("::1", 0))

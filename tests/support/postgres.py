@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, on loopback, gone with them."""
+"""A PostgreSQL server for the tests, on loopback, removed after them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _binaries() -> Path | None:
 
 BINARIES = _binaries()
 
-#: Why tests that need it are skipped; empty: they are not.
+#: Why tests that need PostgreSQL are skipped; empty: they are not.
 MISSING = "" if BINARIES else "PostgreSQL is not installed (apt-get install postgresql)"
 
 
@@ -36,7 +36,7 @@ class Postgres:
     """
     One server with an empty cluster.
 
-    It is not run by root, which PostgreSQL refuses.
+    It does not run as root, which PostgreSQL refuses.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Postgres:
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "stop", check=False)
 
     def _signal(self, number: signal.Signals) -> None:
-        """To all of its processes, as a machine that stands still would have it."""
+        """Send a signal to all of its processes, as if the machine had stopped."""
         first = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
         for pid in (first, *map(int, children)):
@@ -104,7 +104,7 @@ class Postgres:
         self._signal(signal.SIGCONT)
 
     def new_database(self) -> str:
-        """The URL of an empty one."""
+        """Create an empty database, and return its URL."""
         self._databases += 1
         name = f"test{self._databases}_{int(time.time() * 1000)}"
         server = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "chimegw"]
@@ -123,7 +123,7 @@ _server: Postgres | None = None
 
 
 def server() -> Postgres:
-    """The one that all tests share."""
+    """Return the server that all tests share."""
     global _server
     if _server is None:
         _server = Postgres()

@@ -1,9 +1,8 @@
 """
-A service as the reference has it, at the end of a slow line.
+A service that behaves like the reference, over a slow connection.
 
-It makes one response at a time, asks for answers to turns by itself, refuses what
-comes second, and may fail.  What it says and what it is told take their time, so both
-sides act on what is not true any more.
+It makes one response at a time, answers turns by itself, refuses a second response, and
+may fail.  Commands and events take time, so both sides act on outdated information.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ class Manners:
     """
     How the service behaves.
 
-    @ivar names: it repeats what a response is asked for as.
-    @ivar tells_command: an error names the command.
+    @ivar names: it repeats the name (metadata) of a requested response.
+    @ivar tells_command: an error names its command.
     @ivar interrupts: the caller's voice stops a response.
-    @ivar complains: of an answer of its own that a response is in the way of.
+    @ivar complains: it reports an error if a response prevents its own answer.
     @ivar up: seconds that commands take, in turn; C{down}: that events take.
     @ivar outcomes: of responses, in turn; all others are spoken.
-    @ivar refusals: of C{response.create}, in turn: a code, and what is said; an empty
-        one: it is taken.
+    @ivar refusals: of C{response.create}, in turn: a code and a text; empty: it is
+        accepted.
     """
 
     names: bool = True
@@ -48,12 +47,13 @@ class Made:
     """
     A response that was made.
 
-    @ivar said: which words it was told to say; empty: an answer.
-    @ivar knows: what was in the conversation when it began.
-    @ivar is_asked_for: it is none of the VAD's.
-    @ivar was_overtaken: whoever asked for it did not know of one that had begun.
-    @ivar is_empty: it is an answer with nothing in it.
-    @ivar name: by which it was asked for.
+    @ivar said: the words that it was told to say; empty: it is an answer.
+    @ivar knows: the content of the conversation when it began.
+    @ivar is_asked_for: it was requested, not started by the VAD.
+    @ivar was_overtaken: when it was requested, the other side did not know of another
+        one that had begun.
+    @ivar is_empty: it is an answer without content.
+    @ivar name: the name in its request.
     @ivar is_vain: nothing is said or done in it.
     """
 
@@ -68,7 +68,7 @@ class Made:
     timers: list[Any] = Factory(list)
 
 
-#: Those that are not completed: their status, and what is said of it.
+#: Outcomes other than completed: the status, and its details.
 _OUTCOMES: Final[Mapping[str, tuple[str, object]]] = {
     "cut short": ("incomplete", {"reason": "max_output_tokens"}),
     "fails": ("failed", {"error": {"message": "Please try again in 0.4s"}}),
@@ -87,11 +87,13 @@ def _name(asked: dict[str, Any]) -> str:
 
 class RacingService:
     """
-    @param receive: takes an event.
+    The service.
+
+    @param receive: called with each event.
     @ivar made: every response.
-    @ivar last_asked_at: when C{response.create} was sent the last time.
-    @ivar in_vain: how often each thing was asked for and came to nothing, by no
-        doing of anybody's.
+    @ivar last_asked_at: when the last C{response.create} was sent.
+    @ivar in_vain: how often each thing was requested without result, although neither
+        side had prevented it.
     @ivar turns: of the caller.
     """
 
@@ -108,7 +110,7 @@ class RacingService:
         self._overtaken: set[str] = set()
         self._active: Made | None = None
         self.turns = 0
-        self._told = 0  # of how many responses the other side knows
+        self._told = 0  # the number of responses that the other side knows
         self._counts = {"up": 0, "down": 0, "outcomes": 0, "refusals": 0}
         self._free_at = {"up": 0.0, "down": 0.0}
 
@@ -207,7 +209,7 @@ class RacingService:
     # -- responses -------------------------------------------------------------------
 
     def _begin(self, asked: dict[str, Any] | None) -> None:
-        """@param asked: C{None}: the VAD asks for it."""
+        """@param asked: C{None}: the VAD starts it."""
         made = Made(
             f"resp {len(self.made)}",
             (asked or {}).get("instructions", ""),
@@ -223,7 +225,7 @@ class RacingService:
         self.emit("response.created", response={"id": made.id, **more})
         outcome = self._next("outcomes", "spoken")
         if outcome == "calls" and made.said:
-            outcome = "spoken"  # a model that is told what to say calls nothing
+            outcome = "spoken"  # a model that is told what to say calls no tool
         made.name = "" if asked is None else _name(asked)
         made.is_vain = outcome not in ("spoken", "calls", "cut short")
         made.is_empty = outcome == "empty" and not made.said

@@ -1,4 +1,4 @@
-"""A session at the agent, without a socket."""
+"""A session with the agent, without a socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.fakes import Log, RecordingCall
 
 
 def _name_taken(command: dict[str, Any]) -> str:
-    """What a response is asked for as; the command is as if it had no name."""
+    """Remove the name from a request for a response, and return it."""
     response = command.get("response", {})
     name = response.get("metadata", {}).pop("asked_as", "")
     if name and not response["metadata"]:
@@ -30,8 +30,10 @@ def _name_taken(command: dict[str, Any]) -> str:
 
 class Socket:
     """
-    @ivar ids: of all commands; empty: it has none.
-    @ivar names: by which responses are asked for; empty: it is something else.
+    A fake socket, which records commands.
+
+    @ivar ids: the ids of all commands; empty: a command without one.
+    @ivar names: the names of requested responses; empty: another command.
     """
 
     def __init__(self, log: Log) -> None:
@@ -43,7 +45,7 @@ class Socket:
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
         if not self.is_full:
             command = json.loads(payload)
-            # Only appends have none: nothing answers them.
+            # Only appends have no id: they are not answered.
             event_id = command.pop("event_id", "")
             assert bool(event_id) != (command["type"] == "input_audio_buffer.append")
             self.ids.append(event_id)
@@ -85,7 +87,7 @@ class SessionTestCase(SynchronousTestCase):
         self.log.clear()
 
     def audio(self, response_id: str, item_id: str) -> None:
-        """Three bytes of it."""
+        """Receive three bytes of audio."""
         self.receive(
             "response.output_audio.delta",
             response_id=response_id,

@@ -1,4 +1,4 @@
-"""A session at the agent whose service does with responses what a test says."""
+"""A session with the agent; the test decides what the service does with responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RespondingTestCase(SessionTestCase):
         self.receive("response.done", response=response)
 
     def creates(self) -> list[str]:
-        """Instructions of what was asked for."""
+        """Return the instructions of requested responses."""
         commands = [entry[1] for entry in self.log if entry[0] == "send"]
         return [
             command.get("response", {}).get("instructions", "")
@@ -30,7 +30,7 @@ class RespondingTestCase(SessionTestCase):
         return [entry[1] for entry in self.log if entry[0] == "oddity_seen"]
 
     def failures(self) -> list[tuple[str, float]]:
-        """What is told of what will not be said: why, and until when."""
+        """Return the reported failures to say something: why, and until when."""
         return [
             (entry[1], entry[3]) for entry in self.log if entry[0] == "answer_failed"
         ]

@@ -1,8 +1,8 @@
 """
-What RFC 3264 asks of an answer, and of an offer in a session: faults as texts.
+Checks answers, and offers within a session, by RFC 3264; faults are texts.
 
-It is written from the RFC (and RFC 4568, 8866), reads descriptions by itself, and
-takes nothing from the program.
+It is written from the RFC (and RFC 4568, 8866), has its own parser, and uses no code of
+the program.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _form_faults(text: str) -> list[str]:
 
 
 def change_faults(before_text: str, after_text: str) -> list[str]:
-    """Of two descriptions of one side, one after the other (section 8)."""
+    """Compare two consecutive descriptions of one side (section 8)."""
     before, after = read(before_text), read(after_text)
     faults = _form_faults(after_text)
     if before.origin[:2] != after.origin[:2]:
@@ -167,7 +167,7 @@ def change_faults(before_text: str, after_text: str) -> list[str]:
 
 
 def reoffer_faults(before_text: str, offer_text: str) -> list[str]:
-    """Of an offer in a session, after any description of it (section 8)."""
+    """Check an offer within a session, after any earlier description (section 8)."""
     before, offer = read(before_text), read(offer_text)
     if len(offer.lines) < len(before.lines):
         return ["an m-line is gone (section 8)"]

@@ -1,4 +1,4 @@
-"""Peers of WebRTC over a network in memory, which loses, repeats and reorders."""
+"""WebRTC peers over a network in memory that loses, repeats and reorders datagrams."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ Datagram = tuple[Address, Address, bytes]
 
 class Network:
     """
-    @param loss: share of datagrams that do not arrive; C{repeated}: that do twice.
+    The network.
+
+    @param loss: the share of lost datagrams; C{repeated}: of duplicated ones.
     @param spread: seconds that one may take longer than another.
-    @ivar sent: from where, to where, and what.
-    @ivar passes: whether one passes; for faults that are no chance.
+    @ivar sent: source, destination and content of datagrams.
+    @ivar passes: whether a datagram passes; for faults that are not random.
     """
 
     def __init__(
@@ -63,9 +65,9 @@ class Network:
 
 class NetworkSockets:
     """
-    One port of one peer's: L{chime_gateway.webrtc.sockets.Sockets}, and a socket.
+    One port of one peer: L{chime_gateway.webrtc.sockets.Sockets}, and a socket.
 
-    @ivar is_full: what is sent is lost before it is on the network.
+    @ivar is_full: sent datagrams are lost before they reach the network.
     """
 
     def __init__(self, network: Network, address: Address) -> None:
@@ -84,7 +86,7 @@ class NetworkSockets:
         self.network.sockets.pop(self.address, None)
 
     def settle(self, peer: Peer, path: Path) -> None:
-        """There is one way for all."""
+        """Do nothing: all datagrams use the same path."""
 
     def paths_to(self, peer: Peer, candidate: Candidate) -> Sequence[Path]:
         return (Path(self, candidate.host, candidate.port),)
@@ -98,9 +100,9 @@ class NetworkSockets:
 @define(eq=False)
 class RtcUser:
     """
-    Who has a call: its peer, its stream, and what was told.
+    The owner of a call: its peer, its stream, and what was reported.
 
-    @ivar told: C{connected} and kinds of failures, in their order.
+    @ivar told: C{connected} and kinds of failures, in order.
     @ivar on_told: called with each.
     """
 
@@ -132,7 +134,7 @@ class RtcUser:
 
 
 def terms(keys: SrtpKeys) -> Terms:
-    """PCMU under these keys."""
+    """Return terms with PCMU and these keys."""
     return Terms(
         codec=PCMU,
         payload_type=0,
@@ -148,7 +150,7 @@ def terms(keys: SrtpKeys) -> Terms:
 def new_user(
     network: Network, host: str, *, is_offerer: bool, is_lite: bool = False
 ) -> RtcUser:
-    """On a network in memory, with a peer that has started."""
+    """Make a user on a network in memory, with a started peer."""
     user = RtcUser()
     user.network = network
     user.sockets = NetworkSockets(network, (host, 40000))
@@ -172,7 +174,7 @@ def give_peer(
     is_offerer: bool,
     is_lite: bool = False,
 ) -> None:
-    """One that has started, and a stream."""
+    """Give a user a started peer and a stream."""
     user.stream = RtpStream(
         PCMU,
         user,
@@ -199,7 +201,7 @@ def give_peer(
 
 
 def run(clock: Clock, seconds: float, users: Sequence[RtcUser] = ()) -> None:
-    """Time passes, and each of these sends a packet each 20 ms."""
+    """Let time pass; each user sends a packet every 20 ms."""
     until = clock.seconds() + seconds
     while clock.seconds() < until:
         clock.advance(0.02)

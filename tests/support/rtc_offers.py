@@ -1,10 +1,10 @@
-"""Offers of WebRTC, as browsers and others make them."""
+"""WebRTC offers of browsers and others."""
 
 from __future__ import annotations
 
 FINGERPRINT = ":".join(f"{n:02X}" for n in range(32))
 
-#: As a browser says it with audio alone, without what does not matter here.
+#: A browser's offer with audio only, without irrelevant lines.
 BROWSER = f"""v=0
 o=- 4611731400430051336 2 IN IP4 127.0.0.1
 s=-
@@ -47,7 +47,7 @@ OPUS_ONLY = (
     .replace("a=rtpmap:8 PCMA/8000\r\n", "")
 )
 
-#: A section of video behind it, in the same bundle.
+#: The same with a video section in the same bundle.
 WITH_VIDEO = BROWSER.replace("BUNDLE 0", "BUNDLE 0 1") + (
     "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n"
     "c=IN IP4 0.0.0.0\r\n"

@@ -1,4 +1,4 @@
-"""A carrier of WebRTC with peers that a test drives by hand, behind a real site."""
+"""A WebRTC carrier with peers that the test drives by hand, behind a real site."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ SETTINGS = WebRtcSettings(
 
 class FakePeer:
     """
-    @ivar sent: what went out.
+    A fake peer.
+
+    @ivar sent: packets that were sent.
     """
 
     def __init__(
@@ -88,11 +90,13 @@ class _Port:
         return IPv4Address("UDP", "0.0.0.0", 3478)
 
     def stopListening(self) -> None:
-        """It was never open."""
+        """Do nothing: it was never open."""
 
 
 class FakeCarrier(WebRtcCarrier):
     """
+    A carrier with fake peers.
+
     @ivar peers: of all calls, the newest last.
     """
 
@@ -122,7 +126,7 @@ class _Transport(StringTransport):
 
 
 class Answer:
-    """What a server has said."""
+    """A response of the server."""
 
     def __init__(self, data: bytes) -> None:
         head, _, self.body = data.partition(b"\r\n\r\n")
@@ -134,7 +138,9 @@ class Answer:
 
 class RtcWorld:
     """
-    @ivar carrier: the one.
+    The carrier and its site.
+
+    @ivar carrier: the carrier.
     """
 
     def __init__(
@@ -177,7 +183,7 @@ class RtcWorld:
         body: str | bytes = b"",
         **headers: str,
     ) -> Answer:
-        """A request on a connection of its own."""
+        """Send a request on its own connection."""
         transport = _Transport()
         channel = self.site.buildProtocol(None)
         channel.makeConnection(transport)

@@ -1,8 +1,8 @@
 """
-What a caller's side sends and what a network makes of it, drawn from a seed.
+What a caller's side sends and what the network does to it, generated from a seed.
 
-All audio is noise of which no two pieces are alike, so each can be found in what is
-heard and its place compared with its timestamp.
+All audio is noise without repetitions, so each piece can be found in what is heard, and
+its position compared with its timestamp.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ from tests.support.rtp_stream import StreamTestCase
 @frozen(kw_only=True)
 class Pattern:
     """
-    @ivar loss: the share of packets that is lost.
-    @ivar bursts: lengths of losses in a row, in packets, one each 3 s in turn.
-    @ivar pauses: lengths of pauses, in ms, one each 2 s in turn.
+    The properties of a stream and its network.
+
+    @ivar loss: the share of lost packets.
+    @ivar bursts: lengths of bursts of losses, in packets, one every 3 s in turn.
+    @ivar pauses: lengths of pauses, in ms, one every 2 s in turn.
     @ivar has_noise: a pause is announced by comfort noise.
-    @ivar stands: the sender's clock stands still in a pause.
-    @ivar stalls: for how long the network holds all up, in ms, one each 3 s in turn;
-        then it comes at once.
-    @ivar late: the share of packets that comes later than the rest.
-    @ivar late_ms: by so much at most.
-    @ivar twice: the share of packets that comes twice.
+    @ivar stands: the sender's clock stops in a pause.
+    @ivar stalls: how long the network holds back all packets, in ms, one every 3 s in
+        turn; then they come at once.
+    @ivar late: the share of delayed packets.
+    @ivar late_ms: their longest delay.
+    @ivar twice: the share of duplicated packets.
     @ivar ptimes: in ms, a second of each in turn.
-    @ivar keys: one is pressed each 5 s, and no audio sent meanwhile.
+    @ivar keys: a key is pressed every 5 s, and no audio is sent meanwhile.
     """
 
     seconds: float = 60.0
@@ -58,8 +60,10 @@ class Pattern:
 @frozen
 class Sent:
     """
-    @ivar at: when it comes, in seconds since the beginning.
-    @ivar start: where its audio belongs, in samples.
+    A packet.
+
+    @ivar at: when it arrives, in seconds since the beginning.
+    @ivar start: the position of its audio, in samples.
     """
 
     at: float
@@ -71,7 +75,7 @@ class Sent:
 
 def schedule(pattern: Pattern) -> tuple[list[Sent], int]:
     """
-    All packets that come, in their order, and how long the stream is, in samples.
+    Return all packets that arrive, in order, and the length of the stream, in samples.
     """
     rng = random.Random(pattern.seed)
     sent = list(_sent(pattern, rng))
@@ -81,7 +85,7 @@ def schedule(pattern: Pattern) -> tuple[list[Sent], int]:
         first = next((n for n, one in enumerate(sent) if one.at >= at), len(sent))
         lost.update(range(first, min(first + count, len(sent))))
     lost.update(n for n in range(len(sent)) if rng.random() < pattern.loss)
-    # The first and the last second come whole: they are the rule that is measured by.
+    # The first and the last second are complete: they are the reference.
     lost = {n for n in lost if 1.0 < sent[n].at < pattern.seconds - 1.0}
     stalls = list(_in_turn(pattern.stalls, 3.0, pattern.seconds - 3))
     came: list[Sent] = []
@@ -96,7 +100,7 @@ def schedule(pattern: Pattern) -> tuple[list[Sent], int]:
         at = one.at + delay
         for begins, milliseconds in stalls:
             if begins <= at < begins + milliseconds / 1000:
-                # In their order still.
+                # Still in order.
                 at = begins + milliseconds / 1000 + (at - begins) * 1e-3
         came.append(_at(one, at))
         if rng.random() < pattern.twice:
@@ -155,7 +159,7 @@ def _sent(pattern: Pattern, rng: random.Random) -> Iterator[Sent]:
 
 
 class _Model:
-    """What hears the caller: over the pump of a call, as it is."""
+    """What hears the caller, over the real pump of a call."""
 
     def __init__(self, clock: Clock) -> None:
         self._agent = RecordingAgent([])
@@ -175,7 +179,7 @@ class _Model:
         return self._agent.audio
 
     def digit_pressed(self, digit: str) -> None:
-        """It is heard as time."""
+        """A key takes time in what is heard."""
 
 
 class ScheduleTestCase(StreamTestCase):
@@ -191,8 +195,8 @@ class ScheduleTestCase(StreamTestCase):
         """
         Run it on a clock.
 
-        @return: by how many ms the end is not where the sender's clock has it; the
-            most of any packet, of those that are found; how many are not.
+        @return: the deviation of the end from the sender's clock, in ms; the largest
+            deviation of a packet that was found; how many were not found.
         """
         self.setUp()
         came, end = schedule(pattern)
@@ -204,13 +208,13 @@ class ScheduleTestCase(StreamTestCase):
                 tick_at += 0.02
             self._advance(began + one.at)
             self.stream.rtp_received(one.data, self.remote)
-        for _ in range(8):  # what is held back
+        for _ in range(8):  # frames that are held back
             self._tick(tick_at)
             tick_at += 0.02
         audio = self.ear.audio
         worst = missing = 0
         for one in {one.start: one for one in came if one.payload_type == 0}.values():
-            # Of one that came late the beginning may be gone.
+            # The beginning of a late packet may be lost.
             tail = one.payload[-40:]
             place = one.start + len(one.payload) - 40
             found = audio.find(tail, max(0, place - 4000), place + 4000)

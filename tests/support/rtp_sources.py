@@ -1,6 +1,6 @@
 """
-Who sends to one port in the course of a call: the rightful side, which moves and
-begins anew, and others, who want to be heard and sent to in its place.
+Sources that send to one port during a call: the legitimate peer, which moves and
+restarts, and attackers, which want to be heard, and to receive media, in its place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.support.rtp_stream import REMOTE, TERMS, Ear
 
 Place = tuple[str, int]
 
-#: The rightful one's places, and those of others in allowed networks.
+#: Addresses of the legitimate peer, and of others in allowed networks.
 PLACES: tuple[Place, ...] = (
     REMOTE,
     ("198.51.100.9", 40000),
@@ -27,7 +27,7 @@ PLACES: tuple[Place, ...] = (
 )
 STRANGERS: tuple[Place, ...] = (("198.51.100.9", 36490), ("198.51.100.66", 36488))
 
-#: A rightful packet is heard when the stream has been there for so many frames.
+#: The legitimate stream is heard after at most this many frames.
 BOUND_FRAMES = 5
 
 _FOREIGN = random.Random(66).randbytes(160)
@@ -36,12 +36,12 @@ _FOREIGN = random.Random(66).randbytes(160)
 @frozen
 class Phase:
     """
-    What the rightful side does, and what the others do meanwhile.
+    What the legitimate peer does, and what the others do meanwhile.
 
-    @ivar frames: so long, of 20 ms.
-    @ivar lost: so many packets of the first ones get lost.
-    @ivar attackers: packets of strangers in each frame.
-    @ivar is_steady: they number theirs in turn, from one source.
+    @ivar frames: the length, in frames of 20 ms.
+    @ivar lost: how many of the first packets get lost.
+    @ivar attackers: packets of strangers per frame.
+    @ivar is_steady: a stranger's packets have consecutive numbers and one source.
     """
 
     kind: str = "talk"
@@ -70,7 +70,7 @@ class Voice:
 
 class Line:
     """
-    One stream and all who send to it.
+    One stream and all its sources.
 
     @param advance: lets time pass, in seconds.
     """
@@ -108,7 +108,7 @@ class Line:
         )
 
     def run(self, phase: Phase) -> None:
-        """One phase; those of its packets that must be heard are noted."""
+        """Run one phase, and record which packets must be heard."""
         if phase.kind == "rebind":
             self.voice.place = PLACES[phase.place]
         elif phase.kind == "anew":
@@ -123,13 +123,13 @@ class Line:
                     self._drag_on(stale, phase.lost)
         frames = phase.frames
         if phase.kind in ("rebind", "anew", "reinvite"):
-            # One change at a time: both at once are a stranger's.
+            # One change at a time: both at once are a sign of a stranger.
             frames = max(frames, phase.lost + BOUND_FRAMES)
         for number in range(frames):
             self._frame(phase, number)
 
     def missing(self) -> int:
-        """How many of those that must be heard were not."""
+        """Return how many packets that must be heard were not."""
         audio = self._ear.audio
         return sum(1 for payload in self._wanted if payload not in audio)
 
@@ -149,7 +149,7 @@ class Line:
 
     def _speak(self, phase: Phase, number: int) -> None:
         if phase.kind == "mute":
-            # Time goes on (RFC 3550 section 5.1), numbers do not.
+            # The timestamp advances (RFC 3550 section 5.1), the number does not.
             self.voice.timestamp = (self.voice.timestamp + 160) & 0xFFFFFFFF
             return
         payload = self.rng.randbytes(160)
@@ -170,8 +170,7 @@ class Line:
 
     def _drag_on(self, stale: Voice, frames: int) -> None:
         """
-        The one before goes on a little, as if nothing had happened: it is heard until
-        the new one speaks.
+        Let the previous source continue a little: it is heard until the new one sends.
         """
         for _ in range(frames):
             payload = self.rng.randbytes(160)

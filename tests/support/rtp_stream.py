@@ -1,4 +1,4 @@
-"""A stream of RTP in memory, whose other side is played by hand."""
+"""An RTP stream in memory; the test is the other side."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TERMS = Terms(
 
 
 def speech(seconds: float) -> bytes:
-    """Something with pitch, pauses and change, as mu-law."""
+    """Return a sound with pitch, pauses and changes, as mu-law."""
     rate = 8000
     t = np.arange(int(seconds * rate)) / rate
     pitch = 120 + 30 * np.sin(2 * np.pi * 0.7 * t)
@@ -68,7 +68,7 @@ class StreamTestCase(SynchronousTestCase):
         self.stream = self.new_stream()
 
     def new_ear(self) -> Any:
-        """Who listens."""
+        """Return a fake listener."""
         return Ear()
 
     def new_stream(self, terms: Terms = TERMS) -> RtpStream:

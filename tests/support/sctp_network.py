@@ -1,4 +1,4 @@
-"""Two associations of SCTP, and a network between that loses, repeats and reorders."""
+"""Two SCTP associations, and a network that loses, repeats and reorders packets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class SctpNetwork:
     """
     A virtual clock, and two sides.
 
-    @ivar passes: whether a packet of that side passes, by its number and its bytes.
-    @ivar heard: by each side.
+    @ivar passes: whether a packet passes, given its side, number and bytes.
+    @ivar heard: what each side has received.
     """
 
     def __init__(self, seed: int = 0, loss: float = 0.0, repeated: float = 0.0) -> None:
@@ -49,7 +49,7 @@ class SctpNetwork:
             side.messages.clear()
 
     def run(self, until: Callable[[], bool], seconds: float = 300.0) -> None:
-        """Until that is so, or nothing happens any more."""
+        """Run until the condition is true, or nothing more happens."""
         end = self.now + seconds
         self.carry()
         while not until():

@@ -1,8 +1,8 @@
 """
-Offers as RFC 8866 and 3264 allow them, and whether one of their streams fits us.
+Offers by RFC 8866 and 3264, and whether the gateway can accept one of their streams.
 
-A stream is drawn with what is wrong with it, if anything is, so that what the
-gateway says of it can be compared.
+A stream is generated together with its fault, if it has one, to compare it with what
+the gateway says.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ _FORBIDDEN = "the media address is not allowed"
 @frozen
 class Stream:
     """
-    @ivar lines: an m-line and what belongs to it.
-    @ivar fault: what keeps it from being taken; C{None}: nothing does; empty: it
-        is no audio, of which nothing is said.
+    One stream.
+
+    @ivar lines: an m-line and the lines that belong to it.
+    @ivar fault: why it cannot be accepted; C{None}: it can; empty: it is not audio, and
+        no reason is given.
     """
 
     lines: tuple[str, ...]
@@ -126,7 +128,7 @@ def _formats(draw: st.DrawFn, *, is_spoken: bool) -> tuple[list[str], list[str]]
 
 
 def _dtls(draw: st.DrawFn, *, has_fingerprint: bool) -> list[str]:
-    """Lines of DTLS-SRTP; ICE as it may be."""
+    """Generate lines of DTLS-SRTP, with any lines of ICE."""
     lines = [f"a=setup:{draw(st.sampled_from(('actpass', 'active', 'passive')))}"]
     if has_fingerprint:
         lines.append("a=fingerprint:SHA-256 " + ":".join(["0f"] * 32))
@@ -187,7 +189,7 @@ def _streams(draw: st.DrawFn) -> Stream:
 
 @st.composite
 def offers(draw: st.DrawFn) -> Offer:
-    """Whole offers; the session's c-line is one that is allowed."""
+    """Generate whole offers; the session's c-line is allowed."""
     streams = draw(st.lists(_streams(), max_size=4))
     head = ["v=0", "o=- 20518 0 IN IP4 198.51.100.9", "s=-", f"c=IN IP4 {ALLOWED}"]
     head += ["t=0 0"]

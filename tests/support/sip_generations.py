@@ -1,8 +1,8 @@
 """
-A SIP gateway in memory that is several processes, one after the other, with what they
-share and the channels between them.
+A SIP gateway in memory that consists of several processes, one after another, with
+their shared sockets and the channels between them.
 
-Messages between processes are kept until somebody delivers them.
+Messages between processes are kept until the test delivers them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chime_gateway.net.generations.kin import Kin, Peer
 from chime_gateway.rtp.ports import Address
 from tests.support.sip_peer import HOST, PEER, SipWorld
 
-#: Where something came out: by UDP, or by which connection.
+#: The way of a message: UDP, or a connection.
 Where = str
 
 
@@ -46,7 +46,7 @@ class Pipe:
 
 
 class Wire(StringTransport):
-    """One connection of a peer's, with whichever process has it."""
+    """One connection of a peer, held by any of the processes."""
 
     def __init__(self, name: Where, out: Callable[[Where, bytes], None]) -> None:
         super().__init__()
@@ -78,9 +78,11 @@ class Wire(StringTransport):
 
 class SipGateway:
     """
+    The gateway.
+
     @param make: makes the carrier of a generation.
-    @ivar worlds: of each process, oldest first; C{None}: it is gone.
-    @ivar out: what the peer heard, and where, in order.
+    @ivar worlds: one for each process, oldest first; C{None}: it is gone.
+    @ivar out: what the peer received, and on which way, in order.
     """
 
     def __init__(self, make: Callable[[str], SipWorld]) -> None:
@@ -115,7 +117,7 @@ class SipGateway:
 
         transports: Any = world.carrier.transports
         transports._open = refuse
-        # As long and in the same order, whoever makes them.
+        # Tokens of all processes have the same length and one common sequence.
         world.carrier.context.new_token = marked(world.kin.generation, self._token)
         world.reactor.sent = Sent()
         world.reactor.advance(self._seconds)
@@ -133,7 +135,7 @@ class SipGateway:
         return peer
 
     def take_over(self) -> None:
-        """The newest has a successor, which reads from now on."""
+        """Start a successor of the newest process, which reads from now on."""
         old = self.newest
         older = self.there()[:-1]
         new = self._begin()
@@ -157,7 +159,7 @@ class SipGateway:
             world.kin.call(world.kin.newest_changed, world.kin.newest)
 
     def dies(self, number: int) -> None:
-        """An older process is gone, with its calls and its connections."""
+        """End an older process, with its calls and its connections."""
         world = self.worlds[number]
         assert world is not None
         self.worlds[number] = None
@@ -171,7 +173,7 @@ class SipGateway:
         self.newest.kin.call(self.newest.kin.older_gone, peer)
 
     def deliver(self) -> None:
-        """All that processes have said to each other, and what they say to that."""
+        """Deliver all messages between processes, and the replies to them."""
         while any(up.waiting or down.waiting for up, down in self._pipes.values()):
             for world in self.there()[:-1]:
                 self.deliver_of(world)
@@ -188,13 +190,13 @@ class SipGateway:
                 world.kin._received(world.kin.newest, down.waiting.popleft())
 
     def pipes(self, number: int) -> tuple[Pipe, Pipe]:
-        """To the newest, and from it."""
+        """Return the pipes to the newest process, and from it."""
         return self._pipes[f"gen{number}"]
 
     # -- the peer ----------------------------------------------------------------
 
     def say(self, data: bytes | str, wire: Wire | None = None) -> None:
-        """By UDP, or by a connection."""
+        """Send a message by UDP, or by a connection."""
         raw = data.encode() if isinstance(data, str) else data
         if wire is None:
             self.newest.say(raw)
@@ -202,7 +204,7 @@ class SipGateway:
             wire.protocol.dataReceived(raw)
 
     def connect(self) -> Wire:
-        """A connection to whoever accepts them now."""
+        """Open a connection to the process that accepts connections now."""
         wire = Wire(f"wire{len(self.wires)}", self._heard)
         streams = self.newest.carrier.transports.streams
         wire.protocol = Connection("tcp", streams)

@@ -1,6 +1,6 @@
 """
-Callers of SIP over real sockets, of whom one program has many: they ask until they
-are answered, and acknowledge.
+Many SIP callers in one program, over real sockets: they retransmit until there is an
+answer, and acknowledge it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SDP = (
     "m=audio 36488 RTP/AVP 0\r\n"
 )
 
-#: T1 of RFC 3261.
+#: The first retransmission interval, T1 of RFC 3261.
 AGAIN_SECONDS = 0.5
 
 
@@ -64,9 +64,9 @@ class _Datagrams(DatagramProtocol):
 
 class SipLine:
     """
-    One socket, or one connection, that many calls use.
+    One socket or connection that many calls use.
 
-    @param name: makes its Call-IDs its own.
+    @param name: makes its Call-IDs unique.
     """
 
     def __init__(self, reactor: Any, transport: str, port: int, name: str) -> None:
@@ -105,7 +105,7 @@ class SipLine:
     # -- calls ---------------------------------------------------------------------
 
     async def call(self, name: str) -> int:
-        """@return: how the INVITE was answered; a 2xx has been acknowledged."""
+        """@return: the answer to the INVITE; a 2xx has been acknowledged."""
         return await self._ask(name, "INVITE", SDP)
 
     async def invite_again(self, name: str) -> int:
@@ -115,12 +115,12 @@ class SipLine:
         return await self._ask(name, "BYE")
 
     async def options(self, name: str) -> tuple[int, str]:
-        """@return: and the tag of whoever has answered."""
+        """@return: the answer, and the tag of the process that has answered."""
         status = await self._ask(name, "OPTIONS")
         return status, self._tags.pop(self._id(name))
 
     def tag(self, name: str) -> str:
-        """The gateway's, which says which process has the call."""
+        """Return the gateway's tag, which says which process has the call."""
         return self._tags[self._id(name)]
 
     def _id(self, name: str) -> str:

@@ -1,8 +1,8 @@
 """
-The networks on which a SIP carrier in memory is tried.
+The networks on which a SIP carrier in memory is tested.
 
-Tests are written in IPv4.  On another network the same test runs: what it says and
-hears is translated on the way, addresses and descriptions alike.
+Tests are written for IPv4.  The same test also runs on other networks: addresses and
+descriptions are translated on the way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chime_gateway.rtp.ports import Address
 from chime_gateway.settings.values import Network as Addresses
 from chime_gateway.settings.values import SipSettings
 
-#: Addresses of documentation that tests use, and what stands for them in IPv6.
+#: Documentation addresses that tests use, and their replacements in IPv6.
 _NETWORKS = {
     "192.0.2": "2001:db8:2::",
     "198.51.100": "2001:db8:64::",
@@ -35,19 +35,19 @@ _LENGTH = re.compile(r"(?<=\r\nContent-Length: )\d+(?=\r\n)")
 
 
 class Network:
-    """IPv4, as it is written."""
+    """IPv4, without translation."""
 
     interface = ""
 
     def host(self, host: str) -> str:
-        """An address as the gateway sees it."""
+        """Return an address as the gateway sees it."""
         return host
 
     def host_back(self, host: str) -> str:
         return host
 
     def there(self, data: bytes) -> bytes:
-        """A message on its way to the gateway; C{back}: from it."""
+        """Translate a message to the gateway; C{back}: from it."""
         return data
 
     def back(self, data: bytes) -> bytes:
@@ -59,14 +59,14 @@ class Network:
     def address_back(self, address: Address) -> Address:
         return self.host_back(address[0]), address[1]
 
-    # -- above the sockets, which show mapped addresses as what they are -----------
+    # -- above the sockets, which show mapped addresses as IPv4 ---------------------
 
     def name(self, host: str) -> str:
-        """What a name resolves to."""
+        """Return the address to which a name resolves."""
         return host
 
     def seen(self, address: Address) -> Address:
-        """Where a packet of media comes from; C{told}: where one goes."""
+        """Translate the source of a media packet; C{told}: its destination."""
         return address
 
     def told(self, address: Address) -> Address:
@@ -82,7 +82,7 @@ class Network:
 
 
 class DualStack(Network):
-    """A socket of IPv6 that takes IPv4: callers appear under mapped addresses."""
+    """An IPv6 socket that accepts IPv4: callers have mapped addresses."""
 
     interface = "::"
 
@@ -96,7 +96,7 @@ class DualStack(Network):
 
 
 class IPv6(Network):
-    """Nothing but IPv6, as every message says."""
+    """IPv6 only, in all messages."""
 
     interface = "2001:db8:2::10"
 
@@ -161,7 +161,7 @@ def _ipv4(host: str) -> str:
 
 
 def _translate(data: bytes, translated: Callable[[str], str]) -> bytes:
-    """With the length that the body has then, if it was right before."""
+    """Translate a message, and correct its Content-Length if it was correct before."""
     try:
         head, separator, body = data.decode("utf-8").partition("\r\n\r\n")
     except UnicodeDecodeError:
@@ -175,12 +175,12 @@ def _translate(data: bytes, translated: Callable[[str], str]) -> bytes:
     return (new_head + separator + new_body).encode()
 
 
-#: By the word that tests have in their names.
+#: Networks by the suffix of the test classes' names.
 NETWORKS: Mapping[str, Network] = {"OverIPv6": IPv6(), "OnDualStack": DualStack()}
 
 
 def on_every_network(*modules: ModuleType) -> Iterator[type[SynchronousTestCase]]:
-    """The tests of these modules once more, for each of L{NETWORKS}."""
+    """Repeat the tests of these modules for each of L{NETWORKS}."""
     from tests.support.sip_peer import SipWorld
 
     for module in modules:

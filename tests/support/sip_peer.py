@@ -1,6 +1,6 @@
 """
-A SIP carrier in memory: a clock, a UDP socket that records, ports that are
-none, and a hand-driven caller.
+A SIP carrier in memory: a clock, a UDP socket that records, fake ports, and a caller
+that the test drives by hand.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from chime_gateway.wire.sip.parser import parse
 from tests.support.fakes import Log, RecordingCall, RecordingSwitchboard
 from tests.support.sip_network import Network
 
-HOST = "192.0.2.10"  #: ours
+HOST = "192.0.2.10"  #: the gateway's
 PEER: Address = ("198.51.100.7", 5060)
 MEDIA: Address = ("198.51.100.9", 36488)
 
@@ -51,11 +51,11 @@ class _UdpPort:
         return self
 
     def stopListening(self) -> None:
-        """Nothing was opened."""
+        """Do nothing: it was never open."""
 
 
 class SipReactor(Clock):
-    """A clock on which UDP can be listened to, and names be looked up."""
+    """A clock with fake UDP listeners and name look-ups."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class FakePort:
         self.receive_rtcp = lambda data, address: rtcp(data, seen(address))
 
     def settle(self, address: Address | None) -> None:
-        """There is one way for all."""
+        """Do nothing: all packets use the same path."""
 
     def send_rtp(self, data: bytes, address: Address) -> None:
         self.sent.append((data, self.network.told(address)))
@@ -147,7 +147,9 @@ class FakePorts:
 
 class Switchboard(RecordingSwitchboard):
     """
-    @ivar answers: legs are answered as they come in.
+    A fake switchboard.
+
+    @ivar answers: legs are answered at once.
     """
 
     answers = False
@@ -172,9 +174,9 @@ class SipWorld:
     """
     The carrier and one peer.
 
-    @ivar log: what the switchboard and the calls were told.
-    @ivar network: for those that are made from now on.
-    @ivar kin: the processes of the gateway, of which this is one.
+    @ivar log: what was reported to the switchboard and the calls.
+    @ivar network: the network of carriers made from now on.
+    @ivar kin: the processes of the gateway, including this one.
     """
 
     network: Network = Network()
@@ -224,7 +226,7 @@ class SipWorld:
         )
 
     def heard(self) -> list[Request | Response]:
-        """What came since somebody looked."""
+        """Return what was received since the last time."""
         new = self.reactor.sent[self.seen :]
         self.seen = len(self.reactor.sent)
         return [parse(data) for data, _ in new]
@@ -233,7 +235,7 @@ class SipWorld:
         return [m.status for m in self.heard() if isinstance(m, Response)]
 
     def advance(self, seconds: float, step: float = 0.02) -> None:
-        """In small steps, so that beats are on time."""
+        """Advance the clock in small steps, so that ticks are on time."""
         whole = int(seconds / step)
         for _ in range(whole):
             self.reactor.advance(step)
@@ -284,7 +286,7 @@ class SipWorld:
         return self.ports.lent[-1]
 
     def established(self, **changes: Any) -> str:
-        """A call that is answered and acknowledged: gives our tag."""
+        """Establish a call, and return the gateway's tag."""
         self.invite(**changes)
         self.leg.answer()
         answer = self.heard()[-1]
@@ -295,7 +297,7 @@ class SipWorld:
         return answer.to_tag
 
     def asks(self, method: str, to_tag: str, **changes: Any) -> Response:
-        """A request in the dialog, and its answer."""
+        """Send a request in the dialog, and return the answer."""
         self.cseq += 1
         self.heard()
         self.say(self.request(method, to_tag=to_tag, **changes))
@@ -311,7 +313,7 @@ class SipWorld:
         headers: str = "",
         body: str = "",
     ) -> None:
-        """Answer a request of ours."""
+        """Answer a request of the gateway."""
         via = "".join(f"Via: {v}\r\n" for v in request.headers.getlist("Via"))
         to = request.headers["To"]
         if tag and ";tag=" not in to:
@@ -319,7 +321,7 @@ class SipWorld:
         kind = "Content-Type: application/sdp\r\n" if body else ""
         contact = "Contact: <sip:callee@198.51.100.7:5060>\r\n"
         if 300 <= status < 400:
-            contact = ""  # where else, and that is the test's
+            contact = ""  # the test gives its own Contact
         self.say(
             f"SIP/2.0 {status} Whatever\r\n{via}"
             f"From: {request.headers['From']}\r\nTo: {to}\r\n"

@@ -1,6 +1,6 @@
 """
-Sockets for a SIP carrier in memory: they judge addresses as the system does, and fail
-when they are told to.
+Sockets for a SIP carrier in memory: they check addresses like the system, and fail when
+told to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.sip_peer import SipWorld
 
 
 def check(family: int, address: tuple[Any, ...]) -> None:
-    """What sendto() raises."""
+    """Raise what C{sendto()} raises."""
     host, port = address[:2]
     if not 0 <= port <= 65535:
         raise OverflowError("sendto(): port must be 0-65535.")
@@ -37,11 +37,11 @@ def check(family: int, address: tuple[Any, ...]) -> None:
 
 class FaultySockets:
     """
-    What C{socket} is for L{chime_gateway.rtp.ports}.
+    Replaces the module C{socket} in L{chime_gateway.rtp.ports}.
 
     @ivar fault: called with the port for each send; may raise.
-    @ivar misused: sends to what is no address, by what was raised.
-    @ivar open: by port; C{settled}: those of the voice beside it, by port and place.
+    @ivar misused: sends to invalid addresses, by the exception raised.
+    @ivar open: open sockets by port; C{settled}: connected ones, by port and address.
     """
 
     AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
@@ -66,7 +66,7 @@ class FaultySockets:
         self.adopted.pop(connection, None)
 
     def deliver(self, data: bytes, source: Address) -> None:
-        """One datagram to every socket that is open."""
+        """Deliver one datagram to every open socket."""
         for media in list(self.adopted):
             one: Any = media
             if one.connected and one._socket.takes(source):
@@ -181,7 +181,7 @@ class SocketWorld(SipWorld):
         self.reactor.write = checked  # type: ignore[method-assign]
 
     def held(self) -> dict[str, int]:
-        """What is there that should be gone when all is over; nothing is nothing."""
+        """Return what should have been released at the end; empty if all was."""
         counts = {
             **self.carrier.counts(),
             "sockets": len(self.sockets.open),

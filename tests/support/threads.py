@@ -1,4 +1,4 @@
-"""The test base of what runs in a thread of its own."""
+"""The test base for code that runs in a separate thread."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 class ThreadTestCase(SynchronousTestCase):
     def until(self, is_so: Callable[[], object]) -> None:
-        """A thread of its own is at work, so there is no clock to advance."""
+        """Wait for a separate thread: there is no clock to advance."""
         deadline = time.monotonic() + 30.0
         while not is_so():
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""A media socket with TLS in memory: its path at one end, OpenSSL's at the other."""
+"""A media socket with TLS in memory: a path at one end, OpenSSL at the other."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from tests.support.certificates import self_signed
 from tests.support.openssl_peer import MISSING, TLS_1_3, OpensslPeer
 from tests.support.path_pair import LIMIT, PathPair
 
-#: What the peer says first, and what is answered by Twisted's own way: the path opens
-#: between them, as it does with a WebSocket's handshake.
+#: The first data of the peer, and an answer that Twisted sends itself: the path opens
+#: between them, as after a WebSocket's handshake.
 OPENING = b"GET /"
 ANSWER = b"101 "
 
@@ -37,7 +37,7 @@ KEY = b"\x01\x02\x03\x04"
 
 @implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
 class Connections:
-    """Of either role, that believe anybody."""
+    """Makes connections of either role, without checking certificates."""
 
     def __init__(self, certificate: str) -> None:
         self.context = SSL.Context(SSL.TLS_METHOD)
@@ -62,9 +62,11 @@ def _certificate() -> bytes:
 
 class TlsPair(PathPair):
     """
-    @param is_client: the path is the client's; the peer is the other.
-    @param shortest: a peer that is a client wants no record of more than 512 bytes.
-    @ivar held: records of the peer's that are not on their way yet.
+    A path and its peer, with TLS.
+
+    @param is_client: the path is the client, and the peer the server.
+    @param shortest: the peer, a client, wants records of at most 512 bytes.
+    @ivar held: records of the peer that are not sent yet.
     """
 
     tls: Any
@@ -99,7 +101,7 @@ class TlsPair(PathPair):
         self.held = b""
 
     def _opened(self, data: bytes) -> bytes:
-        """The end of the handshake has come; what came with it is left."""
+        """The handshake has ended; data that came with it is still unread."""
         self.tls.write(ANSWER)
         self.path = TlsPath(
             self.tls,
@@ -114,7 +116,7 @@ class TlsPair(PathPair):
         return data[len(OPENING) :]
 
     def open(self) -> None:
-        """Until the path is open, and the answer on its way."""
+        """Run until the path is open and the answer is being sent."""
         for _ in range(10):
             self.move()
             self.turn()
@@ -125,27 +127,27 @@ class TlsPair(PathPair):
         assert self.owner.path is not None
 
     def move(self, most: int = 1 << 20) -> None:
-        """Records of the peer's, cut anywhere, onto the wire."""
+        """Send records of the peer, cut anywhere."""
         self.held += self.peer.records()
         try:
             sent = self.far.send(self.held[:most]) if self.held else 0
         except BlockingIOError:
             sent = 0
         except OSError:
-            sent = len(self.held)  # nobody is there any more
+            sent = len(self.held)  # the other end has closed
         self.held = self.held[sent:]
 
     def peer_reads(self, most: int = 1 << 20) -> None:
         self.peer.feed(self.taken(most))
 
     def step(self) -> None:
-        """Something moves, if anything is to."""
+        """Move one piece of data, if there is any."""
         self.move(4000)
         self.turn()
         self.peer_reads()
 
     def settle(self) -> None:
-        """Until nothing moves any more."""
+        """Run until nothing more happens."""
         still = 0
         while still < 5:
             before = (len(self.held), len(self.peer.heard), len(self.owner.heard))
@@ -160,7 +162,7 @@ class TlsPair(PathPair):
 
 
 class TlsCase(SynchronousTestCase):
-    """What tests with such pairs have in common."""
+    """The common base of tests with such pairs."""
 
     skip = MISSING
 

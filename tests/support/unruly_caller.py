@@ -1,10 +1,9 @@
 """
-A caller who keeps to no rule: whole SIP messages whose headers and descriptions are
-drawn from what is odd, in an order that need not make sense, and often enough from
-what is right, so that calls come to be.
+A caller that breaks the rules: its SIP messages have odd headers and descriptions, in
+any order, but are correct often enough for calls to be established.
 
-It knows no socket, and nothing of the gateway: what is sent to it, it reads with
-regular expressions.
+It has no socket, and uses no code of the gateway: it reads messages by regular
+expressions.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ METHODS = (
     *("REFER", "SUBSCRIBE", "FROBNICATE"),
 )
 
-#: As URIs and Via have them; the last ones are no hosts at all.
+#: Hosts in URIs and Via; the last ones are invalid.
 ODD_HOSTS = (
     *("[::ffff:127.0.0.1]", "[::ffff:198.51.100.7]", "[::1]", "[2001:db8::7]"),
     *("[fe80::1%25lo]", "[fe80::1%lo]", "[::]", "[ff02::1]"),
@@ -60,7 +59,7 @@ ODD_PROTOCOLS = ("RTP/SAVP", "rtp/avp", "UDP", "RTP/SAVPF", "UDP/TLS/RTP/SAVP", 
 
 _ALL = re.DOTALL | re.MULTILINE
 
-#: Parameters of a Via beside the branch.
+#: Parameters of a Via besides the branch.
 VIA_PARAMETERS = (
     *("rport", "rport=", "rport=1", "rport=99999", "received=192.0.2.1", "received="),
     *("maddr=224.0.0.1", "ttl=x", "alias", "RPORT", "Received=::1"),
@@ -70,10 +69,13 @@ VIA_PARAMETERS = (
 
 class UnrulyCaller:
     """
-    @param here: what is true of its signalling; C{media} of its RTP.
-    @param there: the gateway.
-    @param name: makes Call-IDs, tags and branches its own.
-    @ivar oddness: how often something is odd, 0 to 1; drawn for each message.
+    The caller.
+
+    @param here: its true signalling address; C{media}: that of its RTP.
+    @param there: the gateway's address.
+    @param name: makes its Call-IDs, tags and branches unique.
+    @ivar oddness: the probability that something is odd, 0 to 1; chosen anew for each
+        message.
     """
 
     def __init__(
@@ -103,18 +105,18 @@ class UnrulyCaller:
     # -- what it says --------------------------------------------------------------
 
     def next(self) -> bytes:
-        """One more message."""
+        """Return the next message."""
         rng = self._rng
         self.oddness = rng.choice((0.0, 0.0, 0.03, 0.1, 0.4))
         if self._sent and rng.random() < 0.15:
-            text = rng.choice(self._sent)  # again, however old
+            text = rng.choice(self._sent)  # repeat one, however old
         else:
             text = self._request(rng.choice(METHODS))
             self._sent = [*self._sent[-5:], text]
         return self._mangled(text).encode("utf-8", "replace")
 
     def opening(self) -> bytes:
-        """An INVITE with nothing odd but its description and where it leads."""
+        """Return an INVITE in which only the description and the target are odd."""
         self.oddness = 0.0
         text = self._request("INVITE", oddness_of_body=self._rng.choice((0, 0.1, 0.5)))
         self._sent.append(text)
@@ -122,9 +124,9 @@ class UnrulyCaller:
 
     def heard(self, data: bytes) -> list[bytes]:
         """
-        Something came from the gateway.
+        Receive a message from the gateway.
 
-        @return: what is said to it, which may be nothing.
+        @return: the replies, perhaps none.
         """
         rng, text = self._rng, data.decode("utf-8", "replace")
         found = re.search(r"^To:.*;tag=([^;\r\n]+)", text, re.MULTILINE)
@@ -259,7 +261,7 @@ class UnrulyCaller:
         return "\r\n".join((*lines, ""))
 
     def _answer(self, request: str) -> str:
-        """To a request of the gateway's."""
+        """Return an answer to a request of the gateway."""
         rng = self._rng
         self.oddness = rng.choice((0.0, 0.0, 0.1, 0.4))
         status = rng.choice(("200", "200", "200", "100", "180", "481", "491", "503"))
@@ -276,7 +278,7 @@ class UnrulyCaller:
         return self._mangled("\r\n".join((*lines, "", body)))
 
     def _mangled(self, text: str) -> str:
-        """Now and then a few characters are changed, lost or doubled."""
+        """Change, remove or duplicate a few characters at times."""
         rng = self._rng
         if rng.random() >= self.oddness / 4:
             return text

@@ -2,9 +2,8 @@
 A whole call without a socket: a simulated caller, the gateway's leg, call, pump
 and Azure session, and the simulated service, joined in memory on one clock.
 
-Every part is the real one; only what would carry the bytes is left out.  So a
-call of ten seconds takes some hundredths of one, and comes out the same each
-time.
+All parts are real, except the sockets.  So a call of ten seconds takes some hundredths
+of a second, and its result is the same each time.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from chime_gateway.wire.media_stream.twilio import TwilioStream
 from chime_gateway.wire.realtime.dialects import GA, PREVIEW
 from tests.support.fakes import RecordingMeasures, RecordingTools
 
-#: As fine as the beat of time is here.
+#: The resolution of the clock.
 STEP_SECONDS = 0.001
 
 
@@ -53,7 +52,7 @@ class _CarrierSocket:
     place = ""
 
     def accepted(self) -> None:
-        """Nobody counts it here."""
+        """Do nothing: it is not counted here."""
 
     def close(self, code: int, reason: str) -> None:
         self._call.closed.append((code, reason))
@@ -73,14 +72,14 @@ class _ServiceSocket:
 
 class VirtualAgents:
     """
-    Sessions at the simulated service.
+    Sessions with the simulated service.
 
-    @ivar later: how those behave that come after the first; C{None}: as it does.
-    @ivar most: that are to be had at all.
-    @ivar codecs: of the legs for which sessions are opened, in turn; empty: of ours.
-    @ivar delay_seconds: until the service says anything, of those after the first.
-    @ivar azure: our side of C{sessions}.
-    @ivar failures: the deployments of those that failed.
+    @ivar later: the behaviour of sessions after the first; C{None}: the same.
+    @ivar most: the most sessions that can be opened.
+    @ivar codecs: codecs of sessions, in turn; empty: that of the leg.
+    @ivar delay_seconds: how late the service answers, in sessions after the first.
+    @ivar azure: the gateway's side of C{sessions}.
+    @ivar failures: the deployments of failed sessions.
     """
 
     def __init__(
@@ -120,7 +119,7 @@ class VirtualAgents:
         def send(event: Mapping[str, Any]) -> None:
             self.server_events.append(event)
             payload = json.dumps(event).encode()
-            # Never within the call of our own that caused it.
+            # Never within the gateway's call that has caused it.
             self._clock.callLater(0, azure.message_received, payload, False)
 
         behaviour = self._behaviour
@@ -152,6 +151,8 @@ class VirtualAgents:
 
 class VirtualCall:
     """
+    One call.
+
     @ivar closed: (code, reason) with which the gateway closed the stream.
     """
 
@@ -219,7 +220,7 @@ class VirtualCall:
         self.line.caller = self.caller
 
     def run(self, most_seconds: float = 60.0) -> CallReport:
-        """Until the caller hangs up, or the gateway does."""
+        """Run until the caller or the gateway hangs up."""
         self.caller.start()
         while not self.measures.records and self.clock.seconds() < most_seconds:
             self.clock.advance(STEP_SECONDS)

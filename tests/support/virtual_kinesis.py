@@ -56,10 +56,10 @@ class _BodyTransport:
 
 class MemoryAws:
     """
-    What L{chime_gateway.net.aws.api.AwsApi} does, without the way there and back.
+    Replaces L{chime_gateway.net.aws.api.AwsApi}, without a network.
 
     @ivar asked: every operation, with its parameters.
-    @ivar fault_plan: asked about each of them.
+    @ivar fault_plan: decides which of them fail.
     """
 
     def __init__(self, world: KinesisWorld) -> None:
@@ -235,7 +235,7 @@ class VirtualNetwork:
             self.clock.advance(STEP_SECONDS)
 
     def report(self, call: Deferred[CallReport]) -> CallReport:
-        """Of a call that goes on until it is over."""
+        """Run a call to its end, and return its report."""
         got: list[CallReport] = []
         call.addCallback(got.append)
         self.until(lambda: bool(got))

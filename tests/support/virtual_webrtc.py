@@ -1,8 +1,8 @@
 """
 Whole calls without a socket whose agent is reached over WebRTC.
 
-ICE, DTLS, SRTP and RTP are the real ones of both sides; what would carry the datagrams
-is a network in memory, which may lose, repeat and reorder them.
+ICE, DTLS, SRTP and RTP are real on both sides; the network is in memory, and may lose,
+repeat and reorder datagrams.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SESSION = {"session": {"type": "realtime", "model": "d"}}
 
 
 class _ServicePort:
-    """What the service takes for its port of UDP, and for the socket below it."""
+    """Replaces the service's UDP port, and the socket below it."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -63,11 +63,11 @@ class _ServicePort:
         return IPv4Address("UDP", *SERVICE)
 
     def stopListening(self) -> None:
-        """Nobody is told."""
+        """Do nothing."""
 
 
 class _Reactor:
-    """The clock of a test, with ports on it."""
+    """The clock of a test, with ports."""
 
     def __init__(self, clock: Clock, network: Network) -> None:
         self._network = network
@@ -84,7 +84,7 @@ class _Reactor:
 
 
 class _Sideband:
-    """The service's side of it, and ours, in one."""
+    """Both sides of a sideband, the service's and the gateway's, in one."""
 
     def __init__(self, call: WebRtcCall, azure: AzureSession, clock: Clock) -> None:
         self._call = call
@@ -101,7 +101,7 @@ class _Sideband:
         self._clock.callLater(0, self._azure.socket_closed, f"closed ({code})")
 
     def freeze(self) -> None:
-        """It says nothing more as it is."""
+        """Stop all events."""
 
     def send_message(self, payload: bytes, is_binary: bool = False) -> bool:
         self._clock.callLater(0, self._call.session.receive, payload)
@@ -113,9 +113,11 @@ class _Sideband:
 
 class RtcAgents(VirtualAgents):
     """
+    Opens sessions over WebRTC.
+
     @ivar network: between the gateway and the service.
     @ivar calls: at the service.
-    @ivar traffic: of the audio of all sessions.
+    @ivar traffic: the counts of the audio of all sessions.
     """
 
     def __init__(
@@ -161,7 +163,7 @@ class RtcAgents(VirtualAgents):
         return session
 
     def new_audio(self, *, is_interruptible: bool = True) -> RtpAudio:
-        """Our side of a session that is opened next."""
+        """Make the gateway's side of the next session."""
         address = ("192.0.2.7", 40001 + len(self.sessions))
         sockets = NetworkSockets(self.network, address)
         return RtpAudio(self._context, [sockets], is_interruptible=is_interruptible)
@@ -205,7 +207,9 @@ class RtcAgents(VirtualAgents):
 
 class VirtualRtcCall(VirtualCall):
     """
-    @param seed: of what the network does.
+    One call.
+
+    @param seed: of the network's behaviour.
     """
 
     rtc: RtcAgents

@@ -1,8 +1,8 @@
 """
-A client of the simulated service over WebRTC, by hand: what crosses the wire is bytes.
+A hand-made client of the simulated service over WebRTC, which exchanges bytes with it.
 
-Its STUN is the gateway's, its DTLS is OpenSSL's server, its clock stands still until a
-test moves it.
+Its STUN is the gateway's, its DTLS is OpenSSL's server, and its clock only moves when
+the test advances it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ ADDRESS = ("192.0.2.7", 41000)
 
 class MediaReactor(Clock):
     """
-    @ivar udp: the protocol that listens there.
-    @ivar tcp: the factory that does.
-    @ivar sent: datagrams that were sent, and where to.
+    A fake reactor.
+
+    @ivar udp: the listening protocol.
+    @ivar tcp: the listening factory.
+    @ivar sent: sent datagrams with their destinations.
     """
 
     def __init__(self) -> None:
@@ -60,7 +62,7 @@ class MediaReactor(Clock):
         self.sent.append((data, address))
 
     def taken(self, address: Any = None) -> list[bytes]:
-        """@param address: of what was sent there only."""
+        """@param address: take only datagrams to this address."""
         taken = [data for data, to in self.sent if address in (None, to)]
         self.sent = [(d, to) for d, to in self.sent if address not in (None, to)]
         return taken
@@ -79,7 +81,7 @@ class _Port:
 
 
 class Listener:
-    """A sideband that writes down what it is told."""
+    """A sideband that records what it receives."""
 
     def __init__(self) -> None:
         self.events: list[Mapping[str, Any]] = []
@@ -106,7 +108,7 @@ class HttpSocket(StringTransport):
         pass
 
     def unregisterProducer(self) -> None:
-        pass  # a socket has no quarrel with one that was never registered
+        pass  # unregistering twice is allowed
 
     def abortConnection(self) -> None:
         self.is_broken = True
@@ -136,7 +138,9 @@ def offer(client: Client, *more: str, **changed: str) -> bytes:
 
 class Client:
     """
-    @ivar keys: what SRTP is protected with, both ways, once DTLS is up.
+    The client.
+
+    @ivar keys: the SRTP keys of both directions, after the DTLS handshake.
     """
 
     def __init__(
@@ -156,7 +160,7 @@ class Client:
         self.certificate = Certificate.new()
         self.keys: tuple[bytes, bytes] | None = None
         self.address = ADDRESS
-        self.reports: list[bytes] = []  # of RTCP
+        self.reports: list[bytes] = []  # RTCP packets
         self.profile = b""
         self.is_closed = False
         self.answer: dict[str, list[str]] = {}
@@ -212,7 +216,7 @@ class Client:
         return self.ask(CALLS, offer(self) if body is None else body, **named)
 
     def dial(self, *, has_sideband: bool = True) -> WebRtcCall:
-        """All of HTTP; the call is there."""
+        """Do the HTTP requests that set up the call."""
         status, _, body = self.offer()
         assert status == 201, body
         self.answer = {}
@@ -240,7 +244,7 @@ class Client:
         address: tuple[str, int] | None = None,
         **members: Any,
     ) -> Message | None:
-        """A check, and the answer to it."""
+        """Send a connectivity check, and read its answer."""
         data = self.request(is_nominating=is_nominating, password=password, **members)
         before = len(self.reactor.sent)
         self.reactor.udp.datagramReceived(data, address or self.address)
@@ -273,7 +277,7 @@ class Client:
     # -- DTLS and RTP ---------------------------------------------------------------
 
     def connect(self, seconds: float = 10.0) -> bool:
-        """Whether audio can go both ways after so long at most."""
+        """@return: whether audio can flow in both directions within this time."""
         self.accept()
         self.check()
         until = self.reactor.seconds() + seconds
@@ -283,7 +287,7 @@ class Client:
         return self.call.is_connected and self.keys is not None
 
     def accept(self) -> None:
-        """Be ready for the service's DTLS."""
+        """Prepare for the service's DTLS handshake."""
         context = SSL.Context(SSL.DTLS_METHOD)
         context.use_certificate(self.certificate.certificate)
         context.use_privatekey(self.certificate.key)
@@ -295,12 +299,12 @@ class Client:
         self._connection.set_ciphertext_mtu(1200)
 
     def again(self) -> None:
-        """What was lost is sent again, if OpenSSL's own clock says so."""
+        """Retransmit lost datagrams, if OpenSSL's own timer is due."""
         if self.keys is None and self._connection.DTLSv1_handle_timeout():
             self._flush()
 
     def hear(self) -> list[bytes]:
-        """What has come: DTLS is answered, the payloads of RTP are returned."""
+        """Read datagrams: answer DTLS, and return the payloads of RTP."""
         payloads = []
         for data in self.reactor.taken(self.address):
             if 20 <= data[0] < 64:
@@ -314,7 +318,7 @@ class Client:
     def _handshake(self, data: bytes) -> None:
         connection = self._connection
         if connection is None:
-            return  # not ready for it yet: lost, as on a network
+            return  # too early for it: lost, as on a network
         connection.bio_write(data)
         try:
             if self.keys is None:
@@ -354,7 +358,7 @@ class Client:
         return bytes(self._sends.protect(header + payload))
 
     def say(self, audio: bytes) -> None:
-        """In real time, and what comes meanwhile is heard."""
+        """Send audio in real time, and read what comes meanwhile."""
         for at in range(0, len(audio), 160):
             packet = self.packet(audio[at : at + 160])
             self.reactor.udp.datagramReceived(packet, self.address)
@@ -364,6 +368,6 @@ class Client:
 def _session(key: bytes, kind: int) -> Session:
     name = Policy.SRTP_PROFILE_AES128_CM_SHA1_80
     policy = Policy(key=key, ssrc_type=kind, srtp_profile=name)
-    # A number that reached nobody may be used again.
+    # A sequence number may be reused if its packet was not sent.
     policy.allow_repeat_tx = True
     return Session(policy)
