@@ -1,7 +1,7 @@
 """
-C{chimegw calls}, C{show}, C{export} and C{replay}: show calls that have ended.
+C{chimegw calls}, C{show}, C{export} and C{replay}: show stored calls.
 
-They read the store; the gateway need not run.
+They read the store; the gateway need not be running.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from chime_gateway.store.numbers import NumberGuard
 from chime_gateway.store.queries import CallQuery
 from chime_gateway.store.rows import CallRow, chronological, columns, stored_call_json
 
-#: So many are read at a time.
+#: Rows that are read at a time.
 _PAGE: Final = 500
 
 _COLUMNS: Final = (
@@ -40,7 +40,7 @@ _COLUMNS: Final = (
 
 
 def _seconds(text: str) -> float:
-    """Unix seconds, a date, or 90m, 12h, 7d ago."""
+    """Parse Unix seconds, a date, or a time ago: 90m, 12h, 7d."""
     units = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
     if text[-1:] in units and text[:-1].isdecimal():
         return time.time() - int(text[:-1]) * units[text[-1]]
@@ -71,7 +71,7 @@ class _StoreCommand(CommandOptions):
             path = settings.database_url.removeprefix("sqlite:///")
             if not Path(path).exists():
                 raise ConfigError(
-                    f"{path}: there is no such store; say where with --env-file,"
+                    f"{path}: there is no such store; name it by --env-file,"
                     " CHIMEGW_STATE or CHIMEGW_DATABASE_URL"
                 )
         database = Database(settings.database_url, Path(settings.state_directory))
@@ -79,11 +79,14 @@ class _StoreCommand(CommandOptions):
         try:
             return self.read(database)
         except BrokenPipeError:
-            # Nobody reads any more; the store has nothing to do with it.
+            # The reader of the output is gone; the store is not to blame.
             raise
         except DatabaseUnavailable as exc:
             why = str(getattr(exc, "orig", None) or exc).strip().splitlines()[0]
-            raise ConfigError(f"the store cannot be read: {why}") from exc
+            raise ConfigError(
+                f"the store cannot be read: {why}; check CHIMEGW_DATABASE_URL and"
+                " CHIMEGW_STATE"
+            ) from exc
         finally:
             database.close()
 
@@ -92,13 +95,13 @@ class _StoreCommand(CommandOptions):
 
 
 _FILTERS: Final[list[list[Any]]] = [
-    ["since", None, None, "Calls since: 7d, 12h, 2026-01-31.", _seconds],
-    ["until", None, None, "Calls before: as --since.", _seconds],
+    ["since", None, None, "Calls since then: 7d, 12h, 2026-01-31.", _seconds],
+    ["until", None, None, "Calls before then; written like --since.", _seconds],
     ["agent", "a", "", "Calls of this agent."],
     ["carrier", None, "", "Calls of this carrier."],
     ["outcome", "o", "", "Filter by outcome, such as completed."],
-    ["state", "s", "", "live or ended."],
-    ["caller", None, "", "Calls of this number."],
+    ["state", "s", "", "Filter by state: live or ended."],
+    ["caller", None, "", "Calls from this number."],
     ["called", None, "", "Calls to this number."],
 ]
 
@@ -122,7 +125,7 @@ def _local(at: float | None) -> str:
 
 class CallsOptions(_QueryCommand):
     synopsis = "[--since 7d] [--outcome completed] ..."
-    longdesc = "List calls, the newest first."
+    longdesc = "List calls, newest first."
     optParameters: ClassVar[list[Any]] = [
         *_FILTERS,
         ["limit", "n", 20, "Maximum rows.", int],
@@ -150,7 +153,7 @@ class CallsOptions(_QueryCommand):
 
 
 class NameFirst(CommandOptions):
-    """The name may stand before the options, where people write it."""
+    """A command whose arguments may also come before its options."""
 
     def parseOptions(self, options: Any = None) -> None:
         words = list(options or ())
@@ -171,7 +174,7 @@ class ShowOptions(NameFirst, _StoreCommand):
     def read(self, database: Database) -> int:
         call = database.call(self["id"])
         if call is None:
-            raise ConfigError(f"there is no call {self['id']}")
+            raise ConfigError(f"there is no call {self['id']}; chimegw calls lists all")
         if self["json"]:
             print(json.dumps(stored_call_json(call)))
             return 0
@@ -194,7 +197,7 @@ class ShowOptions(NameFirst, _StoreCommand):
 
 
 def turn_lines(turn: Mapping[str, Any]) -> Iterator[str]:
-    """A turn of a transcript, for people: whatever was said is on one line."""
+    """Yield a turn of a transcript, for people: each text on one line."""
     yield from map(printable, _turn_lines(turn))
 
 
@@ -215,29 +218,31 @@ def _turn_lines(turn: Mapping[str, Any]) -> Iterator[str]:
 
 class ExportOptions(_QueryCommand):
     synopsis = "[--format csv|jsonl] [--out FILE] [--since 30d] ..."
-    longdesc = "Write calls to a file, the newest first; JSONL has the transcripts."
+    longdesc = "Write calls to a file, newest first; JSONL includes transcripts."
     optParameters: ClassVar[list[Any]] = [
         *_FILTERS,
-        ["format", "f", "csv", "csv or jsonl."],
-        ["out", "O", "-", "Where to. [default: standard output]"],
+        ["format", "f", "csv", "Format: csv or jsonl."],
+        ["out", "O", "-", "File to write. [default: standard output]"],
     ]
 
     def postOptions(self) -> None:
         if self["format"] not in ("csv", "jsonl"):
-            raise usage.UsageError(f"--format {self['format']}: csv or jsonl")
+            raise usage.UsageError(f"--format {self['format']}: expected csv or jsonl")
 
     def read(self, database: Database) -> int:
         if self["out"] == "-":
             self._write(database, sys.stdout)
             return 0
-        # Whole or not at all.
+        # Replaced atomically: complete, or unchanged.
         beside = self["out"] + ".part"
         try:
             with open(beside, "w", encoding="utf-8", newline="", opener=private) as out:
                 count = self._write(database, out)
             os.replace(beside, self["out"])
         except OSError as exc:
-            raise ConfigError(f"--out {self['out']}: {exc}") from exc
+            raise ConfigError(
+                f"--out {self['out']}: it cannot be written: {exc}"
+            ) from exc
         print(f"{count} calls in {self['out']}", file=sys.stderr)
         return 0
 
@@ -281,17 +286,17 @@ def _csv(out: TextIO) -> Callable[[CallRow], None]:
     return write
 
 
-#: What makes a cell a formula (OWASP, CSV Injection).
+#: A cell that begins with one of these is a formula (OWASP, CSV Injection).
 _BEGINS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
-#: A number computes nothing, and other programs want it as it is.
+#: A plain number is harmless, and other programs need it unchanged.
 _PLAIN_NUMBER: Final = re.compile(r"[+-][0-9]+")
 
 
 def _harmless(value: Any) -> Any:
     """
-    A spreadsheet must not take what a caller chose for a formula, nor a terminal for
-    an order.
+    Return a value that a spreadsheet does not take for a formula, nor a terminal for a
+    control sequence: callers choose parts of it.
     """
     if not isinstance(value, str):
         return value
@@ -303,8 +308,8 @@ def _harmless(value: Any) -> Any:
 class ReplayOptions(NameFirst):
     synopsis = "FILE"
     longdesc = (
-        "Run a captured call (twistd chimegw --capture DIR) again, and show where it"
-        " differs."
+        "Run a captured call (twistd chimegw --capture DIR) again, and show the"
+        " differences."
     )
     optParameters: ClassVar = [["most", "n", 20, "Maximum differences to print.", int]]
 
@@ -312,7 +317,7 @@ class ReplayOptions(NameFirst):
         self["path"] = path
 
     def run(self, reactor: Any) -> int:
-        # Loaded when used: it brings the whole call with it.
+        # Imported when used: it imports much of the gateway.
         from chime_gateway.agents.line.lines import Lines
         from chime_gateway.capture.replay import replay_file, report_lines
 

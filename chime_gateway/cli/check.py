@@ -1,6 +1,6 @@
 """
-C{chimegw check}: checks what C{twistd chimegw --check} checks; with C{--online} it
-also asks the services: the deployments, the database, S3, tool servers and webhooks.
+C{chimegw check}: checks what C{twistd chimegw --check} checks.  With C{--online} it
+also checks the services: deployments, database, S3, tool servers and webhooks.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ class CheckOptions(GatewayOptions):
     synopsis = "[--online [--transport webrtc]] [options of the gateway]"
     longdesc = (
         "Check the settings, ports, folders and certificates of a gateway. --online"
-        " also asks each deployment for one response as text, with the settings of each"
-        " agent (it costs a few tokens), the database, S3, servers of tools and"
-        " webhooks, and the SIP media application. --online --transport webrtc asks"
-        " each GA deployment what it does over WebRTC instead: a call without a word,"
-        " in less than a minute. One line each, with what to do; exit status 1: there"
-        " is a fault."
+        " also checks the services: it asks each deployment for one text response with"
+        " the settings of each agent (this costs a few tokens), and tries the database,"
+        " S3, the servers of tools and webhooks, and the SIP media application."
+        " --online --transport webrtc instead tests what each GA deployment supports"
+        " over WebRTC, by a silent call of less than a minute. Each result is one line"
+        " that says what to do. Exit status 1: there is a fault."
     )
-    optFlags: ClassVar = [["online", None, "Ask the services as well."]]
+    optFlags: ClassVar = [["online", None, "Check the services as well."]]
     optParameters: ClassVar = [
-        ["transport", "t", ALL, "webrtc: ask of WebRTC alone."],
+        ["transport", "t", ALL, "all, or webrtc: test only WebRTC."],
     ]
 
     def postOptions(self) -> None:
         if self["transport"] not in (ALL, WEBRTC):
-            raise usage.UsageError(f"--transport {self['transport']}: it is {WEBRTC}")
+            raise usage.UsageError(
+                f"--transport {self['transport']}: expected {ALL} or {WEBRTC}"
+            )
         if self["transport"] == WEBRTC and not self["online"]:
-            raise usage.UsageError("--transport webrtc: only with --online")
+            raise usage.UsageError("--transport webrtc needs --online; add it")
         try:
             self.settings = self.read()
         except ConfigError as exc:
@@ -67,7 +69,7 @@ class CheckOptions(GatewayOptions):
         ]
         found = found or [
             Finding(
-                "this machine", already or "ports, folders and certificates are good"
+                "this machine", already or "ports, folders and certificates are valid"
             )
         ]
         for one in found:
@@ -83,7 +85,7 @@ class CheckOptions(GatewayOptions):
             found.append(one)
         await services.close()
         count = sum(bool(one.cure) for one in found)
-        _print(f"{count} faults" if count else "all good")
+        _print(f"faults: {count}" if count else "no faults")
         return 1 if count else 0
 
 
@@ -107,18 +109,21 @@ async def _ask_deployments(reactor: Any, settings: GatewaySettings) -> list[Find
         for profile in settings.agents.values():
             tell(await probe.ask(profile))
             if not probe.is_there:
-                break  # nor would it say anything of the others
+                break  # the other agents would get the same error
     credentials.stop()
     return found
 
 
 async def _ask_of_webrtc(reactor: Any, settings: GatewaySettings) -> int:
-    # With what it needs for DTLS it takes its time.
+    # Imported when used: DTLS takes time to load.
     from chime_gateway.cli.online.webrtc_probe import WebRtcProbe
 
     asked = [one for one in settings.deployments if not one.api_version]
     if not asked:
-        raise ConfigError("there is no GA deployment (one without an api version)")
+        raise ConfigError(
+            "there is no GA deployment to test: leave AZURE_OPENAI_API_VERSION (or"
+            " api_version) out"
+        )
     credentials = _credentials(reactor)
     profile = next(iter(settings.agents.values()))
     results: dict[str, bool] = {}
@@ -127,7 +132,7 @@ async def _ask_of_webrtc(reactor: Any, settings: GatewaySettings) -> int:
         probe = WebRtcProbe(reactor, one, credentials.of(one), profile, _say)
         results[one.name] = await probe.run()
     credentials.stop()
-    return _told(results)
+    return _summary(results)
 
 
 def _credentials(reactor: Any) -> Credentials:
@@ -143,8 +148,8 @@ def _say(question: str, answer: str) -> None:
     print(f"  {question + ':':40} {' '.join(answer.split())[:300]}", flush=True)
 
 
-def _told(results: Mapping[str, bool]) -> int:
+def _summary(results: Mapping[str, bool]) -> int:
     for name, is_good in results.items():
-        what = "calls over WebRTC can be had" if is_good else "NO CALLS over WebRTC"
+        what = "calls over WebRTC work" if is_good else "calls over WebRTC do NOT work"
         print(f"{name}: {what}")
     return 0 if all(results.values()) else 1

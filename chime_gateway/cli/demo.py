@@ -1,8 +1,8 @@
 """
-C{chimegw demo}: runs the whole gateway and calls it over a real socket, in a minute.
+C{chimegw demo}: starts a gateway and calls it over a real socket, in a minute.
 
-The gateway runs as its users run it, as a C{twistd} process of its own.  The
-simulated service runs here, so that what the model was told can be compared with what
+The gateway runs as in production, as a separate C{twistd} process.  The simulated
+service runs in this process, so that what the model was told can be compared with what
 the caller heard.
 """
 
@@ -42,21 +42,21 @@ from chime_gateway.sim.realtime.voices import Parrot
 from chime_gateway.store.database import Database
 from chime_gateway.store.rows import StoredCall
 
-#: Ways to the agent.
+#: Transports to the agent.
 TRANSPORTS: Final = {"websocket": "the WebSocket", "webrtc": "WebRTC"}
 
-#: The caller lets the agent speak this long before interrupting it.
+#: How long the agent speaks before the caller interrupts it.
 _INTERRUPT_AFTER_SECONDS: Final = 1.2
 
-#: The gateway's state, beside the recording; each demo's call is added.
+#: The gateway's state folder; the call of each demo is added to it.
 _STATE: Final = "demo-state"
 
-#: Less is no speech to a voice activity detection.
+#: Voice activity detection does not take less for speech.
 _LEAST_SECONDS: Final = 0.3
 _LEAST_DBFS: Final = -50.0
 _WINDOW_SECONDS: Final = 0.1
 
-#: A parrot's answer agrees with what was said at least so well.
+#: The least correlation of the parrot's answer with what was said.
 _GOOD_CORRELATION: Final = 0.95
 
 
@@ -66,13 +66,15 @@ def _shipped(name: str) -> str:
 
 def _utterance(name: str, codec: Codec) -> bytes:
     """
-    @raise ConfigError: it cannot be played, or nobody would hear anything.
+    Read an utterance from a WAV file.
+
+    @raise ConfigError: it cannot be played, or is too short or silent.
     """
     samples, rate = read_wav(name)
     seconds = len(samples) / rate
     if seconds < _LEAST_SECONDS:
         raise ConfigError(
-            f"{name}: {seconds:.1f} s are too short to be taken for speech; say at"
+            f"{name}: {seconds:.1f} s are too short to be taken for speech; record at"
             f" least {_LEAST_SECONDS:g} s"
         )
     window = max(1, int(rate * _WINDOW_SECONDS))
@@ -80,8 +82,8 @@ def _utterance(name: str, codec: Codec) -> bytes:
     loudest = max(level_dbfs(samples[at : at + window]) for at in starts)
     if loudest < _LEAST_DBFS:
         raise ConfigError(
-            f"{name}: it is silent (at most {loudest:.0f} dBFS): the agent would wait"
-            " for the caller; is it the right file, was the microphone on?"
+            f"{name}: it is silent (at most {loudest:.0f} dBFS), so the agent would not"
+            " answer; check that it is the right file and that the microphone was on"
         )
     return convert(samples, rate, codec)
 
@@ -95,11 +97,12 @@ def prepare_call(
     wait_for_greeting: bool = False,
 ) -> CallPlan:
     """
-    A caller who says C{wavs}, each after the answer to the one before, and if asked to
-    interrupts the last answer.
+    Plan a caller who says C{wavs}, each after the answer to the previous one.
 
-    @param wavs: files; none: a recording that is shipped.
-    @raise ConfigError: one cannot be played, or is silent.
+    @param wavs: files; none: a shipped recording.
+    @param interrupt_after: seconds after which the caller interrupts the last answer;
+        C{None}: never.
+    @raise ConfigError: a file cannot be played, or is silent.
     """
     names = [*wavs] or [_shipped("hello.wav")]
     interruptions: list[float | None] = [None] * (len(names) - 1)
@@ -129,18 +132,18 @@ def save_recording(path: str, report: CallReport) -> None:
             _samples(codec, report.heard),
         )
     except OSError as exc:
-        raise ConfigError(f"cannot write the recording: {exc}") from exc
+        raise ConfigError(f"--record {path}: it cannot be written: {exc}") from exc
 
 
 def call_report_lines(report: CallReport) -> Iterator[str]:
-    """The report of a call, as lines for people."""
+    """Yield the report of a call, as lines for people."""
     rate = report.codec.bytes_per_second
     yield ""
     yield f"codec                 {report.codec.name}"
     yield f"call lasted           {len(report.said) / rate:.1f} s"
     yield f"agent audio received  {report.received_bytes / rate:.1f} s"
     latencies = ", ".join(f"{s * 1000:.0f} ms" for s in report.answer_latencies)
-    yield f"answered after        {latencies or 'no answer came'}"
+    yield f"answered after        {latencies or 'no answer'}"
     for cut in report.interruptions:
         yield (
             f"interruption          agent silent {cut.silence_after_ms:.0f} ms after"
@@ -152,7 +155,7 @@ def call_report_lines(report: CallReport) -> Iterator[str]:
 
 
 class Demo:
-    """One demonstration, from an empty machine to a report."""
+    """One demonstration, from an empty machine to the report."""
 
     def __init__(
         self,
@@ -182,8 +185,8 @@ class Demo:
 
     async def run(self) -> int:
         """
-        @return: the exit status: 0 if the call went as it should.
-        @raise ConfigError: the gateway does not start, or a file is wrong.
+        @return: the exit status: 0 if the call was as expected.
+        @raise ConfigError: the gateway does not start, or a file is invalid.
         """
         codec = PCMU
         wavs = [self._wav] if self._wav else []
@@ -213,7 +216,7 @@ class Demo:
             await gateway.listening()
             say(f"calling:  {url}")
             report = await self._call(url, plan, secret)
-            # The record is written when the call has ended on that side as well.
+            # The record is written when the call has ended in the gateway as well.
             await deferLater(self._reactor, 0.3)
         finally:
             await gateway.stop()
@@ -236,7 +239,7 @@ class Demo:
         )
 
     def _dialled(self, port: int) -> tuple[str, dict[str, str]]:
-        """The URL that the caller dials, and the settings of its carrier."""
+        """Return the URL that the caller dials, and the settings of its carrier."""
         if self._carrier == "websocket":
             return f"ws://127.0.0.1:{port}{self._path}", {}
         if self._carrier == "kinesis":
@@ -250,7 +253,7 @@ class Demo:
         return f"sip:+15550100@127.0.0.1:{sip_port}", settings
 
     def _amazon(self) -> dict[str, str]:
-        """AWS on loopback, with the Lambda that is shipped."""
+        """Start a simulator of AWS on loopback, with the shipped Lambda."""
         reactor = self._reactor
         environ: dict[str, str] = {}
 
@@ -289,7 +292,7 @@ class Demo:
             say(line)
         faults = self._compare(plan, report) if self._simulator else []
         if not report.answer_latencies:
-            faults.append("the agent never answered")
+            faults.append("expected an answer of the agent, got none")
         say("")
         say("--- the gateway's record -----------------------------------------------")
         shown = ("outcome", "turns", "barge_ins", "turn_latency_p50", "frames_in")
@@ -297,15 +300,17 @@ class Demo:
             for name in (*shown, "frames_out", "frames_dropped", "tokens"):
                 say(f"{name:21} {printable(str(record.get(name)))}")
         if len(gateway.records) != 1:
-            faults.append(f"{len(gateway.records)} call records instead of one")
+            faults.append(f"expected one call record, got {len(gateway.records)}")
         say("")
-        say("--- what was written down (chimegw show) -------------------------------")
+        say("--- the stored call (chimegw show) -------------------------------------")
         for call in self._stored:
             for turn in call.transcript:
                 for line in turn_lines(turn):
                     say(line)
         if [call.row.state for call in self._stored] != ["ended"]:
-            faults.append(f"{len(self._stored)} calls in the store instead of one")
+            faults.append(
+                f"expected one ended call in the store, got {len(self._stored)}"
+            )
         save_recording(self._recording, report)
         say("")
         say(f"recording             {self._recording} (caller left, agent right)")
@@ -326,7 +331,9 @@ class Demo:
         log = sessions[0].log
         is_rtc = self._transport == "webrtc"
         if any((session.speech is not None) is not is_rtc for session in sessions):
-            faults.append(f"a session was not over {TRANSPORTS[self._transport]}")
+            faults.append(
+                f"expected all sessions over {TRANSPORTS[self._transport]}, one was not"
+            )
         faults += [fault for session in sessions for fault in session.log.violations]
         say("")
         say("--- what the model was told --------------------------------------------")
@@ -338,33 +345,40 @@ class Demo:
                 f"truncated at          {told_ms} ms of {generated_ms} ms; the caller"
                 f" heard {heard:.0f} ms (off by {told_ms - heard:+.1f} ms)"
             )
-        # An utterance may just be over when it is cut; then there is no cut to hear.
+        # If an utterance ends at the moment of the cut, the caller hears no cut.
         is_told = bool(self._world and log.truncations)
         if not is_told and (not heard_ms or len(log.truncations) != len(heard_ms)):
             faults.append(
-                f"{len(heard_ms)} interruptions but {len(log.truncations)} truncations"
+                f"expected one truncation for each of {len(heard_ms)} interruptions,"
+                f" got {len(log.truncations)}"
             )
         if report.stale_bytes:
-            faults.append(f"{report.stale_bytes} bytes of old speech after the cut")
-        # The last answer is heard whole: the parrot says the last utterance back.
+            faults.append(
+                "expected no old speech after the interruption, got"
+                f" {report.stale_bytes} bytes"
+            )
+        # The last answer is heard to its end: the parrot repeats the last utterance.
         last = _samples(codec, plan.utterances[-1])
         answer = _samples(codec, report.heard)
         if self._world is None and not is_rtc:
             score, _ = correlation(last, answer)
-            how = "last answer, whole"
+            how = "whole last answer"
         else:
-            # It is played utterance by utterance, with a moment in between; or comes
-            # in real time, and a machine that stands still is heard.
+            # It is played in utterances with short pauses; or it comes in real time,
+            # so that a stall of the machine can be heard.
             score, _ = piecewise_correlation(last, answer, codec.clock_rate // 4)
-            how = "last answer, median of its quarters of a second"
+            how = "last answer, median over quarters of a second"
         say(f"answer = question     correlation {score:.4f} ({how})")
         if score < _GOOD_CORRELATION:
-            faults.append(f"the parrot's answer correlates only {score:.3f}")
+            faults.append(
+                f"expected the parrot to repeat the caller (correlation at least"
+                f" {_GOOD_CORRELATION}), got {score:.3f}"
+            )
         return faults
 
 
 def _stored_calls(state: Path, ids: Collection[str]) -> list[StoredCall]:
-    """The calls in the gateway's store."""
+    """Read calls from the gateway's store."""
     if not (state / "chimegw.sqlite").exists():
         return []
     database = Database(f"sqlite:///{state}/chimegw.sqlite", state)

@@ -1,4 +1,4 @@
-"""Runs the gateway as its users do: a C{twistd} process, on loopback."""
+"""Runs the gateway as a C{twistd} process, as in production, on loopback."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ _START_SECONDS: Final = 20.0
 
 class GatewayProcess(ProcessProtocol):
     """
+    The process of a gateway.
+
     @ivar records: the records of ended calls in its log.
     @ivar errors: its standard error, and the errors in its log.
-    @param say: gets its log lines about calls in progress.
+    @param say: called with its log lines about calls.
     """
 
     transport: Any
@@ -42,7 +44,11 @@ class GatewayProcess(ProcessProtocol):
         self._rest = b""
 
     def start(self, port: int, environ: Mapping[str, str]) -> None:
-        """@raise ConfigError: there is no C{twistd}."""
+        """
+        Start it.
+
+        @raise ConfigError: C{twistd} is not installed.
+        """
         self._port = port
         self._reactor.spawnProcess(
             self, sys.executable, _command(port), env=environ, path=None
@@ -50,7 +56,7 @@ class GatewayProcess(ProcessProtocol):
 
     async def listening(self) -> None:
         """
-        Wait until it takes connections.
+        Wait until it accepts connections.
 
         @raise ConfigError: it does not.
         """
@@ -107,7 +113,10 @@ def _command(port: int) -> list[str]:
     beside = Path(sys.executable).with_name("twistd")
     twistd = str(beside) if beside.exists() else shutil.which("twistd")
     if twistd is None:
-        raise ConfigError("twistd is not installed beside this Python")
+        raise ConfigError(
+            f"there is no twistd beside {sys.executable}; install chime-gateway into"
+            " that environment with pip"
+        )
     options = ["-n", "--pidfile=", "chimegw", "--port", str(port)]
     return [sys.executable, twistd, *options]
 
@@ -120,7 +129,7 @@ def free_udp_port() -> int:
 
 
 def free_port() -> int:
-    """The default port if it is free."""
+    """Return the default port if it is free, or else any free port."""
     for port in (DEFAULT_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -130,4 +139,4 @@ def free_port() -> int:
                 continue
             number: int = probe.getsockname()[1]
             return number
-    raise ConfigError("no free port on loopback")
+    raise ConfigError("there is no free TCP port on 127.0.0.1")

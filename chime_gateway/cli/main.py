@@ -31,12 +31,12 @@ from chime_gateway.settings.sources import process_environment, read_secret
 
 
 class _Command(Protocol):
-    """One subcommand: C{run} gives the exit status, now or later."""
+    """One subcommand; C{run} returns the exit status, now or later."""
 
     def run(self, reactor: Any) -> Deferred[int] | int: ...
 
 
-# The simulator comes with these, so they are imported when asked for.
+# These import the simulator, or much of the gateway, so they are imported when used.
 
 
 def _demo() -> usage.Options:
@@ -72,15 +72,17 @@ def _simulate_aws() -> usage.Options:
 class TokenOptions(CommandOptions):
     synopsis = "[--ttl SECONDS]"
     longdesc = (
-        "Print a signed token that opens media streams for a while, for the query"
-        " (?token=..) or customParameters.token."
+        "Print a signed token that opens media streams for a limited time: in the query"
+        " (?token=...) or in customParameters.token."
     )
     optParameters: ClassVar = [["ttl", None, 300, "Lifetime in seconds.", int]]
 
     def run(self, reactor: Any) -> int:
         secret = read_secret(process_environment())
         if not secret:
-            raise ConfigError("CHIMEGW_SHARED_SECRET is not set")
+            raise ConfigError(
+                "CHIMEGW_SHARED_SECRET is not set: set it to the gateway's secret"
+            )
         print(sign_token(secret, int(time.time()) + self["ttl"]))
         return 0
 
@@ -91,21 +93,21 @@ class Options(CommandOptions):
         ["demo", None, _demo, "Start a gateway and place a call to it."],
         ["call", None, _call, "Place a test call to a gateway."],
         ["run", None, RunOptions, "Run the gateway in the foreground."],
-        ["check", None, _check, "Check the settings; --online asks the services."],
-        ["simulate-azure", None, _simulate_azure, "Serve a local Realtime service."],
-        ["simulate-aws", None, _simulate_aws, "Serve a local AWS account."],
+        ["check", None, _check, "Check the settings; --online: and the services."],
+        ["simulate-azure", None, _simulate_azure, "Run a simulator of Azure."],
+        ["simulate-aws", None, _simulate_aws, "Run a simulator of AWS."],
         ["calls", None, CallsOptions, "List calls."],
         ["show", None, ShowOptions, "Show one call and what was said."],
         ["export", None, ExportOptions, "Write calls to a CSV or JSONL file."],
         ["replay", None, ReplayOptions, "Run a captured call again."],
-        ["takeover", None, TakeOverOptions, "Start the gateway anew, losing no call."],
-        ["token", None, TokenOptions, "Print a token that opens streams for a while."],
+        ["takeover", None, TakeOverOptions, "Restart a gateway without losing calls."],
+        ["token", None, TokenOptions, "Print a token that opens media streams."],
         ["aws", None, AwsOptions, "Set up AWS: plan, apply, verify, destroy."],
     ]
 
     def postOptions(self) -> None:
         if self.subCommand is None:
-            raise usage.UsageError("which command? Try: chimegw --help")
+            raise usage.UsageError("a command is missing; chimegw --help lists them")
 
 
 def main() -> None:

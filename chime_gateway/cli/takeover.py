@@ -2,8 +2,8 @@
 C{chimegw takeover}: makes the running gateway start its successor, and prints the
 result.
 
-It sends the process a signal, as anybody can, and reads the result from the file that
-the gateway keeps in its state folder.
+It sends a signal to the process, and reads the result from the file that the gateway
+writes in its state folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from chime_gateway.settings.sources import process_environment
 
 _LOOK_SECONDS: Final = 0.1
 
-#: More than C{takeover_seconds}, and what it takes to end what does not come.
+#: More than C{takeover_seconds} and the time to end a failed successor.
 _WAIT_SECONDS: Final = 90
 
 _FAILED: Final = 1
@@ -42,7 +42,9 @@ _UNKNOWN: Final = 2
 @frozen
 class _Asked:
     """
-    @ivar state: as it was before.
+    A requested take-over.
+
+    @ivar state: the state before it.
     """
 
     folder: Path
@@ -58,18 +60,18 @@ class _Asked:
 class TakeOverOptions(CommandOptions):
     synopsis = "[--pidfile FILE] [--state FOLDER] [--instance NAME] [--timeout SECONDS]"
     longdesc = (
-        "Start the gateway anew without losing a call: new program, new settings, the"
-        " same port. Calls that run stay with the old process until they end. Status"
-        " 0: the new process takes every new call; 1: it did not come up, and the old"
-        " one goes on; 2: it is not known."
+        "Restart the gateway without losing a call: new program, new settings, same"
+        " port. Calls in progress stay with the old process until they end. Exit"
+        " status 0: the new process takes every new call; 1: it did not start, and the"
+        " old one continues; 2: the outcome is unknown."
     )
     optParameters: ClassVar = [
-        ["pidfile", None, None, "The gateway's pid file, to tell one of several."],
+        ["pidfile", None, None, "The gateway's pid file, to choose one of several."],
         ["state", None, None, "Its state folder. [default: as in its settings]"],
-        ["instance", None, None, "Its name there, to tell one of several."],
+        ["instance", None, None, "Its name, to choose one of several."],
         ["config", "c", None, "TOML file with its settings."],
-        ["env-file", "e", None, "File with NAME=value lines, below the environment."],
-        ["timeout", None, _WAIT_SECONDS, "How long to wait for the outcome.", float],
+        ["env-file", "e", None, "File of NAME=value lines; variables override it."],
+        ["timeout", None, _WAIT_SECONDS, "Seconds to wait for the outcome.", float],
     ]
 
     def run(self, reactor: Any) -> Deferred[int]:
@@ -80,9 +82,9 @@ class TakeOverOptions(CommandOptions):
         asked = _Asked(folder, self._find(folder))
         pid, before = asked.state.pid, asked.state.takeovers
         if asked.state.outcome == STARTING:
-            # A second one would be ignored, and have no outcome.
+            # A second request would be ignored, and have no outcome.
             before -= 1
-            print(f"process {pid} hands over already, as somebody else has told it")
+            print(f"process {pid} is handing over already; waiting for the outcome")
         else:
             self._tell(asked.state)
         sys.stdout.flush()
@@ -91,7 +93,7 @@ class TakeOverOptions(CommandOptions):
             await deferLater(reactor, _LOOK_SECONDS)
             state = asked.now()
             if state is None or not state.is_running:
-                print(f"the gateway is gone: process {pid} does not run any more")
+                print(f"the gateway has ended: process {pid} is no longer running")
                 return _UNKNOWN
             if state.takeovers > before and state.outcome == DONE:
                 print(
@@ -101,10 +103,11 @@ class TakeOverOptions(CommandOptions):
                 )
                 return 0
             if state.takeovers > before and state.outcome == FAILED:
-                print(f"process {pid} continues, the take-over failed: {state.why}")
+                print(f"the take-over failed, process {pid} continues: {state.why}")
                 return _FAILED
         print(
-            f"no outcome within {self['timeout']:g} s; the log of process {pid} knows"
+            f"no outcome within {self['timeout']:g} s; look into the log of process"
+            f" {pid}"
         )
         return _UNKNOWN
 
@@ -112,7 +115,10 @@ class TakeOverOptions(CommandOptions):
         try:
             os.kill(state.pid, signal.SIGUSR2)
         except OSError as exc:
-            raise ConfigError(f"process {state.pid}: {exc.strerror}") from exc
+            raise ConfigError(
+                f"process {state.pid} cannot be signalled: {exc.strerror}; run this as"
+                " its user or as root"
+            ) from exc
         print(
             f"process {state.pid} was told to hand over (generation"
             f" {state.generation}, version {state.version})"
@@ -137,12 +143,15 @@ class TakeOverOptions(CommandOptions):
             states = [state for state in states if state.instance == self["instance"]]
         if not states:
             raise ConfigError(
-                f"{folder}: no such gateway runs; name its state folder (--state, or"
-                " CHIMEGW_STATE), and run this as its user or as root"
+                f"{folder}: no such gateway is running; name its state folder (--state,"
+                " or CHIMEGW_STATE), and run this as its user or as root"
             )
         if len(states) > 1:
             names = ", ".join(sorted(state.instance for state in states))
-            raise ConfigError(f"{folder}: several gateways: --instance, of {names}")
+            raise ConfigError(
+                f"{folder}: several gateways are running; choose one by --instance:"
+                f" {names}"
+            )
         return states[0]
 
 
@@ -150,4 +159,4 @@ def _pid_in(name: str) -> int:
     try:
         return int(Path(name).read_text(encoding="ascii"))
     except (OSError, ValueError) as exc:
-        raise ConfigError(f"--pidfile {name}: {exc}") from exc
+        raise ConfigError(f"--pidfile {name}: it cannot be read: {exc}") from exc

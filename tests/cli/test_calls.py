@@ -79,7 +79,7 @@ class CliTestCase(SynchronousTestCase):
         return status, out.getvalue()
 
 
-#: What a cell may hold, with what makes formulas more often than elsewhere.
+#: Contents of cells, with more characters that begin formulas than usual.
 CELLS = st.one_of(
     st.text(st.sampled_from("=+-@\t\r\n',\"07 a"), max_size=6),
     st.text(max_size=6),
@@ -90,7 +90,7 @@ CELLS = st.one_of(
 class CsvTests(SynchronousTestCase):
     @settings(max_examples=150, deadline=None)
     @given(CELLS, CELLS, CELLS)
-    def test_what_could_be_a_formula_is_text_and_nothing_is_an_order(
+    def test_formulas_become_texts_and_control_characters_are_escaped(
         self, caller: str, agent: str, reason: str
     ) -> None:
         row = CallRow(**closed("c", 1000.0, caller=caller, agent=agent, reason=reason))
@@ -106,7 +106,7 @@ class CsvTests(SynchronousTestCase):
         self.assertEqual(cells["recording"], "")
 
 
-#: What a terminal takes for orders, and what it does not.
+#: Control sequences of terminals, among other texts.
 HOSTILE = st.text(
     st.sampled_from(
         "\x1b\x07\x9b\x90\x9c\x7f\x08\r\n\t\u2028\u2029\u202e\u2066a[2J;\\"
@@ -119,7 +119,7 @@ HOSTILE = st.text(
 class TerminalTests(CliTestCase):
     @settings(max_examples=25, deadline=None)
     @given(HOSTILE, HOSTILE, HOSTILE)
-    def test_what_others_have_written_does_nothing_to_a_terminal(
+    def test_texts_of_strangers_do_not_control_the_terminal(
         self, caller: str, reason: str, said: str
     ) -> None:
         path = self.folder / "chimegw.sqlite"
@@ -146,15 +146,15 @@ class TerminalTests(CliTestCase):
             plain = text.replace("\r\n", "\n").split("\n")
             self.assertEqual([line for line in plain if not line.isprintable()], [])
             lines[command[0]] = len(plain)
-        # No line of a table is somebody else's.
+        # No text has added a line to a table.
         self.assertEqual((lines["calls"], lines["export"]), (4, 5))
         database.apply([(CLOSED, closed("h", 3000.0))])
         database.close()
 
-    def test_nor_does_an_error_that_names_it(self) -> None:
+    def test_an_error_that_quotes_such_a_text_does_not_control_it_either(self) -> None:
         self.patch(sys, "argv", ["chimegw", "show", "\x1b[2J\u2028x"])
 
-        # The reactor of the tests runs once only.
+        # The reactor of the tests can only run once.
         def react(run: Any, words: Any) -> None:
             self.failureResultOf(run(Clock(), *words)).raiseException()
 
@@ -169,7 +169,9 @@ TIMES = st.lists(st.integers(0, 50), min_size=1, max_size=8, unique=True)
 class OrderTests(SynchronousTestCase):
     @settings(max_examples=50, deadline=None)
     @given(TIMES)
-    def test_turns_are_shown_as_they_began(self, times: list[int]) -> None:
+    def test_turns_are_shown_in_the_order_of_their_start(
+        self, times: list[int]
+    ) -> None:
         turns = [
             {"number": n, "speaker": "caller", "started": float(at), "text": f"at {at}"}
             for n, at in enumerate(times, 1)
@@ -188,20 +190,20 @@ class CallsTests(CliTestCase):
         self.assertEqual(status, 0)
         self.assertEqual([line.split()[0] for line in text.splitlines()], ["c2", "c1"])
 
-    def test_filters_choose(self) -> None:
+    def test_filters_select_calls(self) -> None:
         _, text = self.run_command("calls", "--agent", "sales", "--json")
         self.assertEqual(json.loads(text)["call_id"], "c2")
         _, text = self.run_command("calls", "--since", "7d")
         self.assertEqual(text, "no calls\n")
 
-    def test_one_call_is_shown_with_what_was_heard_of_it(self) -> None:
+    def test_one_call_is_shown_with_the_heard_part_of_its_turns(self) -> None:
         env = temporary_file(self, "A=b\n")
         _, text = self.run_command("show", "c1", "--env-file", env)
         self.assertIn("outcome            completed", text)
         self.assertIn("caller   Hello?", text)
         self.assertIn("interrupted after 500 of 1000 ms: one", text)
 
-    def test_a_call_that_is_not_there(self) -> None:
+    def test_an_unknown_call_is_an_error(self) -> None:
         self.assertRaises(ConfigError, self.run_command, "show", "nobody")
 
     def test_an_export_for_spreadsheets_holds_no_formula(self) -> None:
@@ -211,18 +213,18 @@ class CallsTests(CliTestCase):
         self.assertEqual(rows[0]["caller"], "'=cmd()")
         self.assertEqual(rows[1]["caller"], "+15550001")
 
-    def test_an_export_in_lines_has_the_transcripts(self) -> None:
+    def test_an_export_as_jsonl_has_the_transcripts(self) -> None:
         path = self.folder / "out.jsonl"
         self.run_command("export", "--format", "jsonl", "--out", str(path))
         calls = [json.loads(line) for line in path.read_text().splitlines()]
         self.assertEqual([len(call["transcript"]) for call in calls], [0, 2])
 
-    def test_where_there_is_no_store_it_is_said_how_to_name_it(self) -> None:
+    def test_without_a_store_the_error_says_how_to_name_it(self) -> None:
         self.patch(os, "environ", {"CHIMEGW_STATE": str(self.folder / "no")})
         error = self.assertRaises(ConfigError, self.run_command, "calls")
         self.assertIn("CHIMEGW_STATE", str(error))
 
-    def test_a_file_that_is_no_store(self) -> None:
+    def test_a_file_that_is_not_a_store_is_an_error(self) -> None:
         (self.folder / "chimegw.sqlite").write_bytes(b"not a database at all" * 100)
         error = self.assertRaises(ConfigError, self.run_command, "calls")
         self.assertIn("cannot be read", str(error))

@@ -29,7 +29,7 @@ class UtteranceTests(SynchronousTestCase):
     @given(
         st.floats(0, 1.5), st.integers(0, 20_000), st.sampled_from((8000, 24000, 44100))
     )
-    def test_what_nobody_would_hear_is_told(
+    def test_an_utterance_that_is_too_short_or_silent_is_refused(
         self, seconds: float, level: int, rate: int
     ) -> None:
         name = write(temporary_folder(self) / "a.wav", seconds, level, rate)
@@ -43,7 +43,7 @@ class UtteranceTests(SynchronousTestCase):
             self.assertGreater(level, 50)
             self.assertEqual(len(plan.utterances), 1)
 
-    def test_one_is_said_after_the_other_and_the_last_answer_is_interrupted(
+    def test_files_are_played_in_order_and_the_last_answer_is_interrupted(
         self,
     ) -> None:
         folder = temporary_folder(self)

@@ -1,4 +1,4 @@
-"""Each command's help is whole: no line that breaks off, and how it is typed."""
+"""Each command's help is complete: no text breaks off, and it shows the syntax."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from chime_gateway import __version__
 from chime_gateway.cli.main import Options
 
-#: Words at the end of a text that goes on.
+#: Last words of texts that break off.
 OPEN_ENDS = ("is", "are", "and", "or", "the", "a", "to", "of", "read", "for", "with")
 
 
 def commands(options: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
     for name, _, new, text in getattr(options, "subCommands", []):
         if name == "run":
-            continue  # twistd reads its options
+            continue  # twistd parses its options
         command = new()
         command.parent, options.subCommand = options, name
         yield command, (*words, name), text
@@ -27,7 +27,7 @@ def commands(options: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[Any, .
 
 
 class HelpTests(SynchronousTestCase):
-    def test_it_says_how_a_command_is_typed(self) -> None:
+    def test_it_shows_the_syntax_of_the_command(self) -> None:
         for command, words, _ in commands(Options()):
             synopsis = command.getSynopsis()
             self.assertTrue(
@@ -48,7 +48,7 @@ class HelpTests(SynchronousTestCase):
                 self.assertNotIn("\n", said.strip(), (words, said))
         self.assertGreater(seen, 100)
 
-    def test_each_has_the_version_of_the_program(self) -> None:
+    def test_each_command_prints_the_version_of_the_program(self) -> None:
         for command, words, _ in commands(Options()):
             said = io.StringIO()
             self.patch(sys, "stdout", said)

@@ -13,7 +13,7 @@ class CliTests(SynchronousTestCase):
 
     def test_mistakes_are_named(self) -> None:
         for words, name in (
-            ([], "which command"),
+            ([], "a command is missing"),
             (["call", "x.wav"], "--to"),
             (["call", "x.wav", "--to", "ftp://x"], "ws://"),
             (["call", "x.wav", "--to", "ws://x", "--codec", "mp3"], "codec"),

@@ -56,15 +56,15 @@ class ProbeTests(GatewayTestCase):
         async def scene() -> None:
             self.assertTrue(await self.ask(), self.found)
             found = self.found
-            self.assertIn("taken", found["1 PCMU alone, no data channel"])
+            self.assertIn("accepted", found["1 only PCMU, no data channel"])
             self.assertIn("401", found["2 multipart with the plain key"])
             # As observed with the real service.
             self.assertIn(self.consent, found["3 consent without USE-CANDIDATE"])
-            self.assertIn("packets a second", found["4 RTP during silence"])
+            self.assertIn("packets per second", found["4 RTP during silence"])
             self.assertIn("none", found["5 TCP candidate"])
             self.assertTrue(found["6 which model answers"])
-            self.assertTrue(found["7 what events say when DTLS is closed"])
-            self.assertEqual(found["a second call with the secret"], "taken")
+            self.assertTrue(found["7 events when DTLS is closed"])
+            self.assertEqual(found["a second call with the secret"], "accepted")
             await self.until(lambda: not self.simulator.webrtc().calls)
 
         return Deferred.fromCoroutine(scene())
@@ -72,7 +72,7 @@ class ProbeTests(GatewayTestCase):
 
 class LenientServiceTests(ProbeTests):
     behaviour = Behaviour(webrtc=WebRtcFaults(no_tcp=True, lenient_consent=True))
-    consent = "all the time"
+    consent = "always answered"
 
 
 class RefusedProbeTests(ProbeTests):
@@ -122,9 +122,9 @@ class OnlineTests(GatewayTestCase):
     def test_each_working_part_is_one_line(self) -> Deferred[None]:
         async def scene() -> None:
             lines = await self.check("[agents.sales]\nvoice = 'cedar'\n")
-            self.assertEqual(lines[-2:], ["all good", "status 0"])
+            self.assertEqual(lines[-2:], ["no faults", "status 0"])
             self.assertEqual([line.split()[0] for line in lines[:-2]], ["ok"] * 4)
-            answers = [line for line in lines if "answers after" in line]
+            answers = [line for line in lines if "answered after" in line]
             self.assertEqual(len(answers), 2, lines)
 
         return Deferred.fromCoroutine(scene())
@@ -149,7 +149,7 @@ class OnlineTests(GatewayTestCase):
             ):
                 for word in words:
                     self.assertIn(word, line)
-            self.assertEqual(lines[-2:], ["4 faults", "status 1"])
+            self.assertEqual(lines[-2:], ["faults: 4", "status 1"])
             self.assertNotIn("geheim", "".join(lines))
             self.assertTrue(any("webhooks.crm" in one for one in lines))
 

@@ -40,7 +40,7 @@ class CommandTests(TakeOverTestCase):
         settings.write_text("nonsense")
         said, status = await self.takeover(f"--pidfile={self.state}/pid")
         self.assertEqual(status, 1, said)
-        self.assertIn(f"process {self.pid()} continues, the take-over failed", said)
+        self.assertIn(f"the take-over failed, process {self.pid()} continues", said)
         self.assertIn("gateway.toml", said)
         settings.write_text("")
         # The outcome is not known within the time limit.
@@ -60,25 +60,31 @@ class CommandTests(TakeOverTestCase):
 
     async def test_it_reports_a_gateway_that_it_does_not_find(self) -> None:
         said, status = await self.takeover()
-        self.assertEqual((status, "no such gateway runs" in said), (1, True), said)
+        self.assertEqual(
+            (status, "no such gateway is running" in said), (1, True), said
+        )
         said, status = await self.takeover("--pidfile=/no/such/file")
         self.assertEqual((status, "--pidfile /no/such" in said), (1, True), said)
         twistd, process = await self.gateway(CHIMEGW_INSTANCE="one")
         said, status = await self.takeover("--instance=two")
-        self.assertEqual((status, "no such gateway runs" in said), (1, True), said)
+        self.assertEqual(
+            (status, "no such gateway is running" in said), (1, True), said
+        )
         # A process that has crashed, whose pid another process may have.
         os.kill(process.pid, signal.SIGKILL)
         await self.ended(twistd)
         self.assertTrue(list(Path(self.state).glob("process-*.json")))
         said, status = await self.takeover()
-        self.assertEqual((status, "no such gateway runs" in said), (1, True), said)
+        self.assertEqual(
+            (status, "no such gateway is running" in said), (1, True), said
+        )
 
     async def test_with_several_gateways_one_must_be_named(self) -> None:
         await self.gateway(CHIMEGW_INSTANCE="one")
         (self.state / "pid").unlink()
         await self.gateway(CHIMEGW_INSTANCE="two")
         said, status = await self.takeover()
-        self.assertEqual((status, "--instance, of one, two" in said), (1, True), said)
+        self.assertEqual((status, "--instance: one, two" in said), (1, True), said)
         before = self.pid()
         said, status = await self.takeover("--instance=two")
         self.assertEqual(status, 0, said)

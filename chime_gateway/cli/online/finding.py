@@ -8,9 +8,11 @@ from attrs import frozen
 @frozen
 class Finding:
     """
+    One result.
+
     @ivar about: what was checked, with the key of the settings if there is one.
     @ivar said: the result.
-    @ivar cure: what to do; empty: nothing, all is well.
+    @ivar cure: what to do; empty: there is no fault.
     """
 
     about: str

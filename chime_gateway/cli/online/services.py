@@ -1,6 +1,6 @@
 """
-Checks the services that a gateway needs besides its deployments: the database, S3,
-the servers of tools and webhooks, the SIP media application.  They only write one
+Checks the services that a gateway needs besides its deployments: the database, S3, the
+servers of tools and webhooks, the SIP media application.  The only thing written is an
 empty object in S3.
 """
 
@@ -29,6 +29,8 @@ _LOST: Final = (*UNANSWERED, ResponseFailed, TimeoutError, CancelledError, OSErr
 
 
 class Services:
+    """Checks the services that are configured."""
+
     def __init__(self, reactor: Any, settings: GatewaySettings) -> None:
         self._reactor = reactor
         self._settings = settings
@@ -51,7 +53,7 @@ class Services:
         return self._http.close()
 
     def _tools(self) -> dict[str, str]:
-        """URLs by names, of those that a profile has."""
+        """Return the URLs, by name, of the HTTP tools that a profile uses."""
         return {
             tool.name: tool.url
             for profile in self._settings.agents.values()
@@ -68,15 +70,15 @@ class Services:
         if store.database_url.startswith("sqlite:"):
             name = store.database_url.partition("///")[2]
             if not Path(name).exists():
-                return Finding(about, f"{name} will be made at the start")
+                return Finding(about, f"{name} will be created at the start")
         said, is_there = await self._in_thread(_look_at, store)
         if is_there:
             return Finding(about, said)
         return Finding(
             about,
             said,
-            "is the server running, does its firewall let this machine in, are user,"
-            " password and database right?",
+            "check that the server is running, that its firewall lets this machine in,"
+            " and user, password and database name",
         )
 
     async def _s3(self) -> Finding:
@@ -94,12 +96,11 @@ class Services:
                 parameters["SSEKMSKeyId"] = recordings.kms_key
         fault = await self._aws("s3", "PutObject", parameters)
         if not fault:
-            return Finding(about, f"it takes files ({_MARK} was put there)")
+            return Finding(about, f"it accepts files ({_MARK} was written there)")
         return Finding(
             about,
             fault,
-            "give this role s3:PutObject there, and look at the name and the region of"
-            " the bucket",
+            "allow this role s3:PutObject there; check the bucket's name and region",
         )
 
     async def _application(self) -> Finding:
@@ -111,17 +112,21 @@ class Services:
             {"SipMediaApplicationId": aws.sip_media_application_id},
         )
         if not fault:
-            return Finding(about, "it is there")
+            return Finding(about, "it exists")
         if "AccessDenied" in fault or "Forbidden" in fault or "not authorized" in fault:
-            return Finding(about, "its role may not look at it; nothing is known of it")
+            return Finding(about, "not checked: this role may not read it")
         return Finding(
             about,
             fault,
-            "take the id that chimegw aws apply prints, and its AWS_REGION",
+            "set it, and AWS_REGION, to the values that chimegw aws apply prints",
         )
 
     async def _aws(self, service: str, operation: str, parameters: Any) -> str:
-        """@return: what is wrong; empty: nothing."""
+        """
+        Call an operation of AWS.
+
+        @return: what is wrong; empty if it succeeded.
+        """
         from chime_gateway.net.aws.api import AwsApi
         from chime_gateway.net.aws.errors import AwsError
 
@@ -144,7 +149,7 @@ class Services:
         return ""
 
     async def _server(self, key: str, url: str) -> Finding:
-        """Whether there is one: HEAD does nothing there."""
+        """Check that there is a server; HEAD has no effect there."""
         about = f"{key} {without_secrets(url)[:80]}"
         asking = self._http.request("HEAD", url, {"user-agent": "chimegw-check"}, b"")
         asking.addTimeout(_SECONDS, self._reactor)
@@ -161,20 +166,26 @@ class Services:
             return Finding(
                 about,
                 said,
-                "is the server running, can this machine reach it, is its certificate"
-                " good?",
+                "check that the server is running, that this machine can reach it, and"
+                " that its certificate is valid",
             )
         answer.abort()
         if answer.code >= 500:
             return Finding(
-                about, f"it answers with status {answer.code}", "look at its own log"
+                about,
+                f"it answers HEAD with status {answer.code}",
+                "look into the server's log",
             )
-        return Finding(about, f"there is a server (status {answer.code} to HEAD)")
+        return Finding(about, f"it answers (status {answer.code} to HEAD)")
 
 
 def _look_at(store: StoreSettings) -> tuple[str, bool]:
-    """In a thread.  @return: what is said of the database, and whether it is there."""
-    # With what it needs it takes its time.
+    """
+    Check the database; called in a thread.
+
+    @return: the result in words, and whether the database is available.
+    """
+    # Imported when used: SQLAlchemy takes time to load.
     from chime_gateway.store.database import Database, DatabaseUnavailable
     from chime_gateway.store.schema import WrongSchema
 
@@ -185,9 +196,9 @@ def _look_at(store: StoreSettings) -> tuple[str, bool]:
     try:
         database.check()
     except WrongSchema as exc:
-        return f"it answers; {exc} (a start makes or changes the tables)", True
+        return f"it answers; {exc} (a start creates or upgrades the tables)", True
     except DatabaseUnavailable as exc:
         return str(getattr(exc, "orig", None) or exc), False
     finally:
         database.close()
-    return "it answers, and its tables are those of this version", True
+    return "it answers, and its tables are up to date", True

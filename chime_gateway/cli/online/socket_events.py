@@ -16,7 +16,7 @@ _LOOK_SECONDS: Final = 0.05
 
 
 class KeptEvents:
-    """A L{chime_gateway.agents.websocket.SocketUser} that keeps what it hears."""
+    """A L{chime_gateway.agents.websocket.SocketUser} that collects events."""
 
     def __init__(self) -> None:
         self.events: list[Mapping[str, Any]] = []

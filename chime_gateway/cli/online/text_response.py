@@ -1,6 +1,6 @@
 """
 Checks a deployment with one profile: opens a session with all its settings, and asks
-for one response as text.  A wrong key, name, voice or tool shows, and a model that
+for one text response.  This finds a wrong key, name, voice or tool, and a model that
 does not answer.
 """
 
@@ -28,27 +28,29 @@ _OPEN_SECONDS: Final = 15.0
 _ANSWER_SECONDS: Final = 30.0
 _NORMAL: Final = 1000
 
-#: What an HTTP status in place of a session means for an operator.
+#: What to do about each HTTP status of a refused handshake.
 _CURES: Final[Mapping[int, str]] = {
-    400: "look at AZURE_OPENAI_API_VERSION: leave it out for GA",
-    401: "set AZURE_OPENAI_API_KEY to a key of this very resource, or leave it out for"
+    400: "check AZURE_OPENAI_API_VERSION; leave it out for GA",
+    401: "set AZURE_OPENAI_API_KEY to a key of this resource, or leave it out to use"
     " Entra ID",
-    403: "give this identity the role Cognitive Services OpenAI User, and look at the"
+    403: "give this identity the role Cognitive Services OpenAI User, and check the"
     " network rules of the resource",
-    404: "look at AZURE_OPENAI_DEPLOYMENT: it has to be the name of a deployment of a"
+    404: "check AZURE_OPENAI_DEPLOYMENT: it must be the name of a deployment of a"
     " Realtime model in this resource",
     429: "the quota of the deployment is used up: wait, or raise it",
 }
 _NO_CONNECTION: Final = (
-    "look at AZURE_OPENAI_ENDPOINT, DNS, and whether a firewall lets TCP port 443 out"
+    "check AZURE_OPENAI_ENDPOINT, DNS, and that a firewall lets TCP port 443 out"
 )
-_AWAY: Final = "the service has a fault of its own: try again, look at Azure's status"
+_AWAY: Final = "the fault is in the service: try again, and check Azure's status"
 
 
 class TextProbe:
     """
-    @param answer_seconds: the response is given up after so long.
-    @ivar is_there: it has opened a session.
+    Asks one deployment.
+
+    @param answer_seconds: how long to wait for the response.
+    @ivar is_there: whether it has opened a session.
     """
 
     def __init__(
@@ -75,11 +77,11 @@ class TextProbe:
         except (AgentUnavailable, TimeoutError) as exc:
             return Finding(
                 about,
-                str(exc) or "none came in time",
+                str(exc) or "no token in time",
                 "sign in (az login), give the machine an identity, or set"
                 " AZURE_OPENAI_API_KEY",
             )
-        return Finding(about, "Microsoft Entra ID gives one")
+        return Finding(about, "Microsoft Entra ID issues one")
 
     async def ask(self, profile: AgentProfile) -> Finding:
         settings = self._settings
@@ -108,7 +110,7 @@ class TextProbe:
         return Finding(about, said, self._by_its_keys(cure))
 
     def _by_its_keys(self, cure: str) -> str:
-        """One of the file has keys of its own."""
+        """Name the keys of the file if the deployment is configured there."""
         name = self._settings.name
         if name in ("environment", "simulator"):
             return cure
@@ -120,7 +122,11 @@ class TextProbe:
     async def _converse(
         self, events: KeptEvents, profile: AgentProfile
     ) -> str | tuple[str, str]:
-        """@return: what the model said; or what is wrong, and its cure."""
+        """
+        Open a session and ask for a response.
+
+        @return: that it works, in words; or what is wrong, and what to do.
+        """
         dialect = PREVIEW if self._settings.api_version else GA
         if not await self._heard(events, _OPEN_SECONDS, "session.created"):
             return _not_opened(events)
@@ -130,9 +136,9 @@ class TextProbe:
             said = events.closed or _error_of(events.find("error"))
             where = f"agents.{profile.name}"
             return (
-                f"its settings are refused: {said or 'no answer'}",
-                f"change what it names in [{where}] (voice, tools, transcription_model"
-                " ...)",
+                f"the service rejects its settings: {said or 'no answer'}",
+                f"change the setting that it names in [{where}] (voice, tools,"
+                " transcription_model, ...)",
             )
         self._send(
             events,
@@ -147,13 +153,13 @@ class TextProbe:
         )
         if not await self._heard(events, self._answer_seconds, "response.done"):
             said = events.closed or _error_of(events.find("error"))
-            return f"no response: {said or 'nothing came in time'}", _AWAY
+            return f"no response: {said or 'none in time'}", _AWAY
         done = events.find("response.done") or {}
         response = done.get("response")
         response = response if isinstance(response, dict) else {}
         if response.get("status") != "completed":
-            return f"a response that failed: {_failure_of(response)}", _AWAY
-        return "it takes the settings, and answers"
+            return f"the response failed: {_failure_of(response)}", _AWAY
+        return "it accepts the settings, and answered"
 
     async def _heard(self, events: KeptEvents, seconds: float, kind: str) -> bool:
         await until(

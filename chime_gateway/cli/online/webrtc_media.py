@@ -1,4 +1,4 @@
-"""The media of a WebRTC probe: sends silence, and counts the packets received."""
+"""The media of a WebRTC probe: sends silence, and counts received packets."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from chime_gateway.wire.webrtc.candidate import Path
 
 
 class WatchedPeer(Peer):
-    """A peer that can also send checks of its own, and reports their answers."""
+    """A peer that can send additional checks, and counts their answers."""
 
     def watch(self) -> None:
         self.asked: set[bytes] = set()
         self.answered = 0
 
     def ask(self, remote: Transport) -> None:
-        """A check of consent without C{USE-CANDIDATE}."""
+        """Send a consent check without C{USE-CANDIDATE}."""
         path = self.path
         if path is None:
             return
@@ -60,9 +60,9 @@ class WatchedPeer(Peer):
 
 class ProbeMedia:
     """
-    Silence out, packets counted in.
+    Sends silence, and counts received packets.
 
-    @ivar ended: why, if it has; empty: it has not.
+    @ivar ended: why the connection has ended; empty: it has not.
     """
 
     def __init__(self, reactor: Any, batch: BatchReader, address: str) -> None:

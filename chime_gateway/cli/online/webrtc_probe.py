@@ -1,8 +1,8 @@
 """
-Probes WebRTC on a live account: makes one call without speech, and reports what the
-service supports.
+Probes WebRTC on a live account: makes one silent call, and reports what the service
+supports.
 
-Each question is asked separately, and gets an answer in words even if the service
+Each question is tested separately, and gets an answer in words even if the service
 fails.
 """
 
@@ -52,7 +52,7 @@ _CHECKS: Final = 10
 _GOODBYE_SECONDS: Final = 8.0
 _MOST_BYTES: Final = 65_536
 
-#: How a request fails that has no answer.
+#: The exceptions of a request without an answer.
 _NO_ANSWER: Final = (
     *(*UNANSWERED, ResponseFailed, CancelledError, TimeoutError, OSError),
     *(BodyCutShort, BodyTooLong, BodyUnreadable),
@@ -61,7 +61,9 @@ _NO_ANSWER: Final = (
 
 class WebRtcProbe:
     """
-    @param say: takes a question and its answer, each in a line.
+    Probes one deployment.
+
+    @param say: called with each question and its answer, one line each.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class WebRtcProbe:
         return ProbeMedia(self._reactor, self._batch, address)
 
     async def run(self) -> bool:
-        """@return: whether calls can be had so."""
+        """@return: whether calls over WebRTC work."""
         media = ProbeMedia(
             self._reactor, self._batch, own_address(self._settings.endpoint)
         )
@@ -96,7 +98,7 @@ class WebRtcProbe:
         try:
             return await self._run(media, events)
         except GatewayError as exc:
-            self._say("the rest", f"not asked: {exc}")
+            self._say("the rest", f"not tested: {exc}")
             return False
         finally:
             media.close()
@@ -116,7 +118,7 @@ class WebRtcProbe:
         try:
             await media.connected.addTimeout(_CONNECT_SECONDS, self._reactor)
         except (TimeoutError, AgentUnavailable) as exc:
-            self._say("media", f"no path or no keys: {exc}")
+            self._say("media", f"not connected (ICE or DTLS): {exc}")
             return False
         path = media.peer.path
         where = "" if path is None else f" at {path.host}:{path.port}"
@@ -133,18 +135,18 @@ class WebRtcProbe:
             f"{self._base}/client_secrets", headers, {"session": self._session}
         )
         secret = read_secret(body, 0.0, time.time())
-        self._say("client secret", f"minted, good for {secret.good_until:.0f} s")
+        self._say("client secret", f"issued, valid for {secret.good_until:.0f} s")
         return secret
 
     async def _offer(self, media: ProbeMedia, secret: Secret) -> Made | None:
-        question = "1 PCMU alone, no data channel"
+        question = "1 only PCMU, no data channel"
         try:
             made = await self._calls.make(self._calls_url, secret.value, media.offer())
         except (AgentUnavailable, OSError) as exc:
             self._say(question, f"refused: {exc}")
             return None
         known = f"call {made.call_id}" if made.call_id else "no Location: no events"
-        self._say(question, f"taken ({known})")
+        self._say(question, f"accepted ({known})")
         return made
 
     def _read_answer(self, made: Made) -> Transport:
@@ -157,7 +159,7 @@ class WebRtcProbe:
         return answer.transport
 
     async def _plain_key(self, headers: Mapping[str, str]) -> None:
-        """The form that OpenAI's own specification has for a plain key."""
+        """Test the form that OpenAI's specification has for a plain key."""
         media = ProbeMedia(
             self._reactor, self._batch, own_address(self._settings.endpoint)
         )
@@ -222,13 +224,13 @@ class WebRtcProbe:
         sideband.close()
         created = events.find("session.created")
         if created is None:
-            self._say("events by call id", f"none: {events.closed or 'nothing came'}")
+            self._say("events by call id", f"none: {events.closed or 'none in time'}")
             return False
         took = self._reactor.seconds() - began
-        self._say("events by call id", f"there after {took:.1f} s")
+        self._say("events by call id", f"received after {took:.1f} s")
         session = created.get("session")
         model = session.get("model") if isinstance(session, dict) else None
-        self._say("6 which model answers", str(model or "it is not said"))
+        self._say("6 which model answers", str(model or "not reported"))
         return True
 
     async def _listen(self, media: ProbeMedia) -> None:
@@ -236,20 +238,20 @@ class WebRtcProbe:
         await deferLater(self._reactor, _LISTEN_SECONDS)
         found = media.counts - before
         rate = found["rtp"] / _LISTEN_SECONDS
-        said = f"{rate:.0f} packets a second" if found["rtp"] else "no packets"
-        self._say("4 RTP during silence", f"{said}; {found['rtcp']} of RTCP")
+        said = f"{rate:.0f} packets per second" if found["rtp"] else "no packets"
+        self._say("4 RTP during silence", f"{said}; {found['rtcp']} RTCP packets")
 
     async def _consent(self, media: ProbeMedia, remote: Transport) -> None:
         for _ in range(_CHECKS):
             media.peer.ask(remote)
             await deferLater(self._reactor, 1.0)
         answered = media.peer.answered
-        how = "answered all the time" if answered >= _CHECKS - 1 else "not answered"
+        how = "always answered" if answered >= _CHECKS - 1 else "not answered"
         if 0 < answered < _CHECKS - 1:
             how = "answered at first only"
         self._say(
             "3 consent without USE-CANDIDATE",
-            f"{how} ({answered} of {_CHECKS}); the call {media.ended or 'goes on'}",
+            f"{how} ({answered} of {_CHECKS}); the call {media.ended or 'continues'}",
         )
 
     async def _second(self, secret: Secret, headers: Mapping[str, str]) -> None:
@@ -258,7 +260,7 @@ class WebRtcProbe:
         )
         try:
             made = await self._calls.make(self._calls_url, secret.value, other.offer())
-            self._say("a second call with the secret", "taken")
+            self._say("a second call with the secret", "accepted")
             if made.call_id:
                 self._calls.hang_up(self._base, headers, made.call_id)
         except (AgentUnavailable, OSError) as exc:
@@ -271,8 +273,8 @@ class WebRtcProbe:
         media.close()
         await self._until(lambda: bool(events.closed), _GOODBYE_SECONDS)
         heard = events.kinds(before)
-        closed = events.closed or f"it is open {_GOODBYE_SECONDS:.0f} s later"
-        self._say("7 what events say when DTLS is closed", f"{heard}; {closed}")
+        closed = events.closed or f"still open after {_GOODBYE_SECONDS:.0f} s"
+        self._say("7 events when DTLS is closed", f"{heard}; {closed}")
 
     async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
         deadline = self._reactor.seconds() + seconds
