@@ -47,7 +47,7 @@ _GATEWAY: Final = re.compile(
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 
-#: Of the Lambda's environment, what has an option here.
+#: Option -> the variable of the Lambda's environment that it sets.
 _FUNCTION: Final = {
     "greeting": "GREETING_TEXT",
     "apology": "APOLOGY_TEXT",
@@ -61,7 +61,7 @@ _FUNCTION: Final = {
 
 def gateway(text: str) -> tuple[Gateway, bool]:
     """
-    HOST[:PORT][/udp|tcp|tls], TCP unless it says otherwise.
+    Parse HOST[:PORT][/udp|tcp|tls]; the default is TCP.
 
     @return: the route, and whether it is encrypted.
     """
@@ -72,8 +72,8 @@ def gateway(text: str) -> tuple[Gateway, bool]:
     is_encrypted = protocol == "tls"
     port = int(found["port"] or (5061 if is_encrypted else 5060))
     if not 0 < port < 65536:
-        raise usage.UsageError(f"--gateway {text}: no such port")
-    # A Voice Connector knows TLS as TCP that must be encrypted.
+        raise usage.UsageError(f"--gateway {text}: expected a port from 1 to 65535")
+    # For a Voice Connector, TLS is TCP that must be encrypted.
     wire = "UDP" if protocol == "udp" else "TCP"
     route = Gateway(host=found["host"].strip("[]"), port=port, protocol=wire)
     return route, is_encrypted
@@ -81,7 +81,7 @@ def gateway(text: str) -> tuple[Gateway, bool]:
 
 def number(text: str, option: str) -> str:
     if not is_e164(text):
-        raise usage.UsageError(f"{option} {text}: expected a number as +12065550100")
+        raise usage.UsageError(f"{option} {text}: expected a number like +12065550100")
     return text
 
 
@@ -90,23 +90,23 @@ class _AwsCommand(CommandOptions):
 
     optParameters: ClassVar = [
         ["region", "r", None, "AWS region. [default: AWS_REGION]"],
-        ["voice-connector-id", "v", "", "Use this Voice Connector; else one is made."],
+        ["voice-connector-id", "v", "", "Use this Voice Connector, not a new one."],
         ["name", None, "chimegw", "Prefix of the names of all resources."],
-        ["mode", "m", "bridge", "bridge (SIP), or kinesis (slow, without SIP)."],
-        ["greeting", None, None, "Spoken before the agent is called, or s3://.."],
-        ["apology", None, None, "Spoken when nobody can take the call."],
+        ["mode", "m", "bridge", "bridge (SIP), or kinesis (long delay, no SIP)."],
+        ["greeting", None, None, "Text, or s3://.., that is played before the agent."],
+        ["apology", None, None, "Text that is spoken if no agent can be reached."],
         ["ready-url", None, None, "The gateway's /ready: calls ring until it answers."],
         ["fallback-number", None, None, "Called when no gateway answers."],
         ["fallback-voice-connector-arn", None, None, "Voice Connector, tried second."],
         ["caller-id-number", None, None, "Caller ID for anonymous callers."],
         ["transfer-allow", None, None, "Where callers may be sent, such as +49,sip:"],
-        ["termination-user", None, "", "User for calls out; see .env.example."],
-        ["gateway-role", None, "", "IAM role of the gateway, to get the policy."],
+        ["termination-user", None, "", "User for outbound calls; see .env.example."],
+        ["gateway-role", None, "", "IAM role of the gateway; it gets the policy."],
     ]
     optFlags: ClassVar = [
         ["json", None, "Print JSON."],
-        ["encrypted", None, "Require TLS and SRTP (a /tls gateway does so, too)."],
-        ["direct", None, "Numbers at the Voice Connector itself, without Lambda (US)."],
+        ["encrypted", None, "Require TLS and SRTP (implied by a /tls gateway)."],
+        ["direct", None, "Route numbers by the Voice Connector, without Lambda (US)."],
         ["outbound", None, "Allow outbound calls through the application."],
         ["confirm-order", None, "Confirm that the --order numbers are bought."],
     ]
@@ -144,17 +144,17 @@ class _AwsCommand(CommandOptions):
 
     def postOptions(self) -> None:
         if self["mode"] not in ("bridge", "kinesis"):
-            raise usage.UsageError(f"--mode {self['mode']}: bridge or kinesis")
+            raise usage.UsageError(f"--mode {self['mode']}: expected bridge or kinesis")
         if self["direct"] and self["mode"] == "kinesis":
-            raise usage.UsageError("--direct: in --mode kinesis the Lambda is needed")
+            raise usage.UsageError("--direct: --mode kinesis needs the Lambda")
 
     def installation(self) -> InstallationRequest:
         region = self["region"] or process_environment().get("AWS_REGION", "")
         region = region or process_environment().get("AWS_DEFAULT_REGION", "")
         if not region:
-            raise ConfigError("--region is missing (or AWS_REGION)")
+            raise ConfigError("--region is missing: set it, or AWS_REGION")
         if not re.match(r"[A-Za-z0-9-]{1,30}\Z", self["name"]):
-            raise ConfigError(f"--name {self['name']}: letters, digits and - (30)")
+            raise ConfigError(f"--name {self['name']}: up to 30 letters, digits and -")
         function = {
             variable: self[option]
             for option, variable in _FUNCTION.items()
@@ -174,7 +174,7 @@ class _AwsCommand(CommandOptions):
         password = read_trunk_password(process_environment())
         if self["termination-user"] and not password:
             raise ConfigError(
-                "--termination-user: set its password, CHIMEGW_SIP_TRUNK_PASSWORD"
+                "--termination-user: set its password in CHIMEGW_SIP_TRUNK_PASSWORD"
             )
         return InstallationRequest(
             region=region,
@@ -202,16 +202,16 @@ class _AwsCommand(CommandOptions):
         return deferToThreadPool(reactor, pool, self.work, asked, Cloud(asked.region))
 
     def work(self, installation: InstallationRequest, cloud: Cloud) -> int:
-        """Does the work, in a thread; the result is the exit status."""
+        """Do the work, in a thread, and return the exit status."""
         raise NotImplementedError
 
     def show(
         self, items: Iterator[Any], key: str, more: Mapping[str, Any] = _NOTHING
     ) -> list[Any]:
         """
-        Each as it comes for people, all at the end for machines.
+        Print items: one by one for people, or all at the end as JSON.
 
-        @param more: told to machines as well, as it is then.
+        @param more: further members of the JSON document, filled in meanwhile.
         """
         found = []
         for item in items:
@@ -264,21 +264,21 @@ class PlanOptions(_AwsCommand):
 class ApplyOptions(_AwsCommand):
     synopsis = "[--region R] --gateway HOST --number +1.. [options]"
     longdesc = (
-        "Make what is missing and set what differs. May be run again at any time,"
-        " even after an interrupted run."
+        "Create what is missing and correct what differs. It can be repeated at any"
+        " time, even after an interrupted run."
     )
     optParameters: ClassVar = [
         ["env-file", "e", None, "Write the gateway's settings to this file."],
     ]
     optFlags: ClassVar = [
-        ["rotate-call-secret", None, "Make a call secret; the old one stays valid."],
+        ["rotate-call-secret", None, "Add a new call secret; the old one stays valid."],
         ["retire-call-secret", None, "Remove the old call secret."],
     ]
 
     def postOptions(self) -> None:
         super().postOptions()
         if self["rotate-call-secret"] and self["retire-call-secret"]:
-            raise usage.UsageError("--rotate-call-secret, and later --retire-..")
+            raise usage.UsageError("--rotate-call-secret first, --retire-.. later")
 
     def installation(self) -> InstallationRequest:
         chosen = [what for what in ("rotate", "retire") if self[f"{what}-call-secret"]]
@@ -290,7 +290,7 @@ class ApplyOptions(_AwsCommand):
         if not self["json"]:
             there: Mapping[str, str] = {}
             if self["env-file"]:
-                print(f"done. What the gateway wants to know is in {self['env-file']}.")
+                print(f"done. The gateway's settings are in {self['env-file']}.")
                 there = read_env_file(self["env-file"])
             else:
                 print("done. Settings for the gateway:")
@@ -302,8 +302,8 @@ class ApplyOptions(_AwsCommand):
                         print(f"  # {name}={what}")
             if "," in cloud.references.get("CALL_SECRET", ""):
                 print(
-                    "The call secret of before is good as well. When all gateways have"
-                    f" the new one: chimegw aws apply --region {installation.region}"
+                    "The old call secret is still valid. When all gateways have the new"
+                    f" one, run: chimegw aws apply --region {installation.region}"
                     f" --name {installation.name} --retire-call-secret"
                 )
         return 1 if any(change.action == "confirm" for change in changes) else 0
@@ -314,7 +314,7 @@ class ApplyOptions(_AwsCommand):
         yield from apply(cloud, resources(installation))
         known = gateway_settings(installation, cloud.references)
         if self["env-file"]:
-            # What stands in a file of 0600 need not stand on a screen.
+            # The secret is in a file of mode 0600; do not print it as well.
             update_env_file(self["env-file"], known, kept=OPERATORS)
             known.pop("CHIMEGW_CALL_SECRET", None)
         told["gateway"] = known
@@ -323,8 +323,8 @@ class ApplyOptions(_AwsCommand):
 class VerifyOptions(_AwsCommand):
     synopsis = "[the same options as for apply] [--expected-calls N]"
     longdesc = (
-        "Check a finished installation, from the number to the gateway, and tell how to"
-        " fix each problem. Exit status 1: there is one."
+        "Check an installation, from the number to the gateway, and say how to fix each"
+        " problem. Exit status 1: there is one."
     )
     optParameters: ClassVar = [
         ["expected-calls", "n", 5, "Number of simultaneous calls.", int],
@@ -344,14 +344,14 @@ class VerifyOptions(_AwsCommand):
         )
         wrong = sum(not finding.is_good for finding in findings)
         if not self["json"]:
-            print(f"{wrong} of {len(findings)} checks found something")
+            print(f"{wrong} of {len(findings)} checks found a problem")
         return 1 if wrong else 0
 
 
 class DestroyOptions(_AwsCommand):
     synopsis = "[--region R] [the same options as for apply] [--yes]"
-    longdesc = "Remove what apply made, and nothing else. Without --yes only show it."
-    optFlags: ClassVar = [["yes", "y", "Do it."]]
+    longdesc = "Remove what apply has created. Without --yes, only show what that is."
+    optFlags: ClassVar = [["yes", "y", "Remove it."]]
 
     def work(self, installation: InstallationRequest, cloud: Cloud) -> int:
         is_real = bool(self["yes"])
@@ -360,14 +360,14 @@ class DestroyOptions(_AwsCommand):
         )
         changes = self.show(items, "changes")
         if not self["json"]:
-            said = "done" if is_real else "nothing was changed: say --yes"
+            said = "done" if is_real else "nothing was changed: use --yes"
             print(_counted(changes, said))
         return 0
 
 
 class CommandsOptions(_AwsCommand):
     synopsis = "[the same options as for apply]"
-    longdesc = "Print the same as a shell script of AWS CLI commands."
+    longdesc = "Print what apply does, as a shell script of AWS CLI commands."
 
     def run(self, reactor: Any) -> int:  # type: ignore[override]
         installation = self.installation()
@@ -381,19 +381,19 @@ class CommandsOptions(_AwsCommand):
 
 class AwsOptions(CommandOptions):
     synopsis = "COMMAND [options]"
-    longdesc = "Set an installation up in AWS, look after it, take it away."
+    longdesc = "Set up an installation in AWS, check it, and remove it."
     subCommands: ClassVar = [
         ["plan", None, PlanOptions, "Show what exists and what would change."],
-        ["apply", None, ApplyOptions, "Make what is missing, set what differs."],
+        ["apply", None, ApplyOptions, "Create what is missing, correct what differs."],
         ["verify", None, VerifyOptions, "Check it from the number to the gateway."],
-        ["destroy", None, DestroyOptions, "Remove what apply made."],
-        ["commands", None, CommandsOptions, "Print it as AWS CLI commands."],
+        ["destroy", None, DestroyOptions, "Remove what apply has created."],
+        ["commands", None, CommandsOptions, "Print apply as AWS CLI commands."],
         ["package-lambda", None, PackageOptions, "Build the Lambda's zip file."],
     ]
 
     def postOptions(self) -> None:
         if self.subCommand is None:
-            raise usage.UsageError("which command? Try: chimegw aws --help")
+            raise usage.UsageError("command missing; chimegw aws --help lists them")
 
     def run(self, reactor: Any) -> Deferred[int] | int:
         run: Callable[[Any], Deferred[int] | int] = self.subOptions.run

@@ -14,7 +14,7 @@ from chime_gateway.errors import ConfigError
 
 class PackageOptions(CommandOptions):
     synopsis = "[--output FILE.zip]"
-    longdesc = "Build the Lambda's zip file; the same bytes every time."
+    longdesc = "Build the Lambda's zip file; the same bytes for the same version."
     optParameters: ClassVar = [
         ["output", "o", ZIP_FILE, "Where to write it."],
         ["region", "r", None, "Not needed."],
@@ -27,7 +27,9 @@ class PackageOptions(CommandOptions):
         try:
             Path(self["output"]).write_bytes(package.content)
         except OSError as exc:
-            raise ConfigError(f"--output {self['output']}: {exc}") from exc
+            raise ConfigError(
+                f"--output {self['output']}: it cannot be written: {exc}"
+            ) from exc
         told = {
             "file": self["output"],
             "bytes": len(package.content),

@@ -1,6 +1,6 @@
 """
-C{chimegw run}: runs the gateway in the foreground, as C{twistd -n --pidfile= chimegw}
-does, with a readable log on a terminal.
+C{chimegw run}: runs the gateway in the foreground, like C{twistd -n --pidfile=
+chimegw}, with a readable log on a terminal.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from chime_gateway.app.command_options import CommandOptions
 
 
 class RunOptions(CommandOptions):
-    """The options of C{twistd chimegw}, which reads them."""
+    """Passes its options on to C{twistd chimegw}."""
 
     synopsis = "[options of the gateway; chimegw run --help lists them]"
     words: Sequence[str] = ()
@@ -28,6 +28,6 @@ class RunOptions(CommandOptions):
         command = ["-n", "--pidfile=", "chimegw"]
         if sys.stdout is not None and sys.stdout.isatty():
             command += ["--log", "readable"]
-        # What twistd reads; how to start this process again is in sys.orig_argv.
+        # twistd reads this; a take-over uses sys.orig_argv to start the successor.
         sys.argv = [sys.argv[0], *command, *self.words]
         run()

@@ -1,8 +1,8 @@
 """
 The commands of C{chimegw} that simulate a peer: the caller, Azure, AWS.
 
-They import the simulator, so L{chime_gateway.cli.main} imports them only when they
-are used.
+They import the simulator, so L{chime_gateway.cli.main} imports this module only when
+one of them is used.
 """
 
 from __future__ import annotations
@@ -64,17 +64,17 @@ _DOOR_KEYS: Final = ("api-key", "deployment")
 
 def _codec(name: str) -> str:
     if name not in CODECS:
-        raise ValueError(f"--codec {name}: one of {', '.join(CODECS)}")
+        raise ValueError(f"--codec {name}: expected one of {', '.join(CODECS)}")
     return name
 
 
 class CallOptions(NameFirst):
     synopsis = "[WAV ...] --to URL [options]"
     longdesc = (
-        "Place a test call to a gateway: say WAV, listen to the answer, say the next"
-        " WAV, and hang up. Without one a recording is said that is shipped."
-        " The shared secret is read from CHIMEGW_SHARED_SECRET, for SIP the secret of"
-        " calls from CHIMEGW_CALL_SECRET."
+        "Place a test call to a gateway: play WAV, listen to the answer, play the next"
+        " WAV, and hang up. Without WAV a shipped recording is played. The shared"
+        " secret is read from CHIMEGW_SHARED_SECRET, the call secret for SIP from"
+        " CHIMEGW_CALL_SECRET."
     )
     optParameters: ClassVar = [
         [
@@ -93,7 +93,10 @@ class CallOptions(NameFirst):
 
     def postOptions(self) -> None:
         if not self["to"]:
-            raise usage.UsageError("--to URL is missing")
+            raise usage.UsageError(
+                "--to is missing: name the URL of a gateway, such as"
+                " ws://127.0.0.1:8080/stream"
+            )
         scheme = urlsplit(self["to"]).scheme
         over_rtp = SIP_SCHEMES + WEBRTC_SCHEMES
         if scheme not in STREAM_SCHEMES + over_rtp:
@@ -102,7 +105,9 @@ class CallOptions(NameFirst):
                 " http(s)://HOST/webrtc/offer"
             )
         if scheme in over_rtp and self["codec"] not in ("PCMU", "PCMA"):
-            raise usage.UsageError("--codec: over SIP and WebRTC PCMU or PCMA")
+            raise usage.UsageError(
+                f"--codec {self['codec']}: expected PCMU or PCMA over SIP and WebRTC"
+            )
 
     def run(self, reactor: Any) -> Deferred[int]:
         return Deferred.fromCoroutine(self._run(reactor))
@@ -118,7 +123,7 @@ class CallOptions(NameFirst):
         )
         call_secret = read_call_secret(process_environment())
         if call_secret and urlsplit(self["to"]).scheme in SIP_SCHEMES:
-            # As the Lambda does.
+            # Like the Lambda.
             proof = prove(call_secret, "", self["agent"], time.time())
             proven = {**plan.parameters, "X-Gw-Auth": proof}
             plan = evolve(plan, parameters=proven)
@@ -149,7 +154,8 @@ class DemoOptions(CommandOptions):
     )
     longdesc = (
         "Start a gateway, place a call to it over a real socket, interrupt the agent"
-        " once, and report what both sides heard."
+        " once, and report what both sides heard. Exit status 1: something was not as"
+        " expected."
     )
     optParameters: ClassVar = [
         ["wav", "w", None, "What the caller says. [default: a shipped recording]"],
@@ -157,20 +163,25 @@ class DemoOptions(CommandOptions):
         ["record", "r", "demo-recording.wav", "Where to write the stereo recording."],
         ["path", None, "/stream", "/stream or /stream/raw."],
         ["carrier", "c", "websocket", "websocket, sip or kinesis."],
-        ["transport", "t", "websocket", "To the agent: websocket or webrtc."],
+        ["transport", "t", "websocket", "Transport to the agent: websocket or webrtc."],
     ]
 
     def postOptions(self) -> None:
         if self["transport"] not in TRANSPORTS:
             known = " or ".join(TRANSPORTS)
-            raise usage.UsageError(f"--transport {self['transport']}: {known}")
+            raise usage.UsageError(f"--transport {self['transport']}: expected {known}")
         if self["carrier"] not in ("websocket", "sip", "kinesis"):
-            carrier = self["carrier"]
-            raise usage.UsageError(f"--carrier {carrier}: websocket, sip or kinesis")
+            raise usage.UsageError(
+                f"--carrier {self['carrier']}: expected websocket, sip or kinesis"
+            )
         if self["agent"] not in ("simulator", "azure"):
-            raise usage.UsageError(f"--agent {self['agent']}: simulator or azure")
+            raise usage.UsageError(
+                f"--agent {self['agent']}: expected simulator or azure"
+            )
         if self["path"] not in ("/stream", "/stream/raw"):
-            raise usage.UsageError(f"--path {self['path']}: /stream or /stream/raw")
+            raise usage.UsageError(
+                f"--path {self['path']}: expected /stream or /stream/raw"
+            )
 
     def run(self, reactor: Any) -> Deferred[int]:
         demo = Demo(
@@ -190,8 +201,8 @@ class DemoOptions(CommandOptions):
 class SimulateOptions(CommandOptions):
     synopsis = "[--port PORT] [--voice parrot|answering|prompt:WAV|script:JSON]"
     longdesc = (
-        "Serve the Azure OpenAI Realtime protocol locally, GA and preview. Point a"
-        " gateway at it with AZURE_OPENAI_ENDPOINT=http://127.0.0.1:PORT."
+        "Run a local simulator of Azure OpenAI Realtime, GA and preview. Connect a"
+        " gateway to it with AZURE_OPENAI_ENDPOINT=http://127.0.0.1:PORT."
     )
     optParameters: ClassVar = [
         ["port", "p", 8090, "TCP port on loopback.", int],
@@ -200,19 +211,22 @@ class SimulateOptions(CommandOptions):
             "parrot, answering, prompt:FILE.wav or script:FILE.json; script:tools is"
             " shipped, and calls the tool order_status.",
         ],
-        ["api-key", "k", None, "Accept this key only. [default: any]"],
-        ["deployment", "d", None, "Know this deployment only. [default: any]"],
+        ["api-key", "k", None, "Accept only this key. [default: any]"],
+        ["deployment", "d", None, "Accept only this deployment. [default: any]"],
         [
             *("refuse", None, "0"),
             "Refuse handshakes: an HTTP status, silence (never answer) or drop.",
         ],
         [
             *("refuse-code", None, ""),
-            "The code that goes with --refuse: OperationNotSupported, ...",
+            "Error code of --refuse: OperationNotSupported, ...",
         ],
-        ["refuse-which", None, "", "Refuse only these: 2, 1-3 or 2-. [default: all]"],
-        ["retry-after", None, -1, "Retry-After that goes with --refuse.", int],
-        ["log", "l", None, "Append what happens to this file, one JSON object a line."],
+        [
+            *("refuse-which", None, ""),
+            "Refuse only these handshakes: 2, 1-3 or 2-. [default: all]",
+        ],
+        ["retry-after", None, -1, "Retry-After of --refuse, in seconds.", int],
+        ["log", "l", None, "Append events to this file, one JSON object per line."],
     ]
 
     def __init__(self) -> None:
@@ -235,7 +249,9 @@ class SimulateOptions(CommandOptions):
         how = self["refuse"]
         is_status = how == "0" or (how.isascii() and how.isdigit() and len(how) == 3)
         if not is_status and how not in ("silence", "drop"):
-            raise usage.UsageError(f"--refuse {how}: an HTTP status, silence or drop")
+            raise usage.UsageError(
+                f"--refuse {how}: expected an HTTP status, silence or drop"
+            )
         try:
             which = Which.read(self["refuse-which"])
         except ValueError as exc:
@@ -263,12 +279,12 @@ class SimulateOptions(CommandOptions):
                 return lambda: prompt
             if kind == "script" and path:
                 path = shipped_script(path)
-                Script.from_file(path)  # a bad file is told now
+                Script.from_file(path)  # report an invalid file now
                 return lambda: Script.from_file(path)
         except ConfigError as exc:
             raise usage.UsageError(str(exc)) from exc
         raise usage.UsageError(
-            f"--voice {self['voice']}: parrot, answering, prompt:FILE.wav or"
+            f"--voice {self['voice']}: expected parrot, answering, prompt:FILE.wav or"
             " script:FILE.json"
         )
 
@@ -283,14 +299,16 @@ class SimulateOptions(CommandOptions):
         return Deferred.fromCoroutine(self._serve(reactor, factory))
 
     def _journal(self) -> Callable[[int, str, Mapping[str, Any]], None]:
-        """@raise ConfigError: it cannot be written."""
+        """@raise ConfigError: the file cannot be written."""
         if not self["log"]:
             return lambda number, what, members: None
         try:
-            # It stays open while this runs.
+            # It stays open until the process ends.
             file = open(self["log"], "a", encoding="utf-8")  # noqa: SIM115
         except OSError as exc:
-            raise ConfigError(f"--log {self['log']}: {exc.strerror}") from exc
+            raise ConfigError(
+                f"--log {self['log']}: it cannot be written: {exc.strerror}"
+            ) from exc
 
         def tell(number: int, what: str, members: Mapping[str, Any]) -> None:
             at = {"t": time.monotonic(), "session": number, "what": what}
@@ -316,8 +334,8 @@ class SimulateOptions(CommandOptions):
 class SimulateAwsOptions(CommandOptions):
     synopsis = "[--port PORT]"
     longdesc = (
-        "Serve an empty AWS account locally, to try chimegw aws (and the AWS CLI)"
-        " without one. It prints the variables that lead there; nothing is kept."
+        "Run a local simulator of an empty AWS account, to try chimegw aws (and the AWS"
+        " CLI). It prints the environment variables to set. Nothing is stored."
     )
     optParameters: ClassVar = [["port", "p", 8091, "TCP port on loopback.", int]]
 

@@ -1,4 +1,4 @@
-"""What is typed behind C{chimegw aws}."""
+"""The options of C{chimegw aws}."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from chime_gateway.cli.aws import gateway
 
 
 class GatewayTests(SynchronousTestCase):
-    def test_a_route_has_what_the_gateway_listens_for_by_itself(self) -> None:
-        """UDP is listened to only where it is named, and so it is here."""
+    def test_a_route_has_the_gateways_default_transport_and_ports(self) -> None:
+        """UDP only if it is named: the gateway's listeners are like that, too."""
         host = "198.51.100.7"
         for text, port, protocol, is_encrypted in (
             (host, 5060, "TCP", False),
@@ -26,10 +26,10 @@ class GatewayTests(SynchronousTestCase):
             self.assertEqual(gateway(text), (route, is_encrypted))
         self.assertEqual(gateway("[::1]")[0].host, "::1")
 
-    def test_what_is_no_route_is_refused_with_what_is_expected(self) -> None:
+    def test_an_invalid_route_is_refused_with_the_expected_form(self) -> None:
         for text in ("", "a b", "a/sctp", "a:", ":5060"):
             error = self.assertRaises(UsageError, gateway, text)
             self.assertIn("expected HOST[:PORT][/udp|tcp|tls]", str(error))
         for text in ("a:0", "a:65536"):
             error = self.assertRaises(UsageError, gateway, text)
-            self.assertIn("no such port", str(error))
+            self.assertIn("expected a port from 1 to 65535", str(error))

@@ -8,10 +8,10 @@ URL = "wss://gw.example:8443/stream"
 
 
 class AdviceTests(SynchronousTestCase):
-    def test_it_says_what_to_look_at(self) -> None:
+    def test_a_failed_call_gets_advice_by_its_error(self) -> None:
         for error, code, has_secret, word in (
             ("", 4401, False, "set CHIMEGW_SHARED_SECRET"),
-            ("", 4401, True, "is not the one of the gateway"),
+            ("", 4401, True, "differs from the gateway's"),
             ("upgrade failed [403]: Forbidden", None, True, "CHIMEGW_SHARED_SECRET"),
             ("SSL error: certificate verify failed (in )", None, True, "gw.example"),
             ("SSL error: wrong version number (in )", None, True, "ws://"),
@@ -22,7 +22,7 @@ class AdviceTests(SynchronousTestCase):
                 found = advice(URL, error, code, has_secret=has_secret)
                 self.assertIn(word, found)
 
-    def test_of_what_is_well_it_says_nothing(self) -> None:
+    def test_a_successful_call_and_a_refusal_over_sip_get_no_advice(self) -> None:
         self.assertEqual(advice(URL, "", 1000, has_secret=False), "")
         sip = "sip:+1555@127.0.0.1:5060"
         self.assertEqual(advice(sip, "403 Forbidden", 403, has_secret=False), "")

@@ -103,7 +103,7 @@ class CommandLineTests(AccountTestCase):
         self.assertIn("OPTIONS is not answered from here", told)
         self.assertIn("to fix:", told)
         told = await self.run_tool(*tool, "destroy", *options)
-        self.assertIn("nothing was changed: say --yes", told)
+        self.assertIn("nothing was changed: use --yes", told)
         await self.run_tool(*tool, "destroy", *options, "--yes")
         self.assertEqual(self.account.left(), ["role gateway-machine"])
 
