@@ -9,10 +9,10 @@ from chime_gateway.release import Release
 
 class ReleaseTests(SynchronousTestCase):
     @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), max_size=8))
-    def test_whatever_fails_each_step_is_done_or_tried_twice(
+    def test_each_step_is_done_or_tried_twice_whatever_fails(
         self, plan: list[tuple[int, bool]]
     ) -> None:
-        """Of each step, how often it fails, and whether it comes back here."""
+        """The plan says how often each step fails, and whether it calls C{run} again."""
         tried = [0] * len(plan)
         order: list[int] = []
 

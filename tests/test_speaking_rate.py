@@ -8,15 +8,14 @@ from chime_gateway.agents.line.memory import Memory
 from chime_gateway.call.conversation.transcript import Transcript
 from chime_gateway.speaking_rate import SpeakingRate
 
-#: Words of several scripts, and how many a second a speaker says at most and at least;
-#: where there are no spaces, characters count as words.
+#: Words of several scripts; in scripts without spaces, characters count as words.
 LATIN = ("we", "have", "your", "table", "tomorrow", "tonight.", "for", "Friday,")
 CYRILLIC = ("мы", "вас", "ждём", "завтра", "столик", "вечером,", "хорошо", "да")
 JAPANESE = ("ご", "予", "約", "を", "お", "取", "り", "し", "す", "。")
 KOREAN = ("내일", "저녁", "예약을", "확인해", "드리겠습니다", "네", "고객님")
 DIGITS = ("4711", "08154", "2365", "90210")
 SCRIPTS = {
-    # the words, what joins them, seconds of a character or of a digit read out
+    # words, separator, seconds per character
     "latin": (LATIN, " ", 0.0667),
     "cyrillic": (CYRILLIC, " ", 0.07),
     "digits": ((*LATIN[:3], *DIGITS), " ", 0.0667),
@@ -25,19 +24,19 @@ SCRIPTS = {
 }
 DIGIT_SECONDS = 0.35
 
-#: Read as two or three syllables, so longer than others of its script.
+#: Characters with two or three syllables, which take longer than others.
 KANJI = "予約取"
 KANJI_SECONDS = 0.225
 
-#: Between two words, in any script: no longer than a letter.
+#: The pause between two words, in any script: no longer than a letter.
 SPACE_SECONDS = 0.0667
 
-#: Words that may be told as heard and were not.
+#: Words that may be reported as heard although they were not.
 MOST_WORDS = 2
 
 
 class Speech:
-    """What an agent says, and when each word of it is over."""
+    """What an agent says, and when each word ends."""
 
     def __init__(self, script: str, picked: list[int], speed: float) -> None:
         words, self.joint, char_seconds = SCRIPTS[script]
@@ -74,7 +73,7 @@ class Speech:
 
 
 class Two:
-    """Whoever is told what was heard: what the next session knows, and the record."""
+    """Both users of the estimate: the memory for the next session, and the transcript."""
 
     def __init__(self) -> None:
         self.memory = Memory()
@@ -139,7 +138,7 @@ class HeardTests(SynchronousTestCase):
     @example("latin", [*range(10)] * 4, [*range(10)], 1, 1, 0.6, 1, "cut late", False)
     @example("latin", [*range(10)] * 4, [*range(10)], 1, 1, 0.6, 1, "cancelled", True)
     @example("digits", [2, 3, 4, 5, 6] * 4, [0] * 12, 1.0, 1.0, 0.5, 1.0, "lost", True)
-    def test_nothing_is_told_as_heard_that_was_not(
+    def test_no_text_is_reported_as_heard_that_was_not(
         self,
         script: str,
         picked: list[int],
@@ -151,14 +150,14 @@ class HeardTests(SynchronousTestCase):
         how: str,
         is_text_final: bool,
     ) -> None:
-        """However far the text is ahead of its sound, and however that ends."""
+        """However far the text is ahead of its audio, and however the item ends."""
         speech = Speech(script, picked, speed)
         two = Two()
         if before is not None:
             said = "latin" if script == "digits" else script
             two.said_before(Speech(said, before, speed))
         came = round(speech.ms * came_share)
-        # The text is never behind its sound.
+        # The text is never behind its audio.
         chars = len(speech.text)
         known = len(speech.joint.join(speech.words[: speech.heard(came)]))
         known = max(known, round(chars * text_share))
@@ -167,7 +166,7 @@ class HeardTests(SynchronousTestCase):
             two.all_text("i", speech.text)
         heard = came
         if how == "cancelled":
-            # The service says that it is done, and then that the response is not.
+            # The service reports the audio as done, but then the response as failed.
             two.sound_done("i")
             two.fell_short("i", came)
             two.heard("i", came, came, False)
@@ -186,7 +185,7 @@ class HeardTests(SynchronousTestCase):
             count = speech.count(told)
             self.assertLessEqual(count, truth + MOST_WORDS * (1 if speech.joint else 3))
             if before is not None and script != "digits" and known == chars:
-                # It is not as if nothing had been heard, either.
+                # Nor is too little reported as heard.
                 self.assertGreaterEqual(count, 0.65 * truth - 3 * MOST_WORDS)
 
     @settings(max_examples=40, deadline=None)
@@ -196,10 +195,10 @@ class HeardTests(SynchronousTestCase):
         speed=st.floats(0.5, 2.0),
         heard_share=st.floats(0.0, 1.0),
     )
-    def test_of_sound_that_is_complete_the_share_tells_it(
+    def test_of_complete_audio_the_heard_share_is_used(
         self, script: str, picked: list[int], speed: float, heard_share: float
     ) -> None:
-        """However fast the agent is, and before that is known."""
+        """At any speaking rate, also before it is known."""
         speech = Speech(script, picked, speed)
         two = Two()
         two.begin("i", speech.text)
@@ -213,7 +212,7 @@ class HeardTests(SynchronousTestCase):
 
 
 class SpeakingRateTests(SynchronousTestCase):
-    def test_what_cannot_have_been_said_is_not_believed(self) -> None:
+    def test_impossible_rates_are_limited(self) -> None:
         rate = SpeakingRate()
         rate.learn("so many words " * 100, 100)
         self.assertLess(rate.within(1000), 26)
@@ -221,13 +220,13 @@ class SpeakingRateTests(SynchronousTestCase):
         rate.learn("Yes.", 60_000)
         self.assertGreater(rate.within(1000), 3)
 
-    def test_a_number_says_little_of_how_fast_somebody_speaks(self) -> None:
+    def test_numbers_do_not_change_the_rate(self) -> None:
         rate = SpeakingRate()
         before = rate.within(1000)
         rate.learn("Your number is 555 0123 4711.", 1000)
         self.assertEqual(rate.within(1000), before)
 
-    def test_an_agent_that_becomes_slower_is_followed(self) -> None:
+    def test_the_rate_follows_an_agent_that_becomes_slower(self) -> None:
         rate = SpeakingRate()
         for seconds in (4, 8):
             for _ in range(40):
