@@ -38,6 +38,6 @@ def transfer_settings(
             if why:
                 raise ConfigError(
                     f"targets.{target} (of agents.{name}): {why}; add its address, or"
-                    " the beginning of it, to allow in [transfer]"
+                    " the beginning of it, to [transfer] allow"
                 )
     return settings

@@ -74,7 +74,7 @@ class AgentTests(ConfigTestCase):
             (agent + "mcp_servers = ['x']", "mcp_servers", "'x'"),
             (agent + "instructions = 'Hi {calller}'", "{calller}", "caller"),
             (agent + "instructions_file = '/no'", "/no"),
-            (agent + "instructions_file = 'a'\ninstructions = 'b'", "not both"),
+            (agent + "instructions_file = 'a'\ninstructions = 'b'", "leave one out"),
             (agent + "recording = true", "recording", "CHIMEGW_RECORDINGS"),
             (agent + "reasoning = 'hard'", "reasoning"),
             (agent + "speed = 9", "speed"),

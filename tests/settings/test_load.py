@@ -66,7 +66,7 @@ class LoadTests(ConfigTestCase):
             ("res.openai.azure.com", "expected https://"),
             ("https://", "expected https://"),
             ("https://res:port", "AZURE_OPENAI_ENDPOINT"),
-            ("https://a:b@res.openai.azure.com", "only a scheme"),
+            ("https://a:b@res.openai.azure.com", "port only"),
         ):
             with self.subTest(endpoint=endpoint):
                 env = {**AZURE, "AZURE_OPENAI_ENDPOINT": endpoint}
