@@ -12,7 +12,7 @@ class ReleaseTests(SynchronousTestCase):
     def test_each_step_is_done_or_tried_twice_whatever_fails(
         self, plan: list[tuple[int, bool]]
     ) -> None:
-        """The plan says how often each step fails, and whether it calls C{run} again."""
+        """The plan: how often each step fails, and whether it calls C{run} again."""
         tried = [0] * len(plan)
         order: list[int] = []
 

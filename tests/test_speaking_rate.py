@@ -73,7 +73,7 @@ class Speech:
 
 
 class Two:
-    """Both users of the estimate: the memory for the next session, and the transcript."""
+    """The users of the estimate: the memory for the next session, the transcript."""
 
     def __init__(self) -> None:
         self.memory = Memory()

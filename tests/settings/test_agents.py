@@ -84,7 +84,7 @@ class AgentTests(ConfigTestCase):
             (agent + "turn_detection = {type = 'psychic'}", "turn_detection.type"),
             (
                 agent + "turn_detection = {type = 'server_vad', eagerness = 'low'}",
-                "server_vad has no eagerness",
+                "server_vad has no key eagerness",
             ),
             (
                 agent + "turn_detection = {type = 'server_vad', threshold = 7}",
@@ -101,7 +101,7 @@ class AgentTests(ConfigTestCase):
             (
                 agent
                 + "idle_prompt_seconds = 8\nturn_detection = {type = 'semantic_vad'}",
-                "server_vad only",
+                "needs server_vad",
             ),
             ("[targets.t]\naddress = 'my house'", "targets.t.address"),
             ("[tools.t]\nurl = 'https://x'", "tools.t.description"),
