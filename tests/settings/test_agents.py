@@ -108,7 +108,7 @@ class AgentTests(ConfigTestCase):
             ("[tools.t]\ndescription = 'd'", "url is missing"),
             ("[tools.t]\ndescription = 'd'\nurl = 'http://x'", "tools.t.url", "https"),
             ("[tools.t]\ndescription = 'd'\nurl = 'https://u:p@x'", "bearer"),
-            ("[tools.end_call]\ndescription = 'd'\nurl = 'https://x'", "itself"),
+            ("[tools.end_call]\ndescription = 'd'\nurl = 'https://x'", "built-in"),
             ("[tools.'a b']\ndescription = 'd'\nurl = 'https://x'", "name"),
             (tool + "secret = 'env:NO_SUCH'", "tools.t.secret", "NO_SUCH"),
             (tool + "parameters = {type = 'string'}", "tools.t.parameters"),
