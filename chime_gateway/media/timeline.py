@@ -247,7 +247,7 @@ class Timeline:
     # -- inside ----------------------------------------------------------------
 
     def _is_believed(self, gap: int, now: float) -> bool:
-        """Return whether so much time may have passed at the sender."""
+        """Return whether this much time may have passed at the sender."""
         assert self._began is not None
         passed = now - self._began
         given = (self.head - self._origin) & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""Control of calls through the SIP media application, and its quota."""
+"""Control of calls through the SIP media application, and its quotas."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ class QuotaTests(SynchronousTestCase):
             self.clock.advance(0.01)
         self.assertEqual(self.turns, [str(n) for n in range(15)])
 
-    def test_what_is_urgent_does_not_wait_for_the_others(self) -> None:
+    def test_an_urgent_request_goes_first(self) -> None:
         for n in range(10):
             self.wait(str(n))
         self.wait("urgent", urgent=True)
         self.clock.advance(0.2)
         self.assertEqual(self.turns[5], "urgent")
 
-    def test_who_gives_up_leaves_the_line(self) -> None:
+    def test_a_cancelled_request_leaves_the_queue(self) -> None:
         waiting = [self.wait(str(n)) for n in range(8)]
         waiting[5].cancel()
         for _ in range(100):
@@ -84,7 +84,7 @@ class QuotaTests(SynchronousTestCase):
         self.assertEqual(self.turns, ["0", "1", "2", "3", "4", "6", "7"])
         self.assertEqual(self.quota.waiting, 0)
 
-    def test_a_stopped_quota_lets_nobody_wait(self) -> None:
+    def test_a_stopped_quota_has_no_waiting_requests(self) -> None:
         for n in range(8):
             self.wait(str(n))
         self.quota.stop()
@@ -99,7 +99,7 @@ class TransferTests(SynchronousTestCase):
         self.control = SmaControl(self.aws, "application", self.clock)
         self.info = CallerInfo(stream_id=TRANSACTION)
 
-    def test_the_lambda_is_asked_for_a_transfer(self) -> None:
+    def test_a_transfer_is_requested_from_the_lambda(self) -> None:
         done = self.control.transfer(self.info, "+12065550177")
         self.assertIsNone(self.successResultOf(done))
         ((operation, parameters, _),) = self.aws.asked
@@ -120,7 +120,7 @@ class TransferTests(SynchronousTestCase):
         )
         return str(failure.value)
 
-    def test_a_call_without_an_application_cannot_be_sent_on(self) -> None:
+    def test_a_call_without_an_application_cannot_be_transferred(self) -> None:
         told = self.failing(CallerInfo(), "+12065550177")
         self.assertIn("X-Transaction-Id", told)
 
@@ -139,7 +139,7 @@ class TransferTests(SynchronousTestCase):
         self.assertEqual(self.aws.asked, [])
         self.successResultOf(self.control.transfer(self.info, "sip:desk7"))
 
-    def test_refusals_are_told_in_words(self) -> None:
+    def test_refusals_have_a_reason(self) -> None:
         self.aws.error = refusal("NotFoundException")
         self.assertIn("has left", self.failing(self.info, "+12065550177"))
         self.aws.error = refusal("ForbiddenException")
@@ -151,13 +151,13 @@ class TransferTests(SynchronousTestCase):
             dict(self.control.counts), {"gone": 1, "failed": 1, "throttled": 1}
         )
 
-    def test_a_caller_who_left_is_told_apart(self) -> None:
+    def test_a_caller_who_has_left_is_a_failure_of_its_own(self) -> None:
         self.aws.error = refusal("NotFoundException")
         update = self.control.update(TRANSACTION, {"Action": "hangup"})
         self.failureResultOf(Deferred.fromCoroutine(update), CallGone)
 
 
-class CallsOfOursTests(SynchronousTestCase):
+class OutboundCallTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.aws = RecordingAws()
         self.clock = Clock()
@@ -169,21 +169,21 @@ class CallsOfOursTests(SynchronousTestCase):
         )
         return Deferred.fromCoroutine(creating)
 
-    def test_the_application_calls_and_says_which_transaction_it_is(self) -> None:
+    def test_the_application_calls_and_returns_the_transaction_id(self) -> None:
         self.assertEqual(self.successResultOf(self.create()), TRANSACTION)
         ((_, parameters, attempts),) = self.aws.asked
         self.assertEqual(parameters["ArgumentsMap"], {"agent": "sales"})
-        # Asked twice it would ring twice.
+        # A second attempt could ring twice.
         self.assertEqual(attempts, 1)
 
-    def test_one_a_second_is_the_quota(self) -> None:
+    def test_the_quota_is_one_call_a_second(self) -> None:
         calls = [self.create() for _ in range(3)]
         self.assertEqual([call.called for call in calls], [True, False, False])
         for _ in range(4):
             self.clock.advance(0.5)
         self.assertEqual([call.called for call in calls], [True, True, True])
 
-    def test_what_is_no_number_is_not_called(self) -> None:
+    def test_an_invalid_number_is_not_called(self) -> None:
         for number in ("", "911", "+0123", "sip:x@y"):
             self.failureResultOf(self.create(number), CallRefused)
         self.assertEqual(self.aws.asked, [])

@@ -8,7 +8,7 @@ from chime_gateway.carriers.towards_call import TowardsCall
 
 
 class Call:
-    """Notes what it is told."""
+    """Notes what is reported to it."""
 
     def __init__(self, told: list[tuple[Any, ...]]) -> None:
         self._told = told
@@ -18,7 +18,7 @@ class Call:
 
 
 class TowardsCallTests(SynchronousTestCase):
-    def test_a_call_is_told_what_is_heard_while_there_is_one(self) -> None:
+    def test_reports_go_to_the_call_while_there_is_one(self) -> None:
         told: list[tuple[Any, ...]] = []
         leg: Any = TowardsCall()
         for call in (None, Call(told), None):

@@ -1,4 +1,4 @@
-"""An agent that speaks as it is to be heard: what came of it is not all of it."""
+"""An agent that speaks in real time: more of what it says may still be to come."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AtPaceTests(PumpTestCase):
     def is_drained(self) -> bool:
         return self.pump.is_drained(self.clock.seconds())
 
-    def test_between_two_frames_it_has_not_said_all(self) -> None:
+    def test_between_two_frames_more_is_to_come(self) -> None:
         self.assertTrue(self.is_drained())
         self.speak_for(10)
         self.run_for(0.1)
@@ -32,14 +32,14 @@ class AtPaceTests(PumpTestCase):
         self.run_for(0.1)
         self.assertTrue(self.is_drained())
 
-    def test_last_words_have_more_time_than_what_has_come_of_them(self) -> None:
+    def test_last_words_get_more_time_than_the_queued_audio(self) -> None:
         self.speak_for(10)
         self.assertGreater(self.pump.rest_seconds(self.clock.seconds()), 30.0)
         self.pump.response_done("r1")
         self.run_for(0.1)
         self.assertLess(self.pump.rest_seconds(self.clock.seconds()), 1.0)
 
-    def test_who_interrupts_it_waits_for_nothing(self) -> None:
+    def test_after_an_interruption_nothing_is_waited_for(self) -> None:
         self.speak_for(10)
         self.pump.interrupt()
         self.assertTrue(self.is_drained())
@@ -47,13 +47,13 @@ class AtPaceTests(PumpTestCase):
         self.speak_for(3)
         self.assertTrue(self.is_drained())
 
-    def test_a_session_that_is_gone_says_no_more(self) -> None:
+    def test_nothing_more_comes_from_a_past_session(self) -> None:
         self.speak_for(10)
         self.pump.join(RecordingAgent(self.log, is_ahead=False))
         self.run_for(0.1)
         self.assertTrue(self.is_drained())
 
-    def test_one_that_is_ahead_has_said_what_came(self) -> None:
+    def test_an_agent_that_is_ahead_has_said_all_that_came(self) -> None:
         self.pump.join(self.agent)
         self.speak_for(10)
         self.run_for(0.1)

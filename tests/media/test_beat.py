@@ -1,4 +1,4 @@
-"""How long a frame of an agent who speaks as it is heard waits for its beat."""
+"""How long a frame of an agent in real time waits for its beat."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tests.support.rtp_stream import speech
 _FRAME = 0.02
 _SECONDS = 6.0
 
-#: When what an agent says has been seen to keep step with the clock.
+#: By then the agent is known to speak in real time.
 _SETTLED = 1.5
 
 
 class BeatTestCase(StarvedTestCase):
-    """Frames of an echo, each as late as is drawn."""
+    """Frames of an echo, with random delays."""
 
     buffers = False
     stats: MediaStats
 
     def echo(self, arrivals: list[float]) -> tuple[float, list[float]]:
         """
-        @return: the mean of what each frame waited for (by Little's law), in ms, and
-            how many waited behind each beat, once it had settled.
+        @return: the mean waiting time of a frame (by Little's law), in ms, and
+            how many frames waited after each beat, once it had settled.
         """
         self.setUp()
         self.pump.join(self.agent)
@@ -62,7 +62,7 @@ class BeatTestCase(StarvedTestCase):
 def sent(
     phase: float, jitter: float, lates: dict[int, float], seed: int
 ) -> list[float]:
-    """When frames come, in order; each up to so much later than the one before it."""
+    """Return the times of arrival of frames, in order, each with a random delay."""
     rng = random.Random(seed)
     arrivals, last = [], 0.0
     for number in range(int(_SECONDS / _FRAME)):
@@ -79,12 +79,12 @@ class BeatTests(BeatTestCase):
         st.dictionaries(st.integers(90, 270), st.floats(0.001, 0.035), max_size=4),
         st.integers(0, 2**32),
     )
-    def test_what_came_late_does_not_stay_late(
+    def test_a_late_frame_does_not_delay_all_later_ones(
         self, phase: float, lates: dict[int, float], seed: int
     ) -> None:
         _, behind = self.echo(sent(phase, 0.001, lates, seed))
         first = int(_SETTLED / _FRAME)
-        # A third of a second after each of them nothing waits for a second beat.
+        # 0.4 s after each late frame, no frame waits for a second beat.
         for number, waiting in enumerate(behind, first + 1):
             if all(not 0 <= number - late < 20 for late in lates):
                 self.assertEqual(waiting, 0, (number, lates))
@@ -104,10 +104,10 @@ class BeatTests(BeatTestCase):
         st.floats(0.001, 0.006),
         st.integers(0, 2**32),
     )
-    def test_where_frames_straddle_the_beat_what_jitter_needs_is_left(
+    def test_a_queue_that_jitter_needs_is_not_removed(
         self, distance: float, jitter: float, seed: int
     ) -> None:
-        """Whatever is tried: two in a hundred are not, or the delay is worth more."""
+        """At most 2 in 100 frames are lost to attempts at less delay."""
         self.echo(sent(_FRAME - distance, jitter, {}, seed))
         self.assertLessEqual(self.stats.underruns, 2 * _SECONDS)
         self.assertLessEqual(self.stats.dropped["overdue"], 2 * _SECONDS)
@@ -118,7 +118,7 @@ class BeatTests(BeatTestCase):
         st.floats(1.2, 4.0),
         st.dictionaries(st.integers(5, 40), st.floats(0.05, 0.6), max_size=4),
     )
-    def test_of_an_agent_who_is_ahead_nothing_is_left_out(
+    def test_no_audio_of_an_agent_that_is_ahead_is_left_out(
         self, frames: int, pace: float, stops: dict[int, float]
     ) -> None:
         self.begin(buffers=False, reads_first=1.0, seed=0)

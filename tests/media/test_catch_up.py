@@ -1,4 +1,4 @@
-"""However often the process stands still, audio at pace is on time soon after."""
+"""However often the process stalls, audio in real time is on time again soon after."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from tests.media.test_pump import PumpTestCase
 
 _FRAME = 0.02
 
-#: Each when it begins, counted from the end of the one before, and its length.
+#: The beginning of each, counted from the end of the one before, and its length.
 _Spans = list[tuple[float, float]]
 
 
 class StarvedTestCase(PumpTestCase):
-    """The process, or the agent's link, stands still now and then."""
+    """The process, or the agent's connection, stalls now and then."""
 
     def begin(self, *, buffers: bool, reads_first: float, seed: int) -> None:
         """
-        @param reads_first: so often what came meanwhile is read before the beat.
+        @param reads_first: how often audio that came meanwhile is read before the beat.
         """
         self.buffers = buffers
         self.setUp()
@@ -32,8 +32,8 @@ class StarvedTestCase(PumpTestCase):
 
     def say(self, pieces: list[tuple[float, bytes]], holds: _Spans) -> None:
         """
-        @param pieces: by when they were sent.
-        @param holds: of the link; what was sent in one comes at its end.
+        @param pieces: audio by the time at which it was sent.
+        @param holds: stalls of the connection.  What was sent in one comes at its end.
         """
         came = 0.0
         for at, audio in pieces:
@@ -42,7 +42,7 @@ class StarvedTestCase(PumpTestCase):
         self.comes.reverse()
 
     def go_on(self, until: float, stops: _Spans) -> float:
-        """@return: the least that waited in the last second."""
+        """@return: the least audio that waited in the last second."""
         least = 99.0
         now = self.clock.seconds()
         while now < until:
@@ -87,7 +87,7 @@ def _spaced(start: float, spans: _Spans) -> _Spans:
     return found
 
 
-#: Stops: some of any kind, or the same again and again.
+#: Stalls: a few random ones, or the same one repeated.
 _STOPS = st.one_of(
     st.lists(st.tuples(st.floats(0, 1.5), st.floats(0.02, 3)), max_size=5),
     st.builds(
@@ -109,7 +109,7 @@ class AtPaceTests(StarvedTestCase):
         st.sampled_from((0.0, 0.5, 1.0)),
         st.integers(0, 2**32),
     )
-    def test_two_seconds_after_any_stops_and_holds_it_is_as_short_as_before(
+    def test_two_seconds_after_any_stalls_the_queue_is_as_short_as_before(
         self,
         buffers: bool,
         frames: int,
@@ -120,8 +120,8 @@ class AtPaceTests(StarvedTestCase):
         seed: int,
     ) -> None:
         """
-        @param frames: in a piece, which is sent when it was said.  Of long ones three
-            more may have to come.
+        @param frames: in a piece, which is sent when it was said.  After a long piece
+            three more may have to come.
         """
         self.begin(buffers=buffers, reads_first=reads_first, seed=seed)
         spoken = 5 * frames * _FRAME + 1.0
@@ -143,7 +143,7 @@ class AtPaceTests(StarvedTestCase):
         self.assertLessEqual(self.go_on(over + quiet + 1.1, []), most + 1e-6)
 
     @settings(max_examples=20, deadline=None)
-    # Beats that are late one and all, or all but the first.
+    # All beats are late, or all but the first.
     @example(1, 0.5, 0.0, 1.0, 1)
     @example(1, 0.5, 0.0, 0.0, 0)
     @example(1, 0.32, 0.0, 1.0, 1)
@@ -154,10 +154,10 @@ class AtPaceTests(StarvedTestCase):
         st.sampled_from((0.0, 0.5, 1.0)),
         st.integers(0, 2**32),
     )
-    def test_while_it_stops_again_and_again_no_more_waits(
+    def test_repeated_stalls_do_not_make_the_queue_grow(
         self, frames: int, stop: float, between: float, reads_first: float, seed: int
     ) -> None:
-        """In between a piece comes in its time."""
+        """Between the stalls a piece comes in time."""
         self.begin(buffers=False, reads_first=reads_first, seed=seed)
         stops = _spaced(2.0, [(frames * _FRAME + between, stop)] * 60)
         over = sum(stops[-1])
@@ -184,7 +184,7 @@ class AheadTests(StarvedTestCase):
         st.sampled_from((0.0, 0.5, 1.0)),
         st.integers(0, 2**32),
     )
-    def test_nothing_of_it_is_lost_whatever_stops(
+    def test_no_audio_is_lost_in_any_stalls(
         self,
         buffers: bool,
         frames: int,
@@ -195,7 +195,7 @@ class AheadTests(StarvedTestCase):
         reads_first: float,
         seed: int,
     ) -> None:
-        """Between stops of ours there is the time of a piece at least."""
+        """Between stalls of the process there is at least the duration of a piece."""
         self.begin(buffers=buffers, reads_first=reads_first, seed=seed)
         count = int(seconds / _FRAME / frames) + 1
         rng = random.Random(seed)

@@ -27,7 +27,7 @@ class LedgerTests(SynchronousTestCase):
         self.first.is_complete = True
         self.assertEqual(self.cut(200), [("b", 40)])
 
-    def test_an_item_of_which_more_would_come_is_cut_at_its_end(self) -> None:
+    def test_an_incomplete_item_is_cut_at_its_end(self) -> None:
         self.first.is_complete = True
         self.assertEqual(self.cut(320), [("b", 160)])
 
@@ -39,7 +39,7 @@ class LedgerTests(SynchronousTestCase):
         self.cut(50)
         self.assertEqual(self.cut(50), [])
 
-    def test_what_was_heard_is_forgotten(self) -> None:
+    def test_items_that_were_heard_are_forgotten(self) -> None:
         self.first.is_complete = True
         self.ledger.take_heard(200)
         self.assertEqual(self.ledger.find("a"), [])

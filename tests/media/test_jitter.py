@@ -33,18 +33,18 @@ class JitterTests(SynchronousTestCase):
         self.now += seconds
         return self.buffer.due(self.now)
 
-    def test_in_order_nothing_waits(self) -> None:
+    def test_packets_in_order_are_not_delayed(self) -> None:
         for number in range(65530, 65545):
             self.assertEqual(self.put(number), [frame(number)])
         self.assertFalse(self.buffer.held)
 
-    def test_a_late_one_in_time_is_put_in_its_place(self) -> None:
+    def test_a_reordered_packet_is_put_in_its_place(self) -> None:
         self.put(1)
         self.assertEqual(self.put(3), [])
         self.assertEqual(self.put(2, 0.005), [frame(2), frame(3)])
         self.assertEqual(self.buffer.stats.lost, 0)
 
-    def test_a_lost_one_is_concealed_when_its_time_is_over(self) -> None:
+    def test_a_lost_packet_is_concealed_after_the_wait(self) -> None:
         self.put(1)
         self.assertEqual(self.put(3), [])
         self.assertEqual(self.wait(MIN_WAIT_SECONDS - 0.001), [])
@@ -52,7 +52,7 @@ class JitterTests(SynchronousTestCase):
         self.assertEqual(self.put(4), [frame(4)])
         self.assertEqual(self.buffer.stats.lost, 1)
 
-    def test_late_ones_teach_it_to_wait_and_it_forgets(self) -> None:
+    def test_late_packets_make_the_wait_longer_for_a_while(self) -> None:
         self.put(1)
         for number in range(2, 60, 3):
             self.put(number + 1, 0.02)
@@ -79,7 +79,7 @@ class JitterTests(SynchronousTestCase):
         self.assertEqual(self.wait(0.2), [LOST * 18, frame(20)])
         self.assertEqual(self.buffer.stats.lost, 18)
 
-    def test_numbers_without_audio_are_in_turn(self) -> None:
+    def test_packets_without_audio_count_in_the_order(self) -> None:
         self.put(1)
         for number in (2, 3, 4):
             self.assertEqual(self.buffer.put_other(number, 320, -1, self.now), [])
@@ -92,7 +92,7 @@ class JitterTests(SynchronousTestCase):
         self.put(5, 0.0)
         self.assertEqual(self.wait(0.2), [LOST, frame(3), LOST, frame(5)])
 
-    def test_a_step_back_or_far_ahead_must_be_made_twice(self) -> None:
+    def test_a_large_step_is_believed_at_the_second_packet(self) -> None:
         self.put(1000)
         self.assertEqual(self.put(500), [])
         self.assertEqual(self.put(501), [frame(500), frame(501)])
@@ -106,7 +106,7 @@ class JitterTests(SynchronousTestCase):
             st.tuples(st.integers(0, 65535), st.floats(0, 0.3)), min_size=1, max_size=60
         )
     )
-    def test_anything_may_come_and_nothing_piles_up(
+    def test_random_packets_never_pile_up(
         self, packets: list[tuple[int, float]]
     ) -> None:
         buffer = JitterBuffer(Timeline(PlainFilling(), 8000))
@@ -118,13 +118,13 @@ class JitterTests(SynchronousTestCase):
             given_out += len(b"".join(ready))
         given_out += len(b"".join(buffer.due(now + 1)))
         self.assertFalse(buffer.held)
-        # What is made up is bounded by the time that passed.
+        # Concealment is limited by the time that has passed.
         most = len(packets) * 160 + (now + 2.1) * 8000
         self.assertLessEqual(given_out, most)
 
 
 class HeardFilling(PlainFilling):
-    """Notes what it is told of, and how much of it there was when it was asked."""
+    """Notes the audio that it got, and how much it had at each call."""
 
     def __init__(self) -> None:
         self.told = b""
@@ -148,11 +148,11 @@ class HeardTests(SynchronousTestCase):
             max_size=25,
         )
     )
-    def test_what_was_heard_last_is_known_when_something_is_lost(
+    def test_the_last_audio_is_known_when_a_packet_is_lost(
         self, packets: list[tuple[int, int]]
     ) -> None:
         """
-        A frame and a half of it at least, or all there was, in a row; whichever way it
+        At least 1.5 frames of it, or all there was, contiguous, whichever way it
         was passed on.
         """
         filling = HeardFilling()

@@ -15,9 +15,9 @@ from tests.support.no_memory import NoMemory
 
 class ForgetfulClock(Clock):
     """
-    One without memory for a timed call, now and then.
+    A clock that has no memory for a timed call now and then.
 
-    @ivar lacks: there is none.
+    @ivar lacks: there is no memory.
     """
 
     lacks = False
@@ -34,10 +34,10 @@ class MemoryTests(SynchronousTestCase):
         st.lists(st.sampled_from(("", "", "next", "tick")), max_size=20),
         st.sampled_from((0.02, 0.03, 0.06)),
     )
-    def test_a_beat_that_had_no_memory_is_made_up_without_a_new_call(
+    def test_a_beat_without_memory_is_made_up_without_a_new_call(
         self, lacks: list[str], period: float
     ) -> None:
-        """Of each beat, what there is no memory for; then there is, for a moment."""
+        """Without memory in each beat as drawn, and with it for a moment after."""
         clock = ForgetfulClock()
         metronome = Metronome(clock)
         ticked: list[int] = []
@@ -60,10 +60,10 @@ class MemoryTests(SynchronousTestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.booleans(), max_size=6), st.sampled_from((0.02, 0.25)))
-    def test_a_beat_that_had_no_memory_begins_again_with_the_next_call(
+    def test_a_beat_without_memory_begins_again_with_the_next_call(
         self, lacks: list[bool], period: float
     ) -> None:
-        """Of each call, whether there was none for the beat after it had come."""
+        """Without memory for the beat after a call, as drawn for each call."""
         clock = ForgetfulClock()
         metronome = Metronome(clock, lambda _: None)
         ticked: list[int] = []
@@ -82,7 +82,7 @@ class MemoryTests(SynchronousTestCase):
         ticked.clear()
         clock.pump([period] * 2)
         self.assertEqual(set(ticked), set(range(len(lacks) + 1)))
-        # The next one, and a spare one.
+        # The next beat, and the spare.
         self.assertEqual(len(clock.getDelayedCalls()), 2)
 
 
@@ -97,10 +97,10 @@ class MetronomeTests(SynchronousTestCase):
     def tick(self, now: float, due: int) -> None:
         self.ticks.append((round(now, 3), due))
 
-    def test_nobody_there_nothing_scheduled(self) -> None:
+    def test_without_members_nothing_is_scheduled(self) -> None:
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_beat_each_twenty_milliseconds(self) -> None:
+    def test_there_is_a_beat_every_twenty_milliseconds(self) -> None:
         self.metronome.add(self.tick, self.failures.append)
         self.clock.pump([0.01] * 6)
         self.assertEqual(self.ticks, [(0.02, 1), (0.04, 1), (0.06, 1)])
@@ -112,13 +112,13 @@ class MetronomeTests(SynchronousTestCase):
         self.assertEqual(self.ticks, [(0.065, 3), (0.08, 1)])
         self.assertEqual([round(s, 3) for s in self.late], [0.045, 0.0])
 
-    def test_over_a_minute_not_a_frame_is_lost(self) -> None:
+    def test_no_frame_is_lost_in_a_minute(self) -> None:
         self.metronome.add(self.tick, self.failures.append)
         while self.clock.seconds() < 60:
             self.clock.advance(0.0173)
         self.assertEqual(sum(due for _, due in self.ticks), 3000)
 
-    def test_one_that_fails_is_removed_and_the_others_go_on(self) -> None:
+    def test_a_member_that_fails_is_removed_and_the_others_go_on(self) -> None:
         def broken(now: float, due: int) -> None:
             raise ZeroDivisionError("a bug")
 
@@ -129,7 +129,7 @@ class MetronomeTests(SynchronousTestCase):
         self.assertEqual(len(self.failures), 1)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_it_falls_silent_with_the_last_and_starts_again_with_the_next(self) -> None:
+    def test_it_stops_with_the_last_member_and_starts_again(self) -> None:
         self.metronome.add(self.tick, self.failures.append)
         self.metronome.remove(self.tick)
         self.clock.pump([0.02] * 3)
@@ -138,7 +138,7 @@ class MetronomeTests(SynchronousTestCase):
         self.clock.advance(0.02)
         self.assertEqual(self.ticks, [(0.08, 1)])
 
-    def test_each_period_has_its_beat_and_20_ms_is_first(self) -> None:
+    def test_each_period_has_its_beat_and_that_of_20_ms_is_first(self) -> None:
         self.clock.advance(0.003)
         order: list[tuple[int, str]] = []
 
@@ -176,7 +176,7 @@ class MetronomeTests(SynchronousTestCase):
         st.lists(st.sampled_from((10, 20, 30, 40, 60)), min_size=1, max_size=4),
         st.lists(st.floats(0.0, 0.5), min_size=1, max_size=30),
     )
-    def test_whenever_it_comes_to_run_each_period_is_whole(
+    def test_late_beats_keep_every_period(
         self, periods: list[int], steps: list[float]
     ) -> None:
         self.setUp()
@@ -202,10 +202,10 @@ class MetronomeTests(SynchronousTestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.sampled_from(("whole", "tick", "both")), max_size=6))
-    def test_whatever_fails_in_one_call_the_others_are_ticked(
+    def test_a_failure_in_one_call_does_not_affect_the_others(
         self, schedule: list[str]
     ) -> None:
-        """C{both}: even being told of it fails."""
+        """C{both}: reporting the failure fails as well."""
         counts = [0] * len(schedule)
 
         def add(number: int, fault: str) -> None:
@@ -231,7 +231,7 @@ class MetronomeTests(SynchronousTestCase):
 
 
 class _Turns(Clock):
-    """As a reactor: a turn runs what was due when it began, and takes its time."""
+    """Acts as a reactor: a turn runs the calls due at its beginning, and takes time."""
 
     def turn(self) -> None:
         began = self.seconds()
@@ -243,7 +243,7 @@ class _Turns(Clock):
 
 
 class NewcomersTests(SynchronousTestCase):
-    def test_a_beat_that_is_due_is_not_put_off_by_who_comes(self) -> None:
+    def test_a_new_member_does_not_delay_a_beat_that_is_due(self) -> None:
         clock = _Turns()
         metronome = Metronome(clock)
         beats: list[float] = []
@@ -266,7 +266,7 @@ class NewcomersTests(SynchronousTestCase):
 
 
 class SlowTests(SynchronousTestCase):
-    """Who needs no tick each 20 ms has one on every fifth beat."""
+    """A member that needs no tick every 20 ms has one on every fifth beat."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -297,13 +297,13 @@ class SlowTests(SynchronousTestCase):
             max_size=40,
         )
     )
-    def test_nobody_waits_longer_than_its_beats(
+    def test_no_member_waits_longer_than_its_period(
         self, steps: list[tuple[str, int, int]]
     ) -> None:
         """
-        Whoever comes, goes, fails, or is to be ticked more often or less, in whatever
-        order: a fast one has each beat, a slow one each fifth at the latest, and who is
-        late is told by how many.
+        Members come, go, fail, and change between fast and slow, in any
+        order: a fast one has each beat, a slow one at least each fifth, and one that is
+        late learns by how many.
         """
         self.setUp()
         last: dict[int, float] = {}
@@ -344,7 +344,7 @@ class SlowTests(SynchronousTestCase):
                     last[number] = self.clock.seconds()
                     self.metronome.add(tick, failed(number), is_slow=is_slow)
             else:
-                # Late by so many beats, then on time.
+                # Late by this many beats, then on time.
                 if what == "late":
                     now_and_then.clear()
                     before = dict(last)

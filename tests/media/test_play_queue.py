@@ -1,4 +1,4 @@
-"""A queue that is late gets short again; one that is ahead is left alone."""
+"""A queue that is late becomes short again; one that is ahead stays as it is."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.media.test_pump import FRAME, PumpTestCase
 
 _FRAME = 0.02
 
-#: How often it is looked at what waits.
+#: How often the queue is measured.
 _STEP = 0.005
 
 
 class LateQueueTests(PumpTestCase):
-    """The agent speaks as it is heard: an echo, a person."""
+    """The agent speaks in real time: an echo, a person."""
 
     def begin(
         self, *, buffers: bool, uneven: float = 0.0, pace: float = 1e6, seed: int = 0
     ) -> None:
         """
-        @param pace: so many times as fast as it is spoken comes what was held up.
+        @param pace: the speed at which delayed audio comes, 1 being real time.
         """
         self.buffers = buffers
         self.pace = pace
@@ -47,9 +47,9 @@ class LateQueueTests(PumpTestCase):
 
     def stop(self, seconds: float, *, reads_first: bool = False) -> float:
         """
-        The process does nothing for so long, then catches up with the clock.
+        Stall for some time, then catch up with the clock.
 
-        @return: seconds of audio that wait then.
+        @return: the seconds of audio that wait then.
         """
         self.clock.advance(seconds)
         if reads_first:
@@ -80,7 +80,7 @@ class LateQueueTests(PumpTestCase):
             self.ear_dry_at = dry_at + played * _FRAME
 
     def pass_time(self, seconds: float) -> float:
-        """@return: the least that waited meanwhile, in the last second."""
+        """@return: the least audio that waited in the last second."""
         least = 99.0
         end = self.clock.seconds() + seconds
         while self.clock.seconds() < end - 1e-9:
@@ -104,7 +104,7 @@ class LateQueueTests(PumpTestCase):
         st.sampled_from((2.0, 6.0, 20.0, 1e6)),
         st.integers(0, 2**32),
     )
-    def test_two_seconds_after_any_stops_it_is_as_short_as_before(
+    def test_two_seconds_after_any_stalls_it_is_as_short_as_before(
         self,
         buffers: bool,
         stops: list[tuple[float, float, bool]],
@@ -117,10 +117,10 @@ class LateQueueTests(PumpTestCase):
         for seconds, between, reads_first in stops:
             self.stop(seconds, reads_first=reads_first)
             self.pass_time(between)
-        # By then all has come.
+        # By then all audio has come.
         self.pass_time(sum(seconds for seconds, _, _ in stops) / (pace - 1))
         self.pass_time(max(0.0, 2.0 - stops[-1][1]))
-        # From here on it is not late any more.  What unevenness needs is put into a
+        # From here on it is not late.  The reserve for uneven arrival is put into a
         # buffer as it comes.
         most = before + (4 if buffers else 1) * _FRAME + uneven + _STEP
         self.assertLessEqual(self.pass_time(1.0), most + 1e-6)
@@ -135,7 +135,7 @@ class LateQueueTests(PumpTestCase):
         st.sampled_from((0.0, 0.005, 0.03)),
         st.integers(0, 2**32),
     )
-    def test_an_agent_that_has_fallen_behind_its_best_time_is_at_pace_all_the_same(
+    def test_an_agent_that_lost_some_time_still_counts_as_real_time(
         self,
         buffers: bool,
         paused: float,
@@ -145,7 +145,7 @@ class LateQueueTests(PumpTestCase):
         uneven: float,
         seed: int,
     ) -> None:
-        """@param paused: seconds that are lost on the way to it, or a breath."""
+        """@param paused: seconds lost in the network, or in a pause."""
         self.begin(buffers=buffers, uneven=uneven, seed=seed)
         before = self.pass_time(2.0)
         if is_before:
@@ -169,7 +169,7 @@ class LateQueueTests(PumpTestCase):
         st.sampled_from((1.05, 1.3, 10.0)),
         st.integers(0, 2**32),
     )
-    def test_what_a_network_held_up_is_late_however_slowly_it_comes(
+    def test_audio_delayed_by_the_network_is_late_however_slowly_it_comes(
         self, buffers: bool, seconds: float, uneven: float, pace: float, seed: int
     ) -> None:
         self.begin(buffers=buffers, uneven=uneven, pace=pace, seed=seed)
@@ -184,10 +184,10 @@ class LateQueueTests(PumpTestCase):
         st.floats(0.15, 4),
         st.lists(st.floats(0.0, 0.119), min_size=1, max_size=8),
     )
-    def test_late_beats_behind_a_stop_do_not_pile_up_at_an_ear(
+    def test_late_beats_after_a_stall_do_not_fill_the_listeners_buffer(
         self, stop: float, beats: list[float]
     ) -> None:
-        """It plays what it gets, as soon as it has nothing else."""
+        """The listener plays what it gets, as soon as its buffer is empty."""
         self.begin(buffers=False)
         self.pass_time(2.0)
         self.stop(stop)
@@ -199,7 +199,7 @@ class LateQueueTests(PumpTestCase):
         waits = self.ear_dry_at - self.clock.seconds()
         self.assertLessEqual(waits, 1.5 * _FRAME)
 
-    def test_what_is_left_out_is_counted(self) -> None:
+    def test_frames_that_are_left_out_are_counted(self) -> None:
         for buffers in (False, True):
             self.begin(buffers=buffers)
             self.pass_time(1.0)
@@ -212,7 +212,7 @@ class LateQueueTests(PumpTestCase):
             heard = len(self.leg.played) // 160
             self.assertLessEqual(abs(self.said - gone - heard), max(2.0, queued + 1))
 
-    def test_a_frame_that_stays_goes_within_two_seconds(self) -> None:
+    def test_a_surplus_frame_is_removed_within_two_seconds(self) -> None:
         self.begin(buffers=False)
         self.pass_time(1.0)
         self.next_at += 0.06  # the network stalls
@@ -223,7 +223,7 @@ class LateQueueTests(PumpTestCase):
 
 
 class AtPaceTests(PumpTestCase):
-    """The agent sends a frame each 20 ms, as it is heard: nothing of it is late."""
+    """The agent sends a frame every 20 ms, in real time: none is late."""
 
     @settings(max_examples=60, deadline=None)
     @given(
@@ -242,9 +242,9 @@ class AtPaceTests(PumpTestCase):
         seed: int,
     ) -> None:
         """
-        @param uneven: each comes up to so much later than the first could have.
-        @param pauses: of the agent, which then goes on at pace: it owes nothing.
-        @param marked: so long after it was sent each mark is back.
+        @param uneven: the maximum delay of a frame against the first.
+        @param pauses: of the agent, which then goes on in real time.
+        @param marked: the seconds after which each mark is back.
         """
         self.setUp()
         self.pump.join(self.agent)
@@ -276,7 +276,7 @@ class AtPaceTests(PumpTestCase):
 
 
 class AheadTests(PumpTestCase):
-    """The agent speaks faster than it is heard: what it said is not late."""
+    """The agent speaks faster than real time: none of its audio is late."""
 
     @settings(max_examples=30, deadline=None)
     @given(
@@ -284,7 +284,7 @@ class AheadTests(PumpTestCase):
         st.lists(st.tuples(st.floats(0, 5), st.floats(0, 3)), max_size=4),
         st.sampled_from((1.5, 3.0, 100.0)),
     )
-    def test_nothing_of_it_is_lost_whenever_the_process_stops(
+    def test_no_audio_is_lost_whenever_the_process_stalls(
         self, buffers: bool, stops: list[tuple[float, float]], pace: float
     ) -> None:
         self.buffers = buffers

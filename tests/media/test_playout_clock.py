@@ -13,11 +13,11 @@ class PlayoutTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.playout = Playout(RATE)
 
-    def test_nothing_is_heard_of_nothing(self) -> None:
+    def test_without_audio_nothing_is_heard(self) -> None:
         self.assertEqual(self.playout.head(5.0), 0)
         self.assertTrue(self.playout.is_idle(5.0))
 
-    def test_audio_is_heard_in_real_time_from_when_it_was_handed_over(self) -> None:
+    def test_audio_is_heard_in_real_time_after_it_was_handed_over(self) -> None:
         self.playout.play(8000, 10.0)
         heard = [self.playout.head(10.0 + t) for t in (0.0, 0.25, 1.0, 9.0)]
         self.assertEqual(heard, [0, 2000, 8000, 8000])
@@ -45,7 +45,7 @@ class PlayoutTests(SynchronousTestCase):
         self.assertFalse(self.playout.is_idle(1.17))
         self.assertTrue(self.playout.is_idle(1.19))
 
-    def test_a_mark_that_comes_back_at_once_is_not_believed(self) -> None:
+    def test_a_mark_that_comes_back_at_once_is_ignored(self) -> None:
         self.playout.play(8000, 0.0)
         self.playout.mark_sent("m1")
         self.playout.mark_reached("m1", 0.01)
@@ -55,7 +55,7 @@ class PlayoutTests(SynchronousTestCase):
     def test_no_mark_makes_a_carrier_faster_than_the_clock(
         self, frames: list[tuple[float, float]]
     ) -> None:
-        """A frame comes so long after the last, its mark is back so long after it."""
+        """@param frames: the time after the last one, and until the mark is back."""
         self.playout = Playout(RATE)
         now = dry_at = 0.0
         for wait, back in frames:
@@ -67,7 +67,7 @@ class PlayoutTests(SynchronousTestCase):
             self.playout.mark_reached("m", now)
             self.assertGreaterEqual(self.playout.dry_at, dry_at - 1e-6)
 
-    def test_a_carrier_that_stalls_holds_its_mark_back(self) -> None:
+    def test_a_missing_mark_shows_that_the_carrier_stalls(self) -> None:
         self.playout.play(160, 0.0)
         self.playout.mark_sent("m1")
         self.playout.play(1440, 0.0)
@@ -78,14 +78,14 @@ class PlayoutTests(SynchronousTestCase):
         self.assertEqual(self.playout.head(0.9), 1600)
         self.assertFalse(self.playout.is_idle(1.5))
 
-    def test_marks_return_in_order_so_a_later_one_covers_the_earlier(self) -> None:
+    def test_a_returned_mark_covers_the_earlier_ones(self) -> None:
         self.playout.play(800, 0.0)
         self.playout.mark_sent("m1")
         self.playout.mark_sent("m2")
         self.assertTrue(self.playout.mark_reached("m2", 0.1))
         self.assertFalse(self.playout.mark_reached("m1", 0.1))
 
-    def test_marks_after_a_clear_were_not_heard(self) -> None:
+    def test_marks_that_return_after_a_clear_are_ignored(self) -> None:
         self.playout.play(8000, 0.0)
         self.playout.mark_sent("m1")
         self.playout.clear(0.25)
@@ -94,7 +94,7 @@ class PlayoutTests(SynchronousTestCase):
         self.assertEqual(self.playout.head(9.0), 2000)
         self.assertTrue(self.playout.is_idle(0.25))
 
-    def test_a_mark_that_never_returns_does_not_hold_the_end_for_ever(self) -> None:
+    def test_a_lost_mark_does_not_delay_the_end_for_ever(self) -> None:
         self.playout.play(160, 0.0)
         self.playout.mark_sent("m1")
         self.playout.mark_reached("m1", 0.02)
@@ -103,5 +103,5 @@ class PlayoutTests(SynchronousTestCase):
         self.assertFalse(self.playout.is_idle(1.0))
         self.assertTrue(self.playout.is_idle(4.0))
 
-    def test_unknown_marks_mean_nothing(self) -> None:
+    def test_unknown_marks_are_ignored(self) -> None:
         self.assertFalse(self.playout.mark_reached("stranger", 1.0))

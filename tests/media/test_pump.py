@@ -40,7 +40,7 @@ class PumpTestCase(SynchronousTestCase):
         )
 
     def run_for(self, seconds: float) -> None:
-        """Tick like the metronome."""
+        """Tick as the metronome does."""
         for _ in range(round(seconds / 0.02)):
             self.clock.advance(0.02)
             self.pump.tick(self.clock.seconds(), 1)
@@ -56,7 +56,7 @@ class PumpTestCase(SynchronousTestCase):
 
 
 class CallerToAgentTests(PumpTestCase):
-    def test_audio_passes_untouched_when_the_codecs_agree(self) -> None:
+    def test_audio_is_unchanged_when_the_codecs_are_the_same(self) -> None:
         self.pump.join(self.agent)
         for size in (160, 1, 333):
             self.pump.caller_audio(FRAME[:1] * size)
@@ -85,14 +85,14 @@ class CallerToAgentTests(PumpTestCase):
         self.assertEqual(self.agent.audio[160:], b"\xff" * silence)
         self.assertEqual(self.stats.frames_filled, silence // 160)
 
-    def test_a_hiccup_is_not_filled(self) -> None:
+    def test_a_short_gap_is_not_filled(self) -> None:
         self.pump.join(self.agent)
         for _ in range(5):
             self.pump.caller_audio(FRAME)
             self.run_for(0.18)
         self.assertEqual(self.stats.frames_filled, 0)
 
-    def test_a_muted_caller_is_silence(self) -> None:
+    def test_the_agent_hears_silence_of_a_muted_caller(self) -> None:
         self.pump.join(self.agent)
         self.pump.mute_caller()
         self.pump.caller_audio(FRAME)
@@ -104,7 +104,7 @@ class CallerToAgentTests(PumpTestCase):
         self.pump.caller_audio(FRAME)
         self.assertEqual(self.stats.dropped, {"no_agent": 1})
 
-    def test_the_way_through_is_measured_about_once_a_second(self) -> None:
+    def test_the_delay_in_the_pump_is_measured_about_once_a_second(self) -> None:
         self.pump.join(self.agent)
         for _ in range(100):
             self.pump.caller_audio(FRAME)
@@ -153,7 +153,7 @@ class BufferedLegTests(PumpTestCase):
         self.assertEqual(len(self.entries("leg.clear")), 1)
         self.assertEqual(self.stats.barge_ins, 1)
 
-    def test_barge_in_flushes_also_when_the_response_is_complete(self) -> None:
+    def test_barge_in_also_flushes_a_complete_response(self) -> None:
         self.pump.response_started("r1")
         self.speak("i1", b"a" * 16000)
         self.pump.response_done("r1")
@@ -195,7 +195,7 @@ class BufferedLegTests(PumpTestCase):
         self.assertEqual(self.entries("leg.clear", "agent.truncate"), [])
         self.assertEqual(self.stats.barge_ins, 0)
 
-    def test_what_was_played_but_for_our_silence_is_not_truncated(self) -> None:
+    def test_an_item_played_up_to_its_padding_is_not_truncated(self) -> None:
         # The second frame is padded from 31 ms on.
         for seconds, truncations in ((0.03, [("i1", 30)]), (0.039, [])):
             self.setUp()
@@ -206,7 +206,7 @@ class BufferedLegTests(PumpTestCase):
             self.pump.interrupt()
             self.assertEqual(self.truncations(), truncations)
 
-    def test_marks_that_return_after_the_clear_were_not_heard(self) -> None:
+    def test_marks_that_return_after_a_barge_in_are_ignored(self) -> None:
         self.speak("i1", b"a" * 16000)
         self.run_for(0.5)
         self.pump.interrupt()
@@ -223,7 +223,7 @@ class BufferedLegTests(PumpTestCase):
         self.assertFalse(self.pump.interrupt())
         self.assertEqual(len(self.entries("leg.clear")), 1)
 
-    def test_a_queue_has_a_bound_and_what_is_over_it_is_counted(self) -> None:
+    def test_audio_beyond_the_limit_of_the_queue_is_dropped_and_counted(self) -> None:
         for _ in range(20):
             self.speak("i1", b"a" * 8000)
         self.assertLessEqual(len(self.leg.played), 11 * 8000)
@@ -237,7 +237,7 @@ class BufferedLegTests(PumpTestCase):
         self.assertEqual(self.turns, [0.75])
         self.assertEqual(self.stats.turn_latencies, [0.75])
 
-    def test_it_is_drained_when_all_was_heard(self) -> None:
+    def test_the_pump_is_drained_when_all_was_heard(self) -> None:
         self.speak("i1", b"a" * 8000)
         self.assertFalse(self.pump.is_drained(self.clock.seconds()))
         self.assertApproximates(self.pump.queued_seconds(0.0), 1.0, 0.001)
@@ -253,7 +253,7 @@ class BufferedLegTests(PumpTestCase):
         self.run_for(1.0)
         self.assertEqual(self.log, [])
 
-    def test_a_lost_agent_still_owes_what_it_said(self) -> None:
+    def test_what_a_lost_agent_said_is_still_played(self) -> None:
         self.speak("i1", b"a" * 200)
         self.pump.detach_agent()
         self.assertEqual(self.leg.played, b"a" * 200 + b"\xff" * 120)
@@ -266,7 +266,7 @@ class PacedLegTests(PumpTestCase):
         super().setUp()
         self.pump.join(self.agent)
 
-    def test_one_frame_each_ptime(self) -> None:
+    def test_one_frame_is_sent_each_ptime(self) -> None:
         self.speak("i1", FRAME * 10)
         self.assertEqual(self.leg.played, b"")
         self.run_for(0.06)
@@ -310,7 +310,7 @@ class TranscodingTests(PumpTestCase):
         super().setUp()
         self.pump.join(self.agent)
 
-    def test_a_tone_arrives_as_the_same_tone_on_the_other_side(self) -> None:
+    def test_a_tone_arrives_as_the_same_tone(self) -> None:
         there = tone(L16_16000, 700, 0.5)
         for start in range(0, len(there), 637):  # odd pieces
             self.pump.caller_audio(there[start : start + 637])
@@ -327,7 +327,7 @@ class TranscodingTests(PumpTestCase):
             score, _ = correlation(middle, decode(codec, got[: len(got) & ~1]))
             self.assertGreater(score, 0.999)
 
-    def test_truncation_is_in_the_time_of_the_agents_audio(self) -> None:
+    def test_truncation_is_in_milliseconds_of_the_agents_audio(self) -> None:
         audio = encode(L16_24000, decode(L16_24000, bytes(48_000 * 2)))
         self.speak("i1", audio)
         self.run_for(0.5)
@@ -336,14 +336,14 @@ class TranscodingTests(PumpTestCase):
 
 
 class NextSessionTests(PumpTestCase):
-    """A call outlives its session; the next one may speak another codec."""
+    """A call outlives its session; the next one may use another codec."""
 
     def setUp(self) -> None:
         super().setUp()
         self.pump.join(self.agent)
         self.next = RecordingAgent(self.log, L16_24000)
 
-    def test_audio_is_transcoded_for_the_session_that_is_there(self) -> None:
+    def test_audio_is_transcoded_for_the_current_session(self) -> None:
         there = tone(PCMU, 700, 0.5)
         self.pump.caller_audio(there)
         self.assertEqual(self.agent.audio, there)
@@ -359,7 +359,7 @@ class NextSessionTests(PumpTestCase):
         expected = decode(PCMU, tone(PCMU, 500, 0.5)[800:-800])
         self.assertGreater(correlation(expected, played)[0], 0.99)
 
-    def test_what_the_past_session_said_is_heard_and_cut_without_a_word_to_the_next(
+    def test_audio_of_a_past_session_is_played_and_not_reported_to_the_next(
         self,
     ) -> None:
         self.speak("i1", FRAME * 100)
@@ -370,12 +370,12 @@ class NextSessionTests(PumpTestCase):
         self.pump.interrupt()
         self.assertEqual(self.truncations(), [("i2", 0)])
 
-    def test_half_a_frame_of_the_past_session_is_filled_up(self) -> None:
+    def test_half_a_frame_of_a_past_session_is_padded(self) -> None:
         self.speak("i1", FRAME[:100])
         self.pump.join(self.next)
         self.assertEqual(self.leg.played, FRAME[:100] + b"\xff" * 60)
 
-    def test_a_session_that_cuts_itself_is_told_nothing(self) -> None:
+    def test_a_session_that_cuts_itself_gets_no_truncation(self) -> None:
         self.pump.join(RecordingAgent(self.log, PCMU, cuts_itself=True))
         self.speak("i1", FRAME * 100)
         self.run_for(0.5)
@@ -383,7 +383,7 @@ class NextSessionTests(PumpTestCase):
         self.assertEqual(self.truncations(), [])
         self.assertEqual(len(self.entries("leg.clear")), 1)
 
-    def test_an_id_of_the_past_session_names_another_item_in_the_next(self) -> None:
+    def test_an_id_of_a_past_session_is_another_item_in_the_next(self) -> None:
         self.speak("i1", FRAME * 100)
         self.run_for(0.5)
         self.pump.interrupt()

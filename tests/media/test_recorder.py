@@ -30,14 +30,14 @@ class RecorderTests(SynchronousTestCase):
         self.agent += agent
 
     def speak(self, first: float, count: int, value: int = 1) -> None:
-        """A caller's frames, each come when it was spoken."""
+        """Frames of a caller, each of which arrives when it was spoken."""
         for number in range(count):
             self.recorder.caller(frame(value), 100.0 + first + 0.02 * (number + 1))
 
     def at(self, track: bytes, seconds: float) -> int:
         return track[round(seconds * 8000)]
 
-    def test_both_sides_lie_where_they_were_heard(self) -> None:
+    def test_both_sides_are_placed_where_they_were_heard(self) -> None:
         self.speak(0.0, 50)
         self.recorder.agent(frame(2) * 25, 101.5)
         self.speak(1.0, 100, 3)
@@ -49,14 +49,14 @@ class RecorderTests(SynchronousTestCase):
         self.assertEqual(self.agent[12000:16000], frame(2) * 25)
         self.assertEqual(self.at(self.agent, 2.1), 0xFF)
 
-    def test_what_comes_out_is_a_moment_behind_the_clock(self) -> None:
+    def test_the_recording_is_a_moment_behind_the_clock(self) -> None:
         self.speak(0.0, 50)
         for _ in range(2):
             self.take(1.0)
             expected = round((1.0 - HOLD_SECONDS) * 8000)
             self.assertApproximates(len(self.caller), expected, 1)
 
-    def test_an_interruption_takes_back_what_was_not_heard(self) -> None:
+    def test_an_interruption_removes_what_was_not_heard(self) -> None:
         self.recorder.agent(frame(2) * 100, 100.0)
         self.take(0.5)
         # At 0.6 s the caller speaks: 1.4 s of it were not heard.
@@ -67,14 +67,14 @@ class RecorderTests(SynchronousTestCase):
         self.assertEqual(self.agent[4800:8000], b"\xff" * 3200)
         self.assertEqual(self.at(self.agent, 1.01), 4)
 
-    def test_frames_of_a_beat_that_is_late_follow_each_other(self) -> None:
+    def test_a_late_beat_leaves_no_gap_between_frames(self) -> None:
         for number in range(10):
             late = 0.015 if number % 3 == 0 else 0.0
             self.recorder.agent(frame(2), 100.0 + number * 0.02 + late)
         self.take(1.0, is_over=True)
         self.assertNotIn(0xFF, self.agent[160:1600])
 
-    def test_a_gap_of_the_caller_s_is_silence(self) -> None:
+    def test_a_gap_in_the_callers_audio_is_silence(self) -> None:
         self.speak(0.0, 25)
         self.speak(1.5, 25, 3)
         self.take(2.0, is_over=True)
@@ -82,7 +82,7 @@ class RecorderTests(SynchronousTestCase):
         self.assertEqual(self.at(self.caller, 1.0), 0xFF)
         self.assertEqual(self.at(self.caller, 1.8), 3)
 
-    def test_a_caller_who_sends_faster_than_time_is_bounded(self) -> None:
+    def test_audio_sent_faster_than_real_time_is_limited(self) -> None:
         for _ in range(1000):
             self.recorder.caller(frame(1), 100.02)
         self.take(3.0, is_over=True)
@@ -127,7 +127,7 @@ class RecorderTests(SynchronousTestCase):
             max_size=60,
         )
     )
-    def test_whatever_happens_the_tracks_are_as_long_as_the_call(
+    def test_both_tracks_are_always_as_long_as_the_call(
         self, steps: list[tuple[str, float, int]]
     ) -> None:
         recorder = Recorder(PCMU, 0.0)
@@ -163,10 +163,10 @@ class RecorderTests(SynchronousTestCase):
             max_size=40,
         )
     )
-    def test_what_had_no_memory_to_be_taken_is_taken_later(
+    def test_audio_that_could_not_be_taken_without_memory_is_taken_later(
         self, steps: list[tuple[str, float, int, int]]
     ) -> None:
-        """Of each piece that is taken, the call of a function that fails."""
+        """Without memory for one function call in a take, as drawn."""
         recorder = Recorder(PCMU, 0.0)
         now, size = 0.0, 0
 

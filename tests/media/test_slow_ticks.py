@@ -1,6 +1,6 @@
 """
-A call that is ticked slowly while that will do, beside the same one that never is: what
-is due at a time comes at that time.
+A call with slow ticks where they will do, compared with one that has none: everything
+comes at its due time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tests.support.fakes import Log, RecordingAgent, RecordingLeg
 
 FRAME = bytes(range(160))
 
-#: (what, how many, ms until then): frames of the caller's or of the agent's, each 20 ms
-#: or at once, or held up and then all together; a silence; a process that stands still.
+#: (what, how many, ms until then): frames of the caller or of the agent, each 20 ms
+#: or at once, or delayed and then all together; a silence; a stall of the process.
 steps = st.lists(
     st.tuples(
         st.sampled_from(("talk", "at_pace", "at_once", "held_up", "silence", "stop")),
@@ -32,9 +32,9 @@ steps = st.lists(
 
 class _Side:
     """
-    One pump with its beat.
+    A pump with its ticks.
 
-    @ivar log: what it did, with times in ms.
+    @ivar log: what the pump did, with times in ms.
     """
 
     def __init__(self, may_be_slow: bool) -> None:
@@ -66,7 +66,7 @@ class _Side:
         self.is_from_caller = False
 
     def write(self) -> None:
-        """What was done in this turn."""
+        """Return what was done in this turn."""
         for entry in self.told:
             self.log.append((round(self.clock.seconds() * 1000), *_short(entry)))
         del self.told[:]
@@ -122,31 +122,31 @@ def run(may_be_slow: bool, schedule: list[tuple[str, int]]) -> _Side:
 class SlowTickTests(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     @given(steps)
-    def test_what_is_due_comes_when_it_would_with_each_beat(
+    def test_everything_comes_when_it_would_with_fast_ticks(
         self, schedule: list[tuple[str, int]]
     ) -> None:
         slow, fast = run(True, schedule), run(False, schedule)
         self.assertEqual(slow.log, fast.log)
 
-    def test_it_is_ticked_seldom_while_both_talk(self) -> None:
+    def test_ticks_are_slow_while_both_sides_talk(self) -> None:
         schedule = [("at_once", 200), ("talk", 100)]
         self.assertLess(run(True, schedule).beats, run(False, schedule).beats / 2)
 
 
-#: Beats until the next tick (more than one: it is late), and which of the call's are
-#: slow from then on; whether audio that is late wants each beat.
+#: Beats until the next tick (more than one: it is late), which of the call's ticks are
+#: slow from then on, and whether late audio needs each beat.
 ticks = st.lists(
     st.tuples(st.integers(1, 12), st.booleans(), st.booleans()), max_size=40
 )
 
 
 class LookTests(SynchronousTestCase):
-    """What need not be known to the frame."""
+    """Checks that need not be exact to the frame."""
 
     def _looks(
         self, start: int, schedule: list[tuple[int, bool, bool]]
     ) -> list[tuple[int, int, bool]]:
-        """Of each tick: the beat of it, how many were due, and was there a look."""
+        """Return each tick: its beat, the beats due, and whether there was a look."""
         clock = Clock()
         metronome = Metronome(clock)
         metronome.add(lambda now, due: None, lambda _: None)
@@ -164,7 +164,7 @@ class LookTests(SynchronousTestCase):
 
         beat = Ticked(metronome, False)
         beat.start(each, look, self.fail)
-        clock.advance(0.001)  # so that no rounding error makes a tick late
+        clock.advance(0.001)  # so that rounding errors make no tick late
         for beats, is_slow, wants in schedule:  # noqa: B007
             if wants:
                 beat.want()
@@ -173,7 +173,7 @@ class LookTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.integers(0, 7), ticks)
-    def test_each_call_keeps_its_fifth_beat_also_behind_late_ones(
+    def test_each_call_keeps_its_fifth_beat_after_late_ones(
         self, start: int, schedule: list[tuple[int, bool, bool]]
     ) -> None:
         fast = [(beats, False, wants) for beats, _, wants in schedule]
@@ -186,7 +186,7 @@ class LookTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(ticks)
-    def test_no_call_is_passed_by_for_more_than_five_beats(
+    def test_no_call_is_without_a_look_for_more_than_five_beats(
         self, schedule: list[tuple[int, bool, bool]]
     ) -> None:
         settled = [(1, False, False)] * 2 * SLOW_BEATS

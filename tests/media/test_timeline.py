@@ -1,4 +1,4 @@
-"""What a timestamp says is missing, and what is done where it makes no sense."""
+"""Gaps in the timestamps, and timestamps that make no sense."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TimelineTestCase(SynchronousTestCase):
         self.heard += b"".join(ready)
 
     def wait(self, seconds: float) -> bytes:
-        """Nothing comes for so long; what is heard meanwhile."""
+        """Nothing comes for some time.  Return what is heard meanwhile."""
         before = len(self.heard)
         for _ in range(round(seconds / 0.02)):
             self.now += 0.02
@@ -43,7 +43,7 @@ class TimelineTestCase(SynchronousTestCase):
 
 
 class FillingTests(TimelineTestCase):
-    def test_a_pause_of_the_senders_is_silence(self) -> None:
+    def test_a_pause_of_the_sender_is_silence(self) -> None:
         self.come(0)
         self.now += 0.12
         self.come(800)
@@ -55,7 +55,7 @@ class FillingTests(TimelineTestCase):
         self.come(800, lost=True)
         self.assertEqual(self.heard, FRAME + b"\xee" * 640 + FRAME)
 
-    def test_while_nothing_comes_time_goes_on_a_little_behind(self) -> None:
+    def test_while_nothing_comes_the_stream_goes_on_a_little_behind(self) -> None:
         self.come(0)
         self.assertEqual(self.wait(0.18), b"")
         self.assertEqual(len(self.wait(0.82)), 7840)
@@ -63,7 +63,7 @@ class FillingTests(TimelineTestCase):
         self.come(160 + 8000)
         self.assertEqual(len(self.heard), 160 + 8000 + 160)
 
-    def test_an_announced_pause_is_heard_at_once_as_loud_as_it_is(self) -> None:
+    def test_an_announced_pause_begins_at_once_with_its_noise_level(self) -> None:
         self.come(0)
         self.noise(160)
         self.assertEqual(self.wait(0.1), b"\x3c" * 640)
@@ -73,16 +73,16 @@ class FillingTests(TimelineTestCase):
         self.come(160 + 1280)
         self.assertEqual(len(self.heard), 160 + 1280 + 160)
 
-    def test_what_comes_too_late_is_left_out(self) -> None:
+    def test_audio_that_comes_too_late_is_left_out(self) -> None:
         self.come(0)
         self.wait(0.5)
         length = len(self.heard)
-        for n in range(1, 30):  # a stall: all come at once
+        for n in range(1, 30):  # after a stall all packets come at once
             self.come(160 * n)
         self.assertEqual(len(self.heard), 30 * 160)
         self.assertEqual(self.timeline.late, length // 160 - 1)
 
-    def test_what_we_did_not_read_is_not_filled(self) -> None:
+    def test_time_in_which_the_process_stalled_is_not_filled(self) -> None:
         self.come(0)
         self.now += 3.0
         self.timeline.stalled(self.now, 3.0)
@@ -115,19 +115,19 @@ class OddClockTests(TimelineTestCase):
             self.come(n * 160)
         self.assertGreater(len(self.heard) - before, 88 * 160)
 
-    def test_a_clock_that_never_moves_costs_nothing(self) -> None:
+    def test_timestamps_that_never_change_lose_no_audio(self) -> None:
         for _ in range(100):
             self.now += 0.02
             self.come(77)
         self.assertEqual(len(self.heard), 100 * 160)
 
-    def test_one_that_trembles_does_not_drift(self) -> None:
+    def test_a_clock_with_jitter_does_not_drift(self) -> None:
         for n in range(3000):
             self.now += 0.02
             self.come(n * 160 + (-9, 0, 9, 4)[n % 4])
         self.assertApproximates(len(self.heard), 3000 * 160, 40)
 
-    def test_a_new_clock_after_a_short_pause_fills_what_passed_here(self) -> None:
+    def test_a_new_clock_after_a_short_pause_fills_the_local_time(self) -> None:
         self.come(0)
         self.now += 0.14
         self.come(123_456_789)
@@ -145,7 +145,7 @@ class OddClockTests(TimelineTestCase):
             max_size=60,
         )
     )
-    def test_whatever_is_stamped_time_runs_no_faster_than_here(
+    def test_no_timestamps_make_time_run_faster_than_locally(
         self, steps: list[tuple[int, float, int, str]]
     ) -> None:
         self.setUp()

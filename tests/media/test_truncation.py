@@ -1,4 +1,4 @@
-"""An agent is told of what was not heard, and of nothing else."""
+"""An agent is told what was not heard, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TruncationTests(PumpTestCase):
         st.sampled_from(("done", "response", "open")),
         st.integers(-30, 60),
     )
-    def test_whenever_the_caller_speaks(
+    def test_truncation_is_right_whenever_the_caller_speaks(
         self,
         codec: Codec,
         agent_codec: Codec,
@@ -30,7 +30,7 @@ class TruncationTests(PumpTestCase):
         end: str,
         after_ms: int,
     ) -> None:
-        """Around the end of what is heard, and in the silence up to a whole frame."""
+        """Around the end of the audio, and in the silence that completes a frame."""
         note(f"{codec.name} {agent_codec.name}")
         self.codec, self.agent_codec, self.buffers = codec, agent_codec, buffers
         self.setUp()
@@ -55,7 +55,7 @@ class TruncationTests(PumpTestCase):
             self.assertTrue(is_cut)
             self.speak("i1", FRAME)
             self.speak("i1", FRAME)
-            # Now there is something that was not heard, and it is told once.
+            # Now some audio was not heard, and this is reported once.
             self.assertEqual(len(self.truncations()), 1)
             return
         ((_, heard_ms, spoken_ms, was_cut),) = heard
@@ -64,7 +64,7 @@ class TruncationTests(PumpTestCase):
         self.assertEqual(was_cut, heard_ms < spoken_ms)
         self.assertEqual(self.stats.barge_ins, int(was_cut))
 
-    def test_what_was_played_to_its_end_keeps_its_text(self) -> None:
+    def test_an_item_played_to_its_end_keeps_its_text(self) -> None:
         """A service forgets the text of an item that it is told to truncate."""
         self.pump.join(self.agent)
         self.speak("i1", FRAME + FRAME[:100])

@@ -1,4 +1,4 @@
-"""However audio is cut into pieces, a sample is never put together of two."""
+"""However audio is cut into pieces, no sample is ever made of parts of two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chime_gateway.audio import L16_16000, L16_24000, PCMU, Codec
 from chime_gateway.codec.registry import decode
 from tests.media.test_pump import PumpTestCase
 
-#: Samples so quiet that a byte at the wrong place is a hundred times as loud.
+#: Samples so quiet that a misplaced byte is a hundred times as loud.
 _QUIET = b"\x03\x00" * 4000
 _LOUDEST = 64
 
@@ -32,7 +32,7 @@ class WholeSamplesTests(PumpTestCase):
 
     @settings(max_examples=60)
     @given(st.sampled_from((PCMU, L16_16000, L16_24000)), _PIECES)
-    def test_of_the_agent_whatever_is_cut_between(
+    def test_the_agents_samples_stay_whole_after_any_cuts(
         self, codec: Codec, pieces: Sequence[tuple[str, int]]
     ) -> None:
         note(f"{codec.name} {pieces}")
@@ -53,7 +53,7 @@ class WholeSamplesTests(PumpTestCase):
             elif what == "done":
                 self.pump.agent_audio_done(f"item {number}")
             if what != "interrupt":
-                number += 1  # of one that is done no more comes
+                number += 1  # no more comes of a complete item
                 sent = dict.fromkeys(sent, 0)
             self.run_for(0.1)
         self.run_for(0.1)
@@ -65,7 +65,7 @@ class WholeSamplesTests(PumpTestCase):
         st.integers(0, 12),
         st.booleans(),
     )
-    def test_of_the_caller_whatever_is_not_kept(
+    def test_the_callers_samples_stay_whole_after_any_drops(
         self, pieces: Sequence[tuple[int, bool]], join_at: int, is_kept: bool
     ) -> None:
         self.codec, self.agent_codec = L16_16000, L16_24000

@@ -1,8 +1,9 @@
 """
 Strangers in an allowed network who send RTP and RTCP into a call that they do not see.
 
-They know where its ports are, where the other side is, and how both protocols look;
-not its numbers.  What they send, and when the caller is silent, is drawn.
+They know its ports, the peer's address and both protocols, but
+not its SSRCs and sequence numbers.  What they send, and when the caller is silent, is
+random.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from chime_gateway.wire.rtp import packet as rtp
 from chime_gateway.wire.rtp import rtcp
 from tests.support.rtp_stream import REMOTE, RTCP, TERMS, StreamTestCase
 
-#: The second is a neighbour behind the same carrier, on a host that nobody named.
+#: The second is a neighbour at the same carrier, on a host that no description named.
 ELSEWHERE = (
     ("198.51.100.66", 4000),
     ("198.51.100.67", 36488),
@@ -30,8 +31,9 @@ AUDIO = b"\x22" * 160
 @frozen
 class Step:
     """
-    @ivar what: C{talk}: the caller does; C{silence}: nobody; else what a stranger does.
-    @ivar frames: for so many frames.
+    @ivar what: C{talk}: the caller talks; C{silence}: nothing; else what a stranger
+        sends.
+    @ivar frames: the duration, in frames.
     """
 
     what: str
@@ -66,7 +68,7 @@ class ForgeryTests(StreamTestCase):
             self.tick()
 
     def forge(self, step: Step) -> None:
-        """One packet of a stranger's."""
+        """Send one packet of a stranger."""
         stream, place = self.stream, step.place
         known, odd = 7, self.rng.randint(100, 1 << 31)
         ours = rtcp.parse(self.reports[0][0]).ssrc or 0 if self.reports else 1
@@ -77,7 +79,7 @@ class ForgeryTests(StreamTestCase):
             data = rtp.serialize(0, False, self.odd_number, 0, 99, AUDIO)
             stream.rtp_received(data, place)
         elif step.what == "numbers":
-            # The right source, by chance, and no numbers that could follow.
+            # The right SSRC, by chance, with numbers that cannot follow.
             number = (self.number + 20_000 + self.rng.randint(0, 9999)) & 0xFFFF
             stream.rtp_received(rtp.serialize(0, False, number, 0, 7, AUDIO), place)
         elif step.what == "place":
@@ -93,7 +95,7 @@ class ForgeryTests(StreamTestCase):
             data = rtcp.receiver_report(known, b"") + rtcp.goodbye(known)
             self.receive_rtcp(data, RTCP)
         elif step.what == "nobody":
-            # An empty BYE and an empty description name nobody.
+            # An empty BYE and an empty description name no source.
             for kind in (rtcp.GOODBYE, rtcp.SOURCE_DESCRIPTION):
                 self.receive_rtcp(bytes((0x80, kind, 0, 0)) * 2, place)
         elif step.what == "report":
@@ -106,7 +108,7 @@ class ForgeryTests(StreamTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(_steps, st.integers(0, 2**32), st.booleans())
-    def test_nothing_of_a_stranger_is_heard_followed_or_keeps_a_call_alive(
+    def test_strangers_are_not_heard_or_followed_and_keep_no_call_alive(
         self, steps: list[Step], seed: int, is_heard: bool
     ) -> None:
         self.setUp()
@@ -117,7 +119,7 @@ class ForgeryTests(StreamTestCase):
         heard_at = self.stream.heard_at
         for step in steps:
             if step.what in ("rtp", "numbers", "ssrc") and not is_heard:
-                continue  # he would be the first
+                continue  # the stranger would be the first
             for _ in range(step.frames):
                 if step.what == "talk":
                     is_heard = True
@@ -133,8 +135,8 @@ class ForgeryTests(StreamTestCase):
         self.assertLessEqual(places, {REMOTE, RTCP})
         self.assertIsNone(self.stream.stats.round_trip_seconds)
 
-    def test_reports_of_the_other_side_keep_a_held_call_alive(self) -> None:
-        """The control: what a peer says that is held, before and after it spoke."""
+    def test_reports_of_the_peer_keep_a_held_call_alive(self) -> None:
+        """The control: reports of a peer on hold, before and after it sent audio."""
         for talked in (0, 20):
             self.setUp()
             self.talk(talked)
@@ -147,7 +149,7 @@ class ForgeryTests(StreamTestCase):
 
     @settings(max_examples=30, deadline=None)
     @given(st.integers(0, 20), st.booleans(), st.booleans(), st.sampled_from([7, 8]))
-    def test_so_do_those_of_one_who_moves_and_is_mute_there(
+    def test_reports_of_a_peer_that_moved_and_is_mute_do_so_too(
         self, talked: int, is_held: bool, is_muxed: bool, ssrc: int
     ) -> None:
         self.setUp()
@@ -167,12 +169,12 @@ class ForgeryTests(StreamTestCase):
             heard_at = self.clock.seconds()
             self.assertEqual(self.stream.heard_at, heard_at)
             self.tick()
-            # Nor at the place of before, nor another source at the new one.
+            # Reports from the old address, or of another source at the new one, do not.
             for odd, source in ((7, RTCP), (9, control), (ssrc, ELSEWHERE[0])):
                 say(odd, source)
                 self.assertEqual(self.stream.heard_at, heard_at)
 
-    def test_so_do_those_from_behind_nat(self) -> None:
+    def test_reports_from_behind_nat_do_so_too(self) -> None:
         behind = ("198.51.100.80", 1024)
         for number in range(40):
             self.tick()

@@ -1,4 +1,4 @@
-"""Who is believed: schedules of sources, and each rule by itself."""
+"""Which sources are accepted: random schedules, and each rule on its own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LatchTests(StreamTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(_phases, st.integers(0, 2**32), st.booleans())
-    def test_the_rightful_side_is_heard_wherever_it_goes_and_nobody_else(
+    def test_only_the_peer_is_heard_wherever_it_moves(
         self, phases: list[Phase], seed: int, is_secure: bool
     ) -> None:
         note(f"{phases} {seed} {is_secure}")
@@ -46,7 +46,7 @@ class LatchTests(StreamTestCase):
         line.run(Phase("talk", 3))
         muted = 0
         for phase in phases:
-            # Who says nothing, or is not heard, is silent.
+            # A source that sends nothing, or is not accepted, is silent.
             is_talk = phase.kind == "talk" and phase.frames > phase.lost
             is_mute = phase.kind in ("mute", "talk") and not is_talk
             muted = muted + phase.frames if is_mute else 0
@@ -60,7 +60,7 @@ class LatchTests(StreamTestCase):
 
     @settings(max_examples=30, deadline=None)
     @given(st.integers(0, 400), st.integers(0, 2**32))
-    def test_the_named_host_is_believed_after_long_silence_and_the_named_place_again(
+    def test_the_named_host_is_accepted_after_silence_and_the_named_address_again(
         self, silent_frames: int, seed: int
     ) -> None:
         place = STRANGERS[0]
@@ -75,14 +75,14 @@ class LatchTests(StreamTestCase):
         self.assertEqual(len(self.ear.audio) - self.ear.filled, heard)
         line.run(Phase("talk", 150))
         self.assertEqual(self.sent[-1][1], place)
-        # The place that was named is back: it goes before a place that was learnt.
+        # The named address is back: it takes precedence over a learnt one.
         line.voice = old
         line.run(Phase("talk", 3, attackers=1))
         self.assertEqual(self.sent[-1][1], REMOTE)
 
     @settings(max_examples=15, deadline=None)
     @given(st.integers(0, 900), st.integers(0, 2**32), st.booleans())
-    def test_another_host_is_never_believed_once_somebody_spoke(
+    def test_another_host_is_never_accepted_once_a_source_was_heard(
         self, silent_frames: int, seed: int, is_behind_nat: bool
     ) -> None:
         line = self.line(seed)
@@ -102,7 +102,7 @@ class LatchTests(StreamTestCase):
         st.booleans(),
         st.sampled_from([2, 3]),
     )
-    def test_a_new_description_lets_nobody_in_where_the_last_one_was_true(
+    def test_after_a_right_description_a_new_one_admits_no_strangers(
         self, silent_frames: int, seed: int, is_behind_nat: bool, named: int
     ) -> None:
         line = self.line(seed)
@@ -111,12 +111,12 @@ class LatchTests(StreamTestCase):
         self.stream.agree(evolve(TERMS, remote=PLACES[named]))
         for _ in range(silent_frames):
             self.tick()
-        # A new source, which is silent at first; others are not.
+        # A new source, which is silent at first, while others send.
         line.voice = line.new_voice(STRANGERS[1])
         heard = len(self.ear.audio) - self.ear.filled
         line.run(Phase("talk", 60))
         if is_behind_nat:
-            # Whoever was learnt may have to be learnt again: the control.
+            # The control: a source that was learnt may have to be learnt again.
             self.assertEqual(self.sent[-1][1], STRANGERS[1])
             return
         self.assertEqual(len(self.ear.audio) - self.ear.filled, heard)
@@ -125,7 +125,7 @@ class LatchTests(StreamTestCase):
         line.run(Phase("talk", 10))
         self.assertEqual(len(self.ear.audio) - self.ear.filled, heard + 1600)
 
-    def test_until_somebody_spoke_a_place_behind_nat_is_learnt_soon(self) -> None:
+    def test_before_any_audio_an_address_behind_nat_is_learnt_soon(self) -> None:
         line = self.line()
         line.voice.place = PLACES[2]
         line.run(Phase("mute", 3))
@@ -135,7 +135,9 @@ class LatchTests(StreamTestCase):
         line.run(Phase("talk", 10))
         self.assertEqual(len(self.ear.audio) - self.ear.filled, heard + 1600)
 
-    def test_who_left_by_a_new_description_is_heard_on_and_not_followed(self) -> None:
+    def test_after_a_new_description_the_old_source_is_heard_but_not_followed(
+        self,
+    ) -> None:
         line = self.line()
         line.run(Phase("talk", 10))
         self.stream.agree(evolve(TERMS, remote=PLACES[3]))
@@ -146,7 +148,7 @@ class LatchTests(StreamTestCase):
         self.assertEqual(len(self.ear.audio) - self.ear.filled, heard + 50 * 160)
         received = self.stream.stats.packets_in
         line.run(Phase("talk", 150))
-        # Nobody else came: it is where it was, and nothing is counted twice.
+        # No other source came: it is accepted again, and nothing is counted twice.
         self.assertEqual(self.sent[-1][1], REMOTE)
         self.assertEqual(self.stream.stats.packets_in, received + 150)
         self.assertEqual(self.stream.refresh_stats().duplicates, 0)
@@ -168,7 +170,7 @@ class LatchTests(StreamTestCase):
 
         self.stream.agree(evolve(TERMS, remote=music, receives=False))
         play(held)
-        # It is there again, at another place, and the player is slow to end.
+        # The peer is back, at another address, and the player ends late.
         self.stream.agree(evolve(TERMS, remote=PLACES[3]))
         play(late)
         line.voice = line.new_voice(PLACES[3])
@@ -184,7 +186,7 @@ class LatchTests(StreamTestCase):
         line.run(Phase("talk", 100))
         self.assertEqual(self.sent[-1][1], REMOTE)
 
-    def test_what_goes_on_elsewhere_while_it_goes_on_here_moves_nothing(self) -> None:
+    def test_a_copy_of_the_stream_elsewhere_moves_nothing(self) -> None:
         line = self.line()
         line.run(Phase("talk", 10))
         for _ in range(50):

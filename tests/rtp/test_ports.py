@@ -15,7 +15,7 @@ from chime_gateway.rtp.ports import NoPortFree, PortPool
 
 
 class FakeSocket:
-    """What the pool opens here."""
+    """Stands for the sockets that the pool opens."""
 
     taken: set[int] = set()  # noqa: RUF012
 
@@ -86,7 +86,7 @@ class PortTests(SynchronousTestCase):
         self.now = 10.0
         self.assertEqual(self.lend().number, 5002)
 
-    def test_a_port_that_somebody_else_has_is_passed_over(self) -> None:
+    def test_a_port_of_another_program_is_skipped(self) -> None:
         FakeSocket.taken = {5003}
         self.assertEqual(self.lend().number, 5004)
         FakeSocket.taken = {5002}
@@ -95,7 +95,7 @@ class PortTests(SynchronousTestCase):
         FakeSocket.taken = set()
         self.assertEqual(self.lend().number, 5002)
 
-    def test_what_another_process_has_or_had_just_now_is_left_to_it(self) -> None:
+    def test_ports_of_another_process_are_not_lent(self) -> None:
         other = PortPool(5001, 5005, "127.0.0.1", None, lambda: self.now, 10.0)
         used, resting = (other.lend(lambda *_: None, lambda *_: None) for _ in "ab")
         other.take_back(resting)
@@ -112,10 +112,10 @@ class PortTests(SynchronousTestCase):
     @given(
         st.sets(st.integers(0, 39)), st.sets(st.integers(0, 39)), st.integers(60, 100)
     )
-    def test_whatever_others_have_all_that_is_free_is_found(
+    def test_all_free_ports_are_found_whatever_other_processes_use(
         self, some: set[int], more: set[int], pairs: int
     ) -> None:
-        """Far more than may be tried in vain."""
+        """Other processes have far more ports than may be tried in vain."""
         pool = PortPool(5000, 4999 + 2 * pairs, "127.0.0.1", None, lambda: 0.0)
         theirs = {5000 + 2 * one for one in some | more}
         FakeSocket.taken = set(theirs)
@@ -132,7 +132,7 @@ class PortTests(SynchronousTestCase):
             port.close()
         FakeSocket.taken = set()
 
-    def test_what_the_system_does_not_take_is_counted(self) -> None:
+    def test_datagrams_that_cannot_be_sent_are_counted(self) -> None:
         port = self.lend()
         faults = OSError(), OverflowError(), ValueError(), TypeError(), struct.error()
         for fault in faults:
@@ -140,10 +140,10 @@ class PortTests(SynchronousTestCase):
             port.send_rtp(b"x", ("127.0.0.1", 1))
             port.send_rtcp(b"x", ("127.0.0.1", 1))
         self.assertEqual(port.failures, 2 * len(faults))
-        port._rtp.doRead()  # nothing there is nothing wrong
+        port._rtp.doRead()  # no datagram is not an error
         self.assertTrue(port._rtp.connected)
 
-    def test_whatever_the_batch_does_a_port_comes_back(self) -> None:
+    def test_a_port_comes_back_whatever_fails_in_the_batch(self) -> None:
         batch = FaultyBatch()
         pool = PortPool(5002, 5005, "127.0.0.1", batch, lambda: self.now, 0.0)
         for fault in ("adopt", "", "release"):
@@ -157,7 +157,7 @@ class PortTests(SynchronousTestCase):
         self.assertEqual((pool.in_use, pool.size), (0, 2))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
-    def test_who_listens_is_told_that_nothing_comes_any_more(self) -> None:
+    def test_the_owner_is_notified_of_a_broken_port(self) -> None:
         port = self.lend()
         told: list[bool] = []
         port.call_if_broken(lambda: told.append(True))
@@ -166,7 +166,7 @@ class PortTests(SynchronousTestCase):
         self.pool.take_back(port)
         self.assertEqual(told, [True])
 
-    def test_families_that_can_be_sent_to(self) -> None:
+    def test_address_families_that_a_pool_reaches(self) -> None:
         for host, reached in (
             ("127.0.0.1", ["192.0.2.1"]),
             ("::1", ["2001:db8::1"]),

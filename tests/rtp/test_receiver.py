@@ -1,4 +1,4 @@
-"""RTP that comes in, asserted by what is heard."""
+"""Received RTP, checked by the audio that is heard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.rtp_stream import REMOTE, TERMS, StreamTestCase, speech
 
 
 class ReceivingTests(StreamTestCase):
-    def test_what_comes_in_order_is_heard_at_once(self) -> None:
+    def test_packets_in_order_are_heard_at_once(self) -> None:
         for number in range(65530, 65550):
             self.come(number, bytes([number & 0x7F]) * 160)
             self.assertEqual(len(self.ear.audio), (number - 65529) * 160)
@@ -28,7 +28,7 @@ class ReceivingTests(StreamTestCase):
         st.integers(1, 8),
         st.integers(1, 3),
     )
-    def test_what_waits_for_a_lost_packet_is_heard_when_the_stream_changes(
+    def test_held_packets_are_heard_when_the_stream_changes(
         self, change: str, lost: int, behind: int
     ) -> None:
         self.setUp()
@@ -54,7 +54,7 @@ class ReceivingTests(StreamTestCase):
         for audio in said:
             self.assertEqual(self.ear.audio.count(audio), 1)
 
-    def test_loss_reordering_and_duplicates_for_five_minutes(self) -> None:
+    def test_loss_reordering_and_duplicates_do_not_add_up_in_five_minutes(self) -> None:
         said = speech(10.0) * 30
         rng = random.Random(5)
         arrivals: list[tuple[float, int]] = []
@@ -81,7 +81,7 @@ class ReceivingTests(StreamTestCase):
         self.clock.advance(0.2)
         self.stream.tick(self.clock.seconds(), 1)
         heard = decode(PCMU, self.ear.audio)
-        # Compared piece by piece, each found where it belongs.
+        # Compared in pieces, each at its place.
         whole = decode(PCMU, said)
         for second in (0, 60, 150, 290):
             part = slice(second * 8000, second * 8000 + 40000)
@@ -98,7 +98,7 @@ class ReceivingTests(StreamTestCase):
         self.assertGreater(stats.duplicates, 50)
         self.assertGreater(stats.reordered, 100)
 
-    def test_a_third_lost_is_still_as_long_as_it_was(self) -> None:
+    def test_with_a_third_lost_the_stream_keeps_its_length(self) -> None:
         rng = random.Random(1)
         last = 0
         for number in range(2000):
@@ -121,18 +121,18 @@ class ReceivingTests(StreamTestCase):
         self.tick()
         self.assertEqual(self.sent[-1][1], REMOTE)
 
-    def test_a_network_that_is_not_allowed_is_never_latched_onto(self) -> None:
+    def test_a_source_outside_the_allowed_networks_is_never_accepted(self) -> None:
         stranger = ("203.0.113.1", 1000)
-        self.come(1, source=stranger)  # nobody has spoken yet
+        self.come(1, source=stranger)  # before any audio
         self.come(2)
         self.clock.advance(10)
-        self.come(3, source=stranger)  # and nobody for a while
+        self.come(3, source=stranger)  # and after a silence
         self.assertEqual(len(self.ear.audio), 160)
         self.tick()
         self.assertEqual(self.sent[-1][1], REMOTE)
         self.assertEqual(self.stream.stats.dropped["stranger"], 2)
 
-    def test_garbage_is_counted_by_kind_and_moves_nothing(self) -> None:
+    def test_malformed_packets_are_counted_by_kind_and_change_nothing(self) -> None:
         other = ("198.51.100.50", 9)
         for data, kind in (
             (b"", "short"),
@@ -148,22 +148,22 @@ class ReceivingTests(StreamTestCase):
         self.assertEqual(self.sent[-1][1], REMOTE)
         self.assertEqual(self.stream.stats.packets_in, 0)
 
-    def test_another_source_is_believed_at_its_second_packet(self) -> None:
+    def test_another_source_is_accepted_at_its_second_packet(self) -> None:
         self.come(1)
         self.come(5000, ssrc=99)
         self.assertEqual(len(self.ear.audio), 160)
         self.come(5001, ssrc=99)
-        self.assertEqual(len(self.ear.audio), 480)  # with what it said before
+        self.assertEqual(len(self.ear.audio), 480)  # with its first packet
         self.assertEqual(self.stream.stats.dropped["ssrc"], 1)
 
-    def test_a_huge_step_is_believed_at_its_second_packet(self) -> None:
+    def test_a_large_step_is_believed_at_the_second_packet(self) -> None:
         self.come(1)
         self.come(30000)
         self.assertEqual(len(self.ear.audio), 160)
         self.come(30001)
         self.assertEqual(len(self.ear.audio), 480)
 
-    def test_comfort_noise_and_keys_leave_no_hole(self) -> None:
+    def test_comfort_noise_and_dtmf_leave_no_gap(self) -> None:
         self.come(1)
         self.come(2, b"\x40", payload_type=13)
         for number, (marker, payload) in enumerate(key_packets("7", 800, 160)):
@@ -186,11 +186,11 @@ class ReceivingTests(StreamTestCase):
                 st.booleans(),
             ),
             max_size=4,
-            # Two at once may come to one that is too small to be seen.
+            # Two errors at once may add up to one that is too small to be seen.
             unique_by=lambda change: change[0],
         ),
     )
-    def test_each_key_is_heard_once_whenever_the_source_changes(
+    def test_each_dtmf_digit_is_heard_once_whenever_the_source_changes(
         self, keys: str, changes: list[tuple[int, int, int, bool]]
     ) -> None:
         self.setUp()
@@ -205,9 +205,9 @@ class ReceivingTests(StreamTestCase):
             for at, new_number, new_timestamp, is_same_ssrc in changes:
                 if at != sent:
                     continue
-                # The same source may count anew, too; then by more than packets
-                # come out of their order (RFC 3550 appendix A.1), after the last of
-                # a key, which may be ten packets ago.
+                # The same source may begin a new count, too; then by more than packets
+                # are reordered (RFC 3550 appendix A.1), after the last of
+                # a digit, which may be ten packets ago.
                 step = rtp.sequence_delta(new_number, number)
                 if is_same_ssrc and -110 <= step <= 3010:
                     continue

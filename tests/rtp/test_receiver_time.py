@@ -1,4 +1,4 @@
-"""What is heard stays on the sender's clock, whatever the network does."""
+"""The audio that is heard follows the sender's clock, whatever the network does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.rtp_schedule import Pattern, ScheduleTestCase
 
-#: The model's time may differ by so much, in ms.
+#: The tolerance of the model's time, in ms.
 BOUND: Final = 20
 
 PATTERNS: Final[Mapping[str, Pattern]] = {
@@ -72,7 +72,7 @@ class SendersClockTests(ScheduleTestCase):
         if most_missing is not None:
             self.assertLessEqual(missing, most_missing, pattern)
 
-    def test_over_a_minute_of_each_pattern(self) -> None:
+    def test_time_is_kept_for_a_minute_of_each_pattern(self) -> None:
         for name, pattern in PATTERNS.items():
             with self.subTest(name):
                 self.remain(pattern)
@@ -83,7 +83,7 @@ class SendersClockTests(ScheduleTestCase):
         st.sampled_from((10, 20, 30, 60)),
         st.integers(0, 2**32),
     )
-    def test_what_the_network_held_up_for_a_moment_is_heard(
+    def test_audio_that_the_network_delayed_for_a_moment_is_heard(
         self, stalls: tuple[int, ...], ptime: int, seed: int
     ) -> None:
         self.remain(
@@ -93,10 +93,8 @@ class SendersClockTests(ScheduleTestCase):
 
     @settings(max_examples=4, deadline=None)
     @given(st.sampled_from((10, 20, 30, 60)), st.integers(0, 2**32))
-    def test_what_comes_in_no_order_at_all_is_heard(
-        self, ptime: int, seed: int
-    ) -> None:
-        # At first it is not known for how long to wait.
+    def test_packets_in_random_order_are_heard(self, ptime: int, seed: int) -> None:
+        # At first the right wait is not known.
         self.remain(
             Pattern(seconds=30.0, late=1.0, late_ms=200, ptimes=(ptime,), seed=seed),
             most_missing=40,
@@ -108,7 +106,7 @@ class SendersClockTests(ScheduleTestCase):
         st.booleans(),
         st.integers(0, 2**32),
     )
-    def test_no_word_is_lost_where_the_clock_stands_in_a_pause(
+    def test_no_word_is_lost_where_the_clock_stops_in_a_pause(
         self, pauses: tuple[int, ...], has_noise: bool, seed: int
     ) -> None:
         self.remain(
@@ -124,5 +122,5 @@ class SendersClockTests(ScheduleTestCase):
 
     @settings(max_examples=12, deadline=None)
     @given(patterns())
-    def test_of_any_loss_order_and_pause(self, pattern: Pattern) -> None:
+    def test_time_is_kept_in_any_loss_order_and_pause(self, pattern: Pattern) -> None:
         self.remain(pattern)

@@ -1,4 +1,4 @@
-"""RTCP: what each side is told of what it sent."""
+"""RTCP: each side learns what came of what it sent."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class ReportTests(StreamTestCase):
         report = compound.reports[0]
         self.assertEqual(report.ssrc, 7)
         self.assertApproximates(report.fraction_lost, 0.1, 0.03)
-        self.assertApproximates(report.lost, 12, 2)  # of the 125 until then
+        self.assertApproximates(report.lost, 12, 2)  # of the 125 packets until then
         self.assertLess(report.jitter, 10)
 
-    def test_what_the_other_side_reports_is_noted(self) -> None:
+    def test_the_peers_report_is_noted(self) -> None:
         self.tick(150)
         ours = rtcp.parse(self.reports[0][0])
         assert ours.ssrc is not None and ours.sender_ntp is not None
@@ -47,14 +47,14 @@ class ReportTests(StreamTestCase):
         assert round_trip is not None
         self.assertApproximates(round_trip, self.clock.seconds() - 102.5 - 0.1, 0.01)
 
-    def test_a_report_is_taken_on_either_port_and_referred_to(self) -> None:
+    def test_a_report_is_accepted_on_either_port_and_referred_to(self) -> None:
         self.come(1)
         for receive, ntp in (
             (self.stream.rtcp_received, 0x1111222233334444),
             (self.stream.rtp_received, 0x5555666677778888),
         ):
             receive(rtcp.sender_report(7, ntp, 0, 1, 160, b""), REMOTE)
-            # Of a source that is not heard.
+            # A report of a source that is not heard.
             receive(rtcp.sender_report(8, 1 << 40, 0, 1, 160, b""), REMOTE)
             del self.reports[:]
             self.tick(400)
@@ -62,7 +62,7 @@ class ReportTests(StreamTestCase):
             self.assertEqual(report.last_sr, rtcp.middle(ntp))
             self.assertApproximates(report.delay / 65536, 5, 3)
 
-    def test_a_wall_clock_that_is_set_changes_no_round_trip(self) -> None:
+    def test_setting_the_wall_clock_does_not_change_the_round_trip(self) -> None:
         for step in (3600.0, -7200.0):
             self.tick(300)
             report = rtcp.parse(self.reports[-1][0])
@@ -92,7 +92,7 @@ class ReportTests(StreamTestCase):
             max_size=5,
         )
     )
-    def test_reports_go_where_those_of_the_voice_come_from(
+    def test_reports_go_where_the_reports_of_the_source_come_from(
         self, steps: list[tuple[str, _Place, _Place]]
     ) -> None:
         self.setUp()
@@ -106,14 +106,14 @@ class ReportTests(StreamTestCase):
             elif media == terms.remote:
                 control = terms.remote_rtcp
             else:
-                control = media[0], control[1]  # a NAT has one address
+                control = media[0], control[1]  # the NAT has one address
             for _ in range(20):
                 self.tick()
                 number += 1
                 self.come(number, source=media)
             said = rtcp.receiver_report(7, b"") + rtcp.source_description(7, "x")
             self.stream.rtcp_received(said, control)
-            # Whoever is not heard moves nothing.
+            # A source that is not heard moves nothing.
             stranger = rtcp.receiver_report(8, b"")
             self.stream.rtcp_received(stranger, ("198.51.100.66", 5000))
             self.tick(400)

@@ -1,4 +1,4 @@
-"""RTP that goes out, asserted by what is on the wire."""
+"""Sent RTP, checked on the wire."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.rtp_stream import REMOTE, TERMS, StreamTestCase
 
 
 class SendingTests(StreamTestCase):
-    def test_the_first_packet_does_not_wait_for_the_other_side(self) -> None:
+    def test_the_first_packet_does_not_wait_for_the_peer(self) -> None:
         self.tick()
         self.assertEqual(self.sent[0][1], REMOTE)
 
@@ -43,7 +43,7 @@ class SendingTests(StreamTestCase):
 
     @settings(max_examples=30)
     @given(st.lists(st.integers(0, 2**32 - 1), min_size=8, max_size=8, unique=True))
-    def test_every_source_of_ours_begins_in_the_lower_half(
+    def test_every_new_source_begins_in_the_lower_half(
         self, numbers: list[int]
     ) -> None:
         self.setUp()
@@ -54,7 +54,7 @@ class SendingTests(StreamTestCase):
         self.tick(3)
         for data, _ in self.sent:
             self.assertLess(rtp.parse(far.unprotect(data)).sequence_number, 0x8010)
-        # Another key: whether rollovers are counted anew cannot matter.
+        # Another key: whether rollovers are counted anew must not matter.
         before = self.packets()[0]
         again = evolve(keys, local=bytes(range(1, 31)))
         self.stream.agree(evolve(TERMS, keys=again))
@@ -63,7 +63,7 @@ class SendingTests(StreamTestCase):
         first = self.packets()[0]
         self.assertLess(first.sequence_number, 0x8000)
         self.assertNotEqual(first.ssrc, before.ssrc)
-        # The same key goes on as it was.
+        # With the same key the source goes on.
         self.stream.agree(evolve(TERMS, keys=again))
         self.tick()
         self.assertEqual(self.packets()[-1].ssrc, first.ssrc)
@@ -72,7 +72,7 @@ class SendingTests(StreamTestCase):
         self.tick(due=3)
         self.assertEqual(len(self.sent), 3)
 
-    def test_of_a_tick_that_is_very_late_nothing_is_made_up(self) -> None:
+    def test_a_very_late_tick_is_not_made_up(self) -> None:
         self.tick()
         self.tick(due=150)
         self.stream.play(b"\x20" * 160)
@@ -88,7 +88,7 @@ class SendingTests(StreamTestCase):
         self.assertEqual((numbers[-1] - numbers[0]) & 0xFFFF, 2)
         self.assertTrue(packets[-1].marker)
 
-    def test_clear_leaves_nothing_of_what_was_not_sent(self) -> None:
+    def test_clear_drops_all_that_was_not_sent(self) -> None:
         for _ in range(3):
             self.stream.play(b"\x20" * 160)
         self.tick()
@@ -97,7 +97,7 @@ class SendingTests(StreamTestCase):
         heard = [packet.payload[0] for packet in self.packets()]
         self.assertEqual(heard, [0x20, 0xFF, 0xFF, 0xFF])
 
-    def test_any_ptime_carries_the_same_sound_evenly(self) -> None:
+    def test_any_ptime_carries_the_same_audio_evenly(self) -> None:
         said = bytes(range(160)) + bytes(range(50, 210)) + b"\x33" * 160 * 4
         for ptime in (10, 20, 30, 40, 50, 60):
             for phase in range(0, ptime, 10):
@@ -115,18 +115,18 @@ class SendingTests(StreamTestCase):
                 heard = b"".join(p.payload for p in packets)
                 self.assertEqual(heard.strip(b"\xff"), said)
                 self.assertEqual(sum(p.marker for p in packets), 1)
-                # Waiting for a whole packet, and for its beat.
+                # The wait for a whole packet, and for its beat.
                 began = heard.index(said) // 8
                 self.assertLessEqual(began, 100 + max(0, ptime - 20) + 2 * ptime)
 
-    def test_a_single_frame_is_sent_though_it_fills_no_packet(self) -> None:
+    def test_a_single_frame_is_sent_although_it_fills_no_packet(self) -> None:
         for ptime in (30, 40, 60):
             self.beat(ptime, 0, [b"\x20" * 160])
             heard = b"".join(p.payload for p in self.packets())
             self.assertEqual(heard.count(b"\x20"), 160)
 
     def beat(self, ptime: int, phase: int, frames: list[bytes]) -> None:
-        """As the metronome does, frames from 100 ms on: 20 ms first."""
+        """Tick as the metronome does, the call first.  Frames come from 100 ms on."""
         del self.sent[:]
         self.times: list[int] = []
         last = None
@@ -143,7 +143,7 @@ class SendingTests(StreamTestCase):
                     self.times.append(now - last)
                 last = now
 
-    def test_keys_are_events_with_one_marker_and_three_ends(self) -> None:
+    def test_digits_are_events_with_one_marker_and_three_ends(self) -> None:
         self.tick()
         self.assertTrue(self.stream.send_digits("5#"))
         self.tick(60)
@@ -164,6 +164,6 @@ class SendingTests(StreamTestCase):
         steps = {rtp.sequence_delta(b, a) for a, b in itertools.pairwise(numbers)}
         self.assertEqual(steps, {1})
 
-    def test_without_events_there_are_no_keys(self) -> None:
+    def test_without_telephone_events_no_digits_are_sent(self) -> None:
         self.stream.agree(evolve(TERMS, telephone_event=None))
         self.assertFalse(self.stream.send_digits("1"))

@@ -15,7 +15,7 @@ PLACE = ("192.0.2.1", 4000)
 
 class FakeSocket:
     """
-    @ivar faults: what is raised, by each call of that name in turn; C{None}: nothing.
+    @ivar faults: by function name, what each call in turn raises; C{None}: nothing.
     """
 
     def __init__(self, family: int = socket.AF_INET, kind: int = 0) -> None:
@@ -76,7 +76,7 @@ class SettledSocketTests(SynchronousTestCase):
             lambda: self.came.append((b"broken", None)),
         )
 
-    def test_it_is_on_the_port_and_has_the_place(self) -> None:
+    def test_it_is_on_the_port_and_connected_to_the_address(self) -> None:
         one = self.new()
         (made,) = self.made
         self.assertEqual(made.calls("bind"), [(("0.0.0.0", 5000),)])
@@ -89,7 +89,7 @@ class SettledSocketTests(SynchronousTestCase):
         self.assertEqual(len(made.calls("close")), 1)
         self.assertEqual(self.came[1:], [(b"broken", None)])
 
-    def test_whatever_fails_nothing_is_left_and_nobody_else_can_share_it(self) -> None:
+    def test_after_any_failure_nothing_is_left_and_the_port_is_not_shared(self) -> None:
         for fault in ("setblocking", "setsockopt", "bind", "connect"):
             self.fault = fault
             self.assertRaises(OSError, self.new)
@@ -97,14 +97,14 @@ class SettledSocketTests(SynchronousTestCase):
             shares = [value for *_, value in self.port.calls("setsockopt")]
             self.assertEqual(shares[-1:], [0] if shares else [], fault)
 
-    def test_the_last_descriptors_are_for_others(self) -> None:
+    def test_the_reserved_descriptors_are_not_used(self) -> None:
         self.patch(rtp_settled, "is_in_reserve", lambda _: True)
         self.assertRaises(OSError, self.new)
         self.assertEqual(len(self.made[-1].calls("close")), 1)
         self.assertEqual(self.port.calls("setsockopt"), [])
 
-    def test_what_icmp_says_of_an_earlier_one_does_not_cost_the_next(self) -> None:
-        """ICMP takes the turn of whatever is sent behind it."""
+    def test_an_icmp_error_does_not_cost_the_next_datagram(self) -> None:
+        """The system reports an ICMP error in place of the next send."""
         one = self.new()
         (made,) = self.made
         refused = ConnectionRefusedError()

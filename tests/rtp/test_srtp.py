@@ -1,4 +1,4 @@
-"""SRTP: every profile, and what does not belong."""
+"""SRTP: every profile, and packets that are not valid."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class SrtpTests(StreamTestCase):
             evolve(TERMS, keys=SrtpKeys(profile, theirs, ours)),
         )
 
-    def test_every_profile_carries_audio_and_reports_and_refuses_the_rest(self) -> None:
+    def test_every_profile_carries_audio_and_reports_and_rejects_all_else(self) -> None:
         for profile in _PROFILES:
             near, far = self.pair(profile)
             self.ear = Ear()
@@ -50,7 +50,7 @@ class SrtpTests(StreamTestCase):
             self.assertNotIn(b"\x21" * 8, packet)
             b.rtp_received(packet, REMOTE)
             self.assertEqual(self.ear.audio, b"\x21" * 160)
-            b.rtp_received(packet, REMOTE)  # the same again is a replay
+            b.rtp_received(packet, REMOTE)  # a repeated packet is a replay
             b.rtp_received(packet[:-1] + b"\0", REMOTE)
             b.rtp_received(rtp.serialize(0, False, 9, 9, 9, b"\0" * 160), REMOTE)
             self.assertEqual(b.stats.dropped["srtp"], 3)
@@ -65,13 +65,13 @@ class SrtpTests(StreamTestCase):
     @given(
         st.integers(0, 0xFFFF), st.lists(st.integers(0, 300), max_size=60), st.data()
     )
-    def test_whatever_comes_first_rollovers_are_counted_right(
+    def test_rollovers_are_counted_right_whatever_comes_first(
         self, first: int, came: list[int], data: st.DataObject
     ) -> None:
         near, far = self.pair(data.draw(st.sampled_from(_PROFILES)))
         assert near.keys is not None and far.keys is not None
         sender, receiver = SrtpCodec(near.keys), SrtpCodec(far.keys)
-        # From anywhere, near a rollover above all.
+        # Any first number, most often one near a rollover.
         first = data.draw(st.sampled_from([first, 0xFFFF - first % 300, first % 300]))
         packets = [
             sender.protect(
@@ -79,7 +79,7 @@ class SrtpTests(StreamTestCase):
             )
             for n in range(301)
         ]
-        # Lost, reordered within what a window holds, and twice.
+        # Lost, reordered within the window, and duplicated.
         order = sorted(came, key=lambda n: n + data.draw(st.integers(0, 40)))
         seen: set[int] = set()
         for number in order:
@@ -94,7 +94,7 @@ class SrtpTests(StreamTestCase):
 
     @settings(max_examples=40, deadline=None)
     @given(st.integers(0, 6), st.integers(0, 0xFFFF), st.booleans())
-    def test_rollovers_may_be_counted_on_or_anew_under_another_key(
+    def test_a_new_key_may_keep_or_reset_the_rollover_count(
         self, rollovers: int, number: int, counts_on: bool
     ) -> None:
         near, far = self.pair(AES_128_TAG_80)
@@ -102,7 +102,7 @@ class SrtpTests(StreamTestCase):
         sender = SrtpCodec(near.keys)
         at = rollovers * 0x10000 + number
         if counts_on:
-            # So that its count is what it was under the key before.
+            # So that its count is the same as under the previous key.
             for passed in range(at % 0x6000, at, 0x6000):
                 sender.protect(rtp.serialize(0, False, passed & 0xFFFF, 0, 7, b""))
         receiver = SrtpCodec(far.keys, 7, rollovers)
@@ -111,7 +111,7 @@ class SrtpTests(StreamTestCase):
             plain = receiver.unprotect(sender.protect(packet))
             self.assertEqual(plain, packet)
 
-    def test_a_source_that_counts_on_under_a_new_key_is_heard(self) -> None:
+    def test_a_source_that_keeps_its_count_under_a_new_key_is_heard(self) -> None:
         near, far = self.pair(AES_128_TAG_80)
         assert near.keys is not None and far.keys is not None
         stream = self.new_stream(far)
@@ -132,7 +132,7 @@ class SrtpTests(StreamTestCase):
             stream.rtp_received(sender.protect(data), REMOTE)
         self.assertEqual(stream.stats.packets_in, before + 10)
 
-    def test_the_key_size_is_part_of_what_must_agree(self) -> None:
+    def test_a_key_of_another_size_is_rejected(self) -> None:
         near, _ = self.pair(AES_256_TAG_80)
         _, far = self.pair(AES_128_TAG_80)
         a, b = self.new_stream(near), self.new_stream(far)

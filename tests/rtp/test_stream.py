@@ -1,4 +1,4 @@
-"""Both ways at once: what was agreed on, until the end."""
+"""Both directions at once: the negotiated terms, until the end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.rtp_stream import REMOTE, TERMS, StreamTestCase, speech
 
 
 class AgreementTests(StreamTestCase):
-    def test_before_anything_is_agreed_nothing_is_heard(self) -> None:
+    def test_nothing_is_heard_before_terms_are_negotiated(self) -> None:
         stream = RtpStream(
             PCMU,
             self.ear,
@@ -30,7 +30,7 @@ class AgreementTests(StreamTestCase):
         stream.tick(0.0, 1)
         stream.stop()
 
-    def test_another_codec_on_the_wire_is_transcoded_both_ways(self) -> None:
+    def test_another_codec_on_the_wire_is_transcoded_in_both_directions(self) -> None:
         said = speech(1.0)
         self.stream.agree(evolve(TERMS, codec=PCMA, payload_type=8))
         for at in range(0, len(said), 160):
@@ -45,7 +45,7 @@ class AgreementTests(StreamTestCase):
         score, _ = correlation(decode(PCMU, said), decode(PCMU, self.ear.audio))
         self.assertGreater(score, 0.999)
 
-    def test_on_hold_time_passes_and_nothing_is_sent(self) -> None:
+    def test_on_hold_timestamps_advance_and_nothing_is_sent(self) -> None:
         self.tick(2)
         self.stream.agree(evolve(TERMS, sends=False, receives=False))
         self.stream.play(b"\x20" * 160)
@@ -65,7 +65,7 @@ class AgreementTests(StreamTestCase):
             rtp.timestamp_delta(after.timestamp, before.timestamp), 11 * 160
         )
 
-    def test_the_end_is_said(self) -> None:
+    def test_the_end_is_announced_by_an_rtcp_bye(self) -> None:
         self.tick(10)
         self.stream.stop()
         self.assertTrue(rtcp.parse(self.reports[-1][0]).goodbye)

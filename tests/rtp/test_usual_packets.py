@@ -1,4 +1,4 @@
-"""What is done with the usual packet where it lies is what is done with any."""
+"""Usual packets, which are parsed in place, are treated like all others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEYS = SrtpKeys(AES_128_TAG_80, bytes(range(30)), bytes(range(30, 60)))
 
 
 class Sender:
-    """The other side, which does whatever it is told."""
+    """A peer that sends what it is told to."""
 
     def __init__(self, *, is_secret: bool) -> None:
         self._number = 65520
@@ -78,7 +78,7 @@ class Sender:
 
 class UsualPacketTests(StreamTestCase):
     def pair(self, terms: Terms) -> tuple[list[RtpStream], list[Ear]]:
-        """The second takes the long way with every packet."""
+        """The second receiver parses every packet in full."""
         streams, ears = [], []
         for _ in range(2):
             self.ear = Ear()
@@ -98,7 +98,9 @@ class UsualPacketTests(StreamTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.sampled_from(ODDLY), max_size=40), st.booleans())
-    def test_both_ways_hear_the_same(self, told: list[str], is_secret: bool) -> None:
+    def test_both_receivers_hear_the_same(
+        self, told: list[str], is_secret: bool
+    ) -> None:
         self.setUp()
         keys = KEYS if is_secret else None
         terms = evolve(TERMS, keys=keys, other_codecs={8: PCMA})
@@ -130,7 +132,7 @@ class UsualPacketTests(StreamTestCase):
             self.assertEqual(ears[0].audio, ears[1].audio, what)
         self.assertEqual(vars(ears[0]), vars(ears[1]))
 
-    def test_the_usual_packet_does_take_the_short_way(self) -> None:
+    def test_a_usual_packet_is_parsed_in_place(self) -> None:
         streams, ears = self.pair(TERMS)
         taken: list[bytes] = []
 

@@ -1,4 +1,4 @@
-"""A queue that delivers as it likes, and calls that are taken from it once."""
+"""Calls from a queue that delivers in any way: each is taken once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chime_gateway.outcomes import Outcome
 from chime_gateway.sim.caller.kinesis_line import QUEUE
 from tests.whole_calls.kinesis_harness import PLAN, KinesisTestCase
 
-#: Nobody wants these: they are of something else, or of nothing.
+#: Stray messages: not about calls, or malformed.
 STRAY = (
     "",
     "no JSON",
@@ -29,11 +29,11 @@ UPDATE = "UPDATED"
 @frozen
 class Delivery:
     """
-    What becomes of one notice.
+    How one notice is delivered.
 
-    @ivar delays: seconds, of each copy of it.
-    @ivar strays: that come before it.
-    @ivar is_followed: by a message that its stream goes on.
+    @ivar delays: the delay of each copy, in seconds.
+    @ivar strays: stray messages before it.
+    @ivar is_followed: a message that the stream goes on follows.
     """
 
     delays: tuple[float, ...]
@@ -56,13 +56,13 @@ class AnyDeliveryTests(KinesisTestCase):
         st.lists(DELIVERIES, min_size=1, max_size=5),
         st.sets(st.integers(0, 8), max_size=4),
     )
-    def test_a_call_is_taken_once_whatever_comes_twice_late_or_by_mistake(
+    def test_each_call_is_taken_once_whatever_the_queue_delivers(
         self, deliveries: list[Delivery], failing: set[int]
     ) -> None:
         """
-        As SQS may deliver (at least once, in any order), and refuse to be asked.
+        SQS delivers at least once, in any order, and requests may fail.
 
-        @param failing: requests for messages that AWS refuses.
+        @param failing: the requests for messages that AWS refuses.
         """
         self.setUp()
         queues = self.network.world.media.queues
@@ -100,7 +100,7 @@ class AnyDeliveryTests(KinesisTestCase):
         self.network.report(self.network.call(PLAN))
         self.assertEqual(self.record.ending.outcome, Outcome.COMPLETED)
         self.network.advance(5)
-        # What is no notice stays, for the queue to set it aside; nothing else does.
+        # Only malformed messages stay in the queue, for its dead-letter queue.
         bodies = [message.body for message in queues.queues[QUEUE].messages]
         self.assertEqual(sum(body in STRAY[:3] for body in bodies), strays)
         self.assertEqual(self.gateway.carrier.notices["taken"], 1)

@@ -1,4 +1,4 @@
-"""Where the agent's speech is cut, and what the files are."""
+"""The agent's speech: what is heard of it, and its files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECOND = PCMU.bytes_per_second
 
 
 def speech(seconds: float, loud: float = 0.3) -> bytes:
-    """A tone of 220 Hz, in whole frames."""
+    """Return a tone of 220 Hz, in whole frames."""
     count = round(seconds * 50) * 160
     tone = np.sin(np.arange(count) * 2 * np.pi * 220 / 8000) * 32767 * loud
     return encode_mu_law(tone.astype(np.int16))
@@ -48,7 +48,7 @@ class RecordingUser:
 
 
 class HeardTests(SynchronousTestCase):
-    """When marks are returned: by reports, and by the clock without them."""
+    """Marks return with reports, or by the clock without reports."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -68,7 +68,7 @@ class HeardTests(SynchronousTestCase):
         )
 
     def play(self, seconds: float) -> None:
-        """With a mark behind its first frame and one at its end."""
+        """With a mark after the first frame and one at the end."""
         audio = speech(seconds)
         self.reply.play(audio[:FRAME])
         self.reply.mark("first")
@@ -90,12 +90,12 @@ class HeardTests(SynchronousTestCase):
         self.assertEqual(name, "first")
         self.assertLess(abs(at - 2.32), 0.02)
         self.advance(2.0)
-        # The last one is for the report that it was played.
+        # The last mark waits for the report that it was played.
         self.assertEqual(len(self.user.marks), 1)
         self.reply.reported("played", "k1")
         self.assertEqual(self.user.marks[1][0], "last")
 
-    def test_without_reports_it_is_believed_four_seconds_later(self) -> None:
+    def test_without_reports_it_counts_as_played_four_seconds_later(self) -> None:
         self.play(1.0)
         self.advance(12.0)
         (first, first_at), (last, last_at) = self.user.marks
@@ -104,13 +104,13 @@ class HeardTests(SynchronousTestCase):
         self.assertLess(abs(last_at - 9.25), 0.05)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_later_report_means_that_the_earlier_ones_are_over(self) -> None:
+    def test_a_later_report_covers_the_earlier_utterances(self) -> None:
         self.play(1.0)
         self.play(1.0)
         self.reply.reported("playing", "k2")
         self.assertEqual([name for name, _ in self.user.marks], ["first", "last"])
 
-    def test_what_is_cleared_is_never_heard(self) -> None:
+    def test_cleared_audio_is_never_heard(self) -> None:
         self.play(1.0)
         self.reply.clear()
         self.reply.reported("played", "k1")
@@ -128,7 +128,7 @@ class HeardTests(SynchronousTestCase):
 
 
 class WavTests(SynchronousTestCase):
-    def test_files_are_what_the_application_plays(self) -> None:
+    def test_files_have_the_format_that_the_application_plays(self) -> None:
         said = speech(0.5)
         with wave.open(io.BytesIO(wav_file(said))) as file:
             self.assertEqual(file.getparams()[:4], (1, 2, 8000, 4000))

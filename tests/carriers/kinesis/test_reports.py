@@ -1,4 +1,4 @@
-"""Reports of the Lambda, out of a queue that is played by hand."""
+"""Reports of the Lambda, from a fake queue."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from chime_gateway.net.aws.errors import AwsError
 
 class Queues:
     """
-    Makes queues, and answers when told to.
+    Makes queues, and answers when the test says so.
 
-    @ivar asked: operations, with the queue.
+    @ivar asked: the requested operations, with the queue.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class LambdaReportsTests(SynchronousTestCase):
         ]
         self.queues.waiting.callback({"Messages": messages} if messages else {})
 
-    def test_what_is_reported_is_told_and_deleted(self) -> None:
+    def test_reports_are_passed_on_and_deleted(self) -> None:
         self.come(
             json.dumps({"Transaction": "t", "Event": "played", "Key": "k"}),
             json.dumps({"Transaction": "t", "Event": "gone"}),
@@ -85,7 +85,7 @@ class LambdaReportsTests(SynchronousTestCase):
         self.come()
         self.assertEqual(self.queues.asked[-1], ("ReceiveMessage", self.reports.url))
 
-    def test_what_is_not_understood_does_not_hold_back_the_others(self) -> None:
+    def test_malformed_reports_do_not_affect_the_others(self) -> None:
         good = json.dumps({"Transaction": "t", "Event": "played"})
         odd = json.dumps({"Transaction": ["t"], "Event": 1, "Key": None})
         self.come("", "[]", "{}", '"text"', "7", odd, good)
@@ -93,7 +93,7 @@ class LambdaReportsTests(SynchronousTestCase):
         self.assertEqual(self.counts["malformed_report"], 5)
         self.assertEqual(len(self.queues.deleted), 7)
 
-    def test_a_queue_that_is_gone_is_made_again(self) -> None:
+    def test_a_deleted_queue_is_made_again(self) -> None:
         before = self.reports.url
         code = "AWS.SimpleQueueService.QueueDoesNotExist"
         gone = AwsError("sqs", "ReceiveMessage", code, "gone")
@@ -102,7 +102,7 @@ class LambdaReportsTests(SynchronousTestCase):
         self.clock.advance(1.0)
         self.assertNotIn(self.reports.url, ("", before))
 
-    def test_a_queue_that_cannot_be_asked_is_asked_again_ever_more_seldom(self) -> None:
+    def test_failed_requests_are_repeated_with_growing_pauses(self) -> None:
         before = self.reports.url
         for pause in (1.0, 2.0, 4.0):
             self.queues.waiting.errback(AwsError("sqs", "ReceiveMessage", "", "no"))

@@ -14,7 +14,7 @@ def silence(seconds: float) -> bytes:
 
 
 def cut(audio: bytes, piece: int = 10 * FRAME) -> list[bytes]:
-    """All utterances, the last one by its end."""
+    """Return all utterances, the last one after the end."""
     cutter = UtteranceCutter()
     found = []
     for at in range(0, len(audio), piece):
@@ -27,31 +27,31 @@ class CutterTests(SynchronousTestCase):
     def test_the_first_utterance_is_short_and_ends_in_a_pause(self) -> None:
         audio = speech(1.0) + silence(0.4) + speech(1.0) + silence(0.4) + speech(2.0)
         utterances = cut(audio)
-        # 160 ms of quiet are a pause.
+        # 160 ms of silence are a pause.
         self.assertAlmostEqual(seconds(utterances)[0], 1.16, places=3)
-        # Those behind it are long: each costs an update and a moment of silence.
+        # Later ones are long: each costs an update and a moment of silence.
         self.assertEqual(len(utterances), 2)
         self.assertEqual(b"".join(utterances), audio)
 
-    def test_a_pause_too_soon_is_passed_over(self) -> None:
+    def test_a_pause_too_soon_is_ignored(self) -> None:
         utterances = cut(speech(0.3) + silence(0.2) + speech(0.6) + silence(0.3))
         self.assertGreater(seconds(utterances)[0], 0.9)
 
-    def test_a_breath_is_no_pause(self) -> None:
+    def test_a_breath_is_not_a_pause(self) -> None:
         audio = (speech(0.5) + silence(0.1)) * 4
         self.assertEqual(len(cut(audio)), 1)
 
-    def test_speech_without_a_pause_is_cut_where_it_is_quietest(self) -> None:
+    def test_speech_without_a_pause_is_cut_at_its_quietest_frame(self) -> None:
         audio = speech(7.0) + speech(0.1, loud=0.05) + speech(3.0)
         utterances = cut(audio)
         self.assertTrue(7.0 <= seconds(utterances)[0] <= 7.1, seconds(utterances))
         self.assertEqual(b"".join(utterances), audio)
 
-    def test_silence_goes_before_what_follows_it(self) -> None:
+    def test_silence_is_kept_for_the_next_utterance(self) -> None:
         utterances = cut(silence(3.0) + speech(1.0) + silence(0.5) + speech(0.2))
         self.assertAlmostEqual(seconds(utterances)[0], 4.16, places=3)
 
-    def test_after_a_turn_the_next_first_one_is_short_again(self) -> None:
+    def test_the_first_utterance_of_each_turn_is_short(self) -> None:
         cutter = UtteranceCutter()
         cutter.add(speech(0.5))
         self.assertEqual(len(cutter.flush()), SECOND // 2)
@@ -66,7 +66,7 @@ class CutterTests(SynchronousTestCase):
         st.integers(1, 80),
     )
     @settings(max_examples=60, deadline=None)
-    def test_nothing_is_lost_and_nothing_is_too_long(
+    def test_no_audio_is_lost_and_no_utterance_is_too_long(
         self, parts: list[tuple[float, bool]], frames: int
     ) -> None:
         audio = b"".join(

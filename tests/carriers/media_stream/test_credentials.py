@@ -33,14 +33,14 @@ def twilio_signature(key: str, url: str) -> str:
 
 
 class StreamAuthTests(SynchronousTestCase):
-    def test_each_credential_lets_in(self) -> None:
+    def test_each_credential_is_accepted(self) -> None:
         token = sign_token(SECRET, NOW + 60)
         self.assertIs(verdict(authorization=f"Bearer {SECRET}"), Verdict.GRANTED)
         self.assertIs(verdict(authorization=f"bearer {token}"), Verdict.GRANTED)
         self.assertIs(verdict(x_gateway_secret=SECRET), Verdict.GRANTED)
         self.assertIs(verdict(uri=f"/stream?a=b&token={token}"), Verdict.GRANTED)
 
-    def test_a_wrong_credential_is_denied_and_none_is_missing(self) -> None:
+    def test_wrong_credentials_are_denied_and_no_credentials_are_missing(self) -> None:
         self.assertIs(verdict(authorization="Bearer wrong"), Verdict.DENIED)
         self.assertIs(verdict(authorization="Bearer "), Verdict.DENIED)
         self.assertIs(verdict(x_gateway_secret=""), Verdict.DENIED)
@@ -48,7 +48,7 @@ class StreamAuthTests(SynchronousTestCase):
         self.assertIs(verdict(), Verdict.MISSING)
         self.assertIs(verdict(authorization="Basic abc"), Verdict.MISSING)
 
-    def test_a_token_expires_and_cannot_be_stretched(self) -> None:
+    def test_a_token_expires_and_cannot_be_extended(self) -> None:
         token = sign_token(SECRET, NOW)
         self.assertFalse(AUTH.is_token(token))
         version, _, signature = token.split(".")
@@ -57,7 +57,7 @@ class StreamAuthTests(SynchronousTestCase):
         self.assertTrue(AUTH.is_token(sign_token(SECRET, NOW + 1)))
 
     @given(st.text())
-    def test_garbage_is_no_token(self, text: str) -> None:
+    def test_a_malformed_token_is_rejected(self, text: str) -> None:
         self.assertFalse(AUTH.is_token(text))
 
     @given(
@@ -66,7 +66,7 @@ class StreamAuthTests(SynchronousTestCase):
         st.sampled_from(("wss", "https", "ws", "http")),
         st.sampled_from(("", "gw.example.com")),
     )
-    def test_twilio_has_signed_for_the_host_that_is_configured(
+    def test_twilios_signature_is_for_the_configured_host(
         self, host: str, signed: str, scheme: str, configured: str
     ) -> None:
         auth = StreamAuth("", "twilio-account-token", configured, lambda: NOW)
@@ -86,13 +86,13 @@ class StreamAuthTests(SynchronousTestCase):
         for signature in (bad, elsewhere, ""):
             self.assertIs(verdict(auth, x_twilio_signature=signature), Verdict.DENIED)
 
-    def test_without_twilios_key_the_secret_may_have_signed(self) -> None:
+    def test_without_twilios_key_the_shared_secret_is_tried(self) -> None:
         good = twilio_signature(SECRET, "wss://gw.example.com/stream")
         self.assertIs(verdict(x_twilio_signature=good), Verdict.GRANTED)
-        # A signature that nobody can judge leaves it to the token in start.
+        # If the signature cannot be checked, the token in start decides.
         self.assertIs(verdict(x_twilio_signature="?"), Verdict.MISSING)
 
-    def test_without_a_secret_web_pages_of_others_are_kept_out(self) -> None:
+    def test_without_a_secret_web_pages_of_other_sites_are_refused(self) -> None:
         auth = StreamAuth("", "", "", lambda: NOW)
         self.assertIs(verdict(auth), Verdict.GRANTED)
         self.assertIs(verdict(auth, origin="http://10.0.0.1:80"), Verdict.GRANTED)
@@ -104,7 +104,7 @@ class StreamAuthTests(SynchronousTestCase):
         page=st.sampled_from(("", "http://", "https://")),
         is_same=st.booleans(),
     )
-    def test_without_a_secret_only_names_of_this_machine_lead_to_it(
+    def test_without_a_secret_only_names_of_this_machine_are_accepted(
         self, name: tuple[str, bool], port: str, page: str, is_same: bool
     ) -> None:
         auth = StreamAuth("", "", "gw.example.com", lambda: NOW)
@@ -117,13 +117,13 @@ class StreamAuthTests(SynchronousTestCase):
         )
 
     @given(st.text(), st.text())
-    def test_no_host_and_no_origin_is_a_bug(self, host: str, origin: str) -> None:
+    def test_no_host_or_origin_causes_an_error(self, host: str, origin: str) -> None:
         auth = StreamAuth("", "", "", lambda: NOW)
         for uri in ("/stream", "//[", f"/stream?{host}"):
             verdict(auth, uri, host=host, origin=origin)
             verdict(AUTH, uri, host=host, origin=origin)
 
-    def test_without_a_secret_nothing_is_a_token(self) -> None:
+    def test_without_a_secret_no_token_is_accepted(self) -> None:
         auth = StreamAuth("", "", "", lambda: NOW)
         self.assertFalse(auth.is_token(sign_token("", NOW + 60)))
 

@@ -10,7 +10,7 @@ from chime_gateway.carriers.media_stream.early_audio import EARLY_SECONDS, Early
 class EarlyAudioTests(SynchronousTestCase):
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.tuples(st.floats(0, 0.3), st.binary(max_size=4)), max_size=30))
-    def test_the_last_moment_is_kept_in_order_and_the_rest_is_counted(
+    def test_only_the_latest_audio_is_kept_and_the_rest_is_counted(
         self, came: list[tuple[float, bytes]]
     ) -> None:
         now = 0.0

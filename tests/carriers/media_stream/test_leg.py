@@ -37,7 +37,7 @@ class Socket:
     place = "192.0.2.7"
 
     def accepted(self) -> None:
-        """It is not asked about here."""
+        """Not used here."""
 
 
 class LegTestCase(SynchronousTestCase):
@@ -97,7 +97,7 @@ class StreamLegTests(LegTestCase):
         )
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_what_the_carrier_says_of_the_call_is_kept_but_not_the_token(self) -> None:
+    def test_parameters_of_the_call_are_stored_but_not_the_token(self) -> None:
         leg = self.leg(is_authorized=False)
         call = {"from": "+1555", "to": "+1666", "agent": "sales", "x": "y"}
         self.start(leg, token="good", **call)
@@ -125,17 +125,17 @@ class StreamLegTests(LegTestCase):
                     ],
                 )
 
-    def test_a_stranger_who_says_nothing_is_sent_off(self) -> None:
+    def test_a_silent_stranger_is_disconnected(self) -> None:
         self.leg(is_authorized=False)
         self.clock.advance(5.0)
         self.assertEqual(self.closes(), [("close", 4401, "no credentials")])
 
-    def test_a_known_peer_must_say_start_as_well(self) -> None:
+    def test_an_authorized_peer_must_send_start_as_well(self) -> None:
         self.leg()
         self.clock.advance(5.0)
         self.assertEqual(self.closes(), [("close", 4400, "no start message")])
 
-    def test_a_full_house_is_said_at_once(self) -> None:
+    def test_a_stream_is_refused_at_once_when_the_gateway_is_full(self) -> None:
         self.board.why = "draining"
         leg = self.leg()
         self.start(leg)
@@ -147,7 +147,7 @@ class StreamLegTests(LegTestCase):
             ],
         )
 
-    def test_refusals_of_the_switchboard_have_their_codes(self) -> None:
+    def test_refusals_of_the_switchboard_have_close_codes(self) -> None:
         for error, code in (
             (CallRefused("full"), 4429),
             (UnknownAgent("there is no agent x"), 4404),
@@ -158,7 +158,7 @@ class StreamLegTests(LegTestCase):
                 self.start(self.leg())
                 self.assertEqual(self.closes(), [("close", code, str(error))])
 
-    def test_audio_before_start_is_kept_for_a_moment(self) -> None:
+    def test_audio_just_before_start_is_kept(self) -> None:
         leg = self.leg()
         self.media(leg, b"\x01" * 160)
         self.clock.advance(0.15)
@@ -169,7 +169,7 @@ class StreamLegTests(LegTestCase):
         self.assertEqual(self.board.call.audio, b"\x02" * 160 + b"\x03" * 160)
         self.assertIn(("audio_dropped", "before_start", 160), self.log)
 
-    def test_a_flood_before_start_does_not_grow(self) -> None:
+    def test_the_audio_before_start_is_limited(self) -> None:
         leg = self.leg()
         for _ in range(100):
             self.media(leg)
@@ -186,7 +186,7 @@ class StreamLegTests(LegTestCase):
         ended = self.log[-1][1]
         self.assertIs(ended.outcome, Outcome.CALLER_PROTOCOL_ERROR)
         self.log.clear()
-        self.media(leg)  # it still sends while our close is on its way
+        self.media(leg)  # the peer still sends while the close frame is on its way
         self.assertEqual(self.log, [])
 
     def test_a_flood_of_messages_ends_the_call(self) -> None:
@@ -196,7 +196,7 @@ class StreamLegTests(LegTestCase):
             self.say(leg, "nonsense")
         self.assertEqual(self.closes(), [("close", 4400, "too many messages")])
 
-    def test_a_fast_but_bounded_sender_is_no_flood(self) -> None:
+    def test_a_fast_sender_within_the_limits_is_accepted(self) -> None:
         leg = self.leg()
         self.start(leg)
         for _ in range(100):
@@ -223,7 +223,7 @@ class StreamLegTests(LegTestCase):
         leg.socket_stalled()
         self.assertIs(self.log[-1][1].outcome, Outcome.CALLER_LOST)
 
-    def test_what_a_call_asks_of_the_leg(self) -> None:
+    def test_requests_of_the_call_become_messages(self) -> None:
         leg = self.leg()
         self.start(leg)
         self.log.clear()
@@ -241,7 +241,7 @@ class StreamLegTests(LegTestCase):
             [("send", media), ("send", mark), ("send", clear), ("close", 4503, "gone")],
         )
 
-    def test_a_call_that_hung_up_hears_no_more(self) -> None:
+    def test_a_call_that_hung_up_gets_no_more_reports(self) -> None:
         leg = self.leg()
         self.start(leg)
         leg.hang_up(Ending(Outcome.IDLE, "idle"))
@@ -264,7 +264,7 @@ class StreamLegTests(LegTestCase):
 
 
 class CapableTests(LegTestCase):
-    """A carrier's side that hangs up, transfers and presses keys when asked."""
+    """A carrier that can hang up, transfer and send DTMF digits."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -283,7 +283,7 @@ class CapableTests(LegTestCase):
     def outcome(self, **outcome: Any) -> None:
         self.say(self.stream, "transferred", transfer=outcome)
 
-    def test_a_transfer_that_worked(self) -> None:
+    def test_a_transfer_can_succeed(self) -> None:
         done = self.stream.transfer("+1555")
         (message,) = self.sent("transfer")
         self.assertEqual(message["transfer"], {"id": "t1", "target": "+1555"})
@@ -299,28 +299,30 @@ class CapableTests(LegTestCase):
         self.stream.transfer("+1555").addErrback(lambda _: None)
         self.assertEqual(self.sent("transfer")[-1]["transfer"]["id"], "t2")
 
-    def test_one_of_which_nothing_is_heard_has_failed(self) -> None:
+    def test_a_transfer_without_a_report_has_failed(self) -> None:
         done = self.stream.transfer("+1555")
         self.clock.advance(30)
         self.failureResultOf(done, TransferFailed)
         self.outcome(id="t1", ok=True)
         self.assertIn(("oddity_seen", "unknown_transfer"), self.log)
 
-    def test_a_stream_that_stops_in_a_transfer_was_transferred(self) -> None:
+    def test_a_stream_that_stops_during_a_transfer_was_transferred(self) -> None:
         done = self.stream.transfer("+1555")
         self.say(self.stream, "stop")
         self.assertIsNone(self.successResultOf(done))
 
-    def test_a_connection_that_breaks_in_a_transfer_was_not(self) -> None:
+    def test_a_connection_that_breaks_during_a_transfer_was_not_transferred(
+        self,
+    ) -> None:
         done = self.stream.transfer("+1555")
         self.stream.socket_closed(None, False)
         self.failureResultOf(done, TransferFailed)
 
-    def test_a_second_one_is_refused_while_the_first_is_under_way(self) -> None:
+    def test_a_second_transfer_is_refused_during_the_first(self) -> None:
         self.stream.transfer("+1555").addErrback(lambda _: None)
         self.failureResultOf(self.stream.transfer("+1666"), TransferFailed)
 
-    def test_the_carrier_s_side_hangs_up_and_then_the_stream_is_closed(self) -> None:
+    def test_the_carrier_hangs_up_before_the_stream_is_closed(self) -> None:
         self.stream.hang_up(Ending(Outcome.COMPLETED, "bye"))
         (message,) = self.sent("hangup")
         self.assertEqual(message["hangup"], {"outcome": "completed", "reason": "bye"})
@@ -330,22 +332,22 @@ class CapableTests(LegTestCase):
         self.clock.advance(0)
         self.assertEqual(self.closes(), [("close", 1000, "bye")])
 
-    def test_one_that_does_not_is_closed_all_the_same(self) -> None:
+    def test_a_stream_is_closed_if_the_carrier_does_not_hang_up(self) -> None:
         self.stream.hang_up(Ending(Outcome.IDLE, "silent"))
         self.clock.advance(5)
         self.assertEqual(self.closes(), [("close", 4408, "silent")])
 
-    def test_one_that_closes_by_itself_is_not_closed_again(self) -> None:
+    def test_a_stream_closed_by_the_carrier_is_not_closed_again(self) -> None:
         self.stream.hang_up(Ending(Outcome.COMPLETED, "bye"))
         self.stream.socket_closed(1000, True)
         self.clock.advance(10)
         self.assertEqual(self.closes(), [])
 
-    def test_keys_are_pressed_one_by_one(self) -> None:
+    def test_digits_are_sent_one_by_one(self) -> None:
         self.assertTrue(self.stream.send_digits("1#"))
         self.assertEqual([m["dtmf"]["digit"] for m in self.sent("dtmf")], ["1", "#"])
 
-    def test_a_side_that_has_not_declared_anything_is_asked_for_nothing(self) -> None:
+    def test_a_carrier_without_capabilities_gets_no_requests(self) -> None:
         leg = self.leg()
         self.start(leg)
         self.log.clear()
@@ -357,7 +359,7 @@ class CapableTests(LegTestCase):
 
 
 class RawLegTests(LegTestCase):
-    def test_audio_is_binary_both_ways_and_there_are_no_marks(self) -> None:
+    def test_audio_is_binary_in_both_directions_and_there_are_no_marks(self) -> None:
         leg = self.leg(RawStream())
         self.start(leg)
         leg.message_received(FRAME, True)

@@ -1,4 +1,4 @@
-"""The socket of a stream: what counts as traffic of a peer, and when it is too much."""
+"""The socket of a stream: a peer's traffic, and its limits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from chime_gateway.wire.media_stream.twilio import TwilioStream
 from chime_gateway.wire.websocket_frame import encode_frame
 from tests.support.fakes import Log, RecordingSwitchboard
 
-#: Of ten thousand a second, until the time for C{start} is over.
+#: Of 10,000 a second, until the time for C{start} is over.
 MOST_TAKEN = 4000
 
 KEY = b"\1\2\3\4"
@@ -56,7 +56,7 @@ ODD = {
     "nonsense": said("x"),
 }
 
-#: A handshake, and what is said after it.
+#: A handshake, and the messages after it.
 BROKEN = (
     (_HANDSHAKE, b"\x81\x02{}"),
     (_HANDSHAKE, b"\x88\x81" + KEY + b"a"),
@@ -128,21 +128,21 @@ class TrafficTests(SynchronousTestCase):
         at_once=st.integers(1, 700),
         pause=st.floats(0, 0.01),
     )
-    def test_whatever_floods_is_ended(
+    def test_any_kind_of_flood_is_ended(
         self, kind: str, is_started: bool, at_once: int, pause: float
     ) -> None:
         self.open()
         if is_started:
             self.socket.dataReceived(said("start", start={"streamSid": "MZ"}))
         frame, sent = ODD[kind], 0
-        pause *= at_once / 100  # ten thousand a second at least
-        # A close frame, and why: 4400.
+        pause *= at_once / 100  # at least 10,000 a second
+        # A close frame with 4400.
         while b"\x11\x30" not in self.transport.value()[-128:]:
             self.assertLess(sent, MOST_TAKEN, "so many frames were taken")
             self.socket.dataReceived(frame * at_once)
             sent += at_once
             self.clock.advance(pause)
-        # It goes on, and is not listened to for long.
+        # The peer goes on, and is disconnected soon.
         for _ in range(30):
             self.socket.dataReceived(frame * 50)
             self.clock.advance(0.1)
@@ -163,7 +163,7 @@ class TrafficTests(SynchronousTestCase):
 
     @settings(max_examples=30, deadline=None)
     @given(st.lists(st.sampled_from(BROKEN), min_size=1, max_size=60))
-    def test_what_breaks_is_some_lines_of_the_log(
+    def test_malformed_requests_log_a_limited_number_of_lines(
         self, broken: list[tuple[bytes, bytes]]
     ) -> None:
         with capturedLogs() as logged:
@@ -186,7 +186,7 @@ class TrafficTests(SynchronousTestCase):
         st.sampled_from(("", "?redirect=https://evil.test", "?redirect=x&after=1")),
         st.sampled_from((b"GET", b"HEAD", b"POST")),
     )
-    def test_whoever_wants_no_websocket_gets_none_and_is_sent_nowhere(
+    def test_a_plain_request_gets_426_and_no_redirection(
         self, query: str, method: bytes
     ) -> None:
         self.open()
@@ -214,7 +214,7 @@ class TrafficTests(SynchronousTestCase):
         self.assertEqual([entry for entry in self.log if entry[0] == "ended"], [])
         self.close()
 
-    def test_a_stream_is_a_strangers_until_it_has_a_call(self) -> None:
+    def test_a_connection_is_a_strangers_until_its_call_begins(self) -> None:
         self.open()
         self.assertEqual(len(self.connections), 1)
         self.socket.dataReceived(said("start", start={"streamSid": "MZ"}))

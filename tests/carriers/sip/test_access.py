@@ -1,4 +1,4 @@
-"""Who may talk."""
+"""Addresses that may send packets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AccessTests(SynchronousTestCase):
         self.assertFalse(bucket.take(0.5))
         self.assertEqual([bucket.take(99.0) for _ in range(4)], [True] * 3 + [False])
 
-    def test_other_networks_are_in_force_at_once(self) -> None:
+    def test_changed_networks_take_effect_at_once(self) -> None:
         access = Access([ip_network("10.0.0.0/8")], lambda: 0.0)
         self.assertTrue(access.admits("10.0.0.1"))
         self.assertFalse(access.admits("192.0.2.1"))
@@ -46,7 +46,7 @@ class AccessTests(SynchronousTestCase):
         ):
             self.assertFalse(access.is_muted(flow))
 
-    def test_a_call_is_known_for_a_while_when_it_is_over(self) -> None:
+    def test_an_ended_call_is_known_for_a_while(self) -> None:
         now = 0.0
         known = KnownCalls(lambda: now, 64.0)
         for call_id in ("a", "a", "b"):
@@ -63,7 +63,7 @@ class AccessTests(SynchronousTestCase):
         known.ended("d")
         self.assertEqual(len(known._over), 1)
 
-    def test_ipv6_and_mapped_addresses_are_judged(self) -> None:
+    def test_ipv6_and_mapped_addresses_are_checked(self) -> None:
         networks = [ip_network("2001:db8::/32"), ip_network("10.0.0.0/8")]
         allows = Access(networks, lambda: 0.0).allows
         self.assertTrue(allows("2001:db8::1"))

@@ -1,4 +1,4 @@
-"""Whose INVITE becomes a call: ours, with a proof, and not too many at once."""
+"""Which INVITEs become calls: Voice Connectors, proofs and limits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DONE = Ending(Outcome.COMPLETED, "done")
 
 
 class Door(SipWorld):
-    """@ivar numbers: of the INVITEs, each of a call of its own."""
+    """@ivar numbers: for the Call-IDs of the INVITEs."""
 
     def __init__(self, **changes: Any) -> None:
         super().__init__(**{"calls_per_second": 1000.0, **changes})
@@ -49,9 +49,9 @@ class Door(SipWorld):
 
     def calls(self, call_id: str = "", **headers: str) -> int:
         """
-        An INVITE with these headers.
+        Send an INVITE with these headers.
 
-        @return: its last status.
+        @return: the last status.
         """
         number = next(self.numbers)
         self.heard()
@@ -68,13 +68,13 @@ class Door(SipWorld):
 
 
 class ProofTests(SynchronousTestCase):
-    def test_without_a_secret_calls_are_as_before(self) -> None:
+    def test_without_a_secret_no_proof_is_needed(self) -> None:
         world = Door()
         self.assertEqual(world.calls(X_Transaction_Id="t", X_Agent="sales"), 180)
         self.assertEqual(world.leg.info.agent, "sales")
         self.assertEqual(world.leg.info.stream_id, "t")
 
-    def test_with_one_who_has_no_proof_is_forbidden(self) -> None:
+    def test_with_a_secret_a_call_without_a_proof_is_refused(self) -> None:
         world = Door(call_secrets=(SECRET,))
         proof = world.proof("t", "sales")
         for headers in (
@@ -90,14 +90,14 @@ class ProofTests(SynchronousTestCase):
         self.assertEqual(world.ports.lent, [])
         self.assertEqual(world.switchboard.legs, [])
         self.assertEqual(world.carrier.dropped()["stranger_proof"], 7)
-        # What was shown to strangers was not used up by them.
+        # Strangers have not used up the proof.
         said = {"X_Transaction_Id": "t", "X_Agent": "sales", "X_Gw_Auth": proof}
         self.assertEqual(world.calls(**said), 180)
         info = world.leg.info
         self.assertEqual((info.agent, info.stream_id), ("sales", "t"))
         self.assertNotIn("X-Gw-Auth", info.parameters)
 
-    def test_a_proof_is_of_one_call_and_of_a_time(self) -> None:
+    def test_a_proof_is_valid_for_one_call_and_a_limited_time(self) -> None:
         world = Door(call_secrets=(SECRET,))
         said = {"X_Transaction_Id": "t", "X_Gw_Auth": world.proof()}
         self.assertEqual(world.calls("one", **said), 180)
@@ -106,8 +106,8 @@ class ProofTests(SynchronousTestCase):
         world.advance(301, 1.0)
         self.assertEqual(world.calls("late", **fresh), 403)
 
-    def test_the_same_call_may_come_again_with_it_until_it_is_answered(self) -> None:
-        """After it was refused for now; not beside itself, and not afterwards."""
+    def test_a_call_may_repeat_its_proof_until_it_is_answered(self) -> None:
+        """After a temporary refusal, but not in parallel, nor after the answer."""
         world = Door(call_secrets=(SECRET,))
         said = {"X_Transaction_Id": "t", "X_Gw_Auth": world.proof()}
         world.switchboard.raises = CallRefused("full")
@@ -128,7 +128,7 @@ class ProofTests(SynchronousTestCase):
         world.leg.hang_up(DONE)
         self.assertEqual(world.calls("one", **said), 403)
 
-    def test_a_refusal_for_the_moment_uses_up_nothing(self) -> None:
+    def test_a_temporary_refusal_does_not_use_up_the_proof(self) -> None:
         world = Door(call_secrets=(SECRET,), unacknowledged_calls=1)
         first = {"X_Transaction_Id": "t", "X_Gw_Auth": world.proof()}
         self.assertEqual(world.calls(**first), 180)
@@ -138,7 +138,7 @@ class ProofTests(SynchronousTestCase):
         world.leg.hang_up(DONE)
         self.assertEqual(world.calls("on-the-next-route", **second), 180)
 
-    def test_while_a_secret_is_changed_either_end_may_be_first(self) -> None:
+    def test_a_secret_may_be_changed_at_either_end_first(self) -> None:
         both = f"{SECRET},{BEFORE}"
         for known, signed in (
             ((BEFORE,), both),
@@ -151,7 +151,7 @@ class ProofTests(SynchronousTestCase):
             self.assertEqual(world.calls("a", **said), 180)
             self.assertEqual(world.calls("b", **said), 403)
 
-    def test_strangers_are_told_of_together(self) -> None:
+    def test_strangers_are_logged_together(self) -> None:
         world = Door(call_secrets=(SECRET,))
         summary = Summary(world.reactor)
         world.carrier.admission._is_told = summary.allows
@@ -170,7 +170,7 @@ class ProofTests(SynchronousTestCase):
         world.calls()
         self.assertEqual(len(lines), LINES + 2)
         self.assertIn(f"403: {100 - LINES} more", lines[LINES])
-        # They take nobody's turn.
+        # They do not count as calls.
         slow = Door(call_secrets=(SECRET,), calls_per_second=1.0)
         for _ in range(50):
             slow.calls()
@@ -178,8 +178,8 @@ class ProofTests(SynchronousTestCase):
         self.assertEqual(slow.calls(**said), 180)
 
 
-class WhoseTests(SynchronousTestCase):
-    def test_other_voice_connectors_are_not_ours(self) -> None:
+class VoiceConnectorTests(SynchronousTestCase):
+    def test_other_voice_connectors_are_refused(self) -> None:
         for ours in (VC, ARN):
             world = Door(voice_connectors=(ours,))
             for headers, status in (
@@ -201,7 +201,9 @@ class WhoseTests(SynchronousTestCase):
             ):
                 self.assertEqual(world.calls(**headers), status, headers)
 
-    def test_a_number_of_ours_needs_no_lambda_and_has_no_claims(self) -> None:
+    def test_a_configured_number_needs_no_proof_and_its_claims_are_removed(
+        self,
+    ) -> None:
         for secrets in ((), (SECRET,)):
             world = Door(call_secrets=secrets, numbers=(DIALLED,))
             said = {
@@ -221,13 +223,11 @@ class WhoseTests(SynchronousTestCase):
         self.assertEqual(elsewhere.leg.info.agent, "sales")
 
 
-class CrowdTests(SynchronousTestCase):
+class UnacknowledgedCallTests(SynchronousTestCase):
     @settings(max_examples=8, deadline=None)
     @given(st.data())
-    def test_sessions_that_nobody_acknowledges_have_a_bound(
-        self, data: st.DataObject
-    ) -> None:
-        """However calls come, end, and are acknowledged, from several addresses."""
+    def test_unacknowledged_calls_are_limited(self, data: st.DataObject) -> None:
+        """Calls from several addresses come, end and are acknowledged in any order."""
         world = Door(unacknowledged_calls=6, unacknowledged_per_source=3)
         world.switchboard.answers = True
         waiting: list[tuple[str, str, str, str]] = []
@@ -264,7 +264,7 @@ class CrowdTests(SynchronousTestCase):
                 changes: dict[str, Any] = {"call_id": call_id, "from_tag": from_tag}
                 world.say(world.request("ACK", to_tag=tag, **changes))
             elif act == "wait" and data.draw(st.booleans()):
-                world.advance(33, 1.0)  # nobody's ACK comes any more
+                world.advance(33, 1.0)  # no ACK comes from now on
                 waiting.clear()
                 cancelled.clear()
             self.assertEqual(world.carrier.counts()["unacknowledged"], len(waiting))
@@ -273,10 +273,12 @@ class CrowdTests(SynchronousTestCase):
         world.advance(33, 1.0)
         self.assertEqual(world.carrier.counts()["unacknowledged"], 0)
         world.advance(33, 1.0)
-        world.invite(call_id="last", branch="z9hG4bKlast")  # what lingered is over
+        world.invite(
+            call_id="last", branch="z9hG4bKlast"
+        )  # cancelled calls no longer count
         self.assertEqual(dict(world.carrier.admission._by_source), {"198.51.100.7": 1})
 
-    def test_calls_that_are_acknowledged_are_as_many_as_they_like(self) -> None:
+    def test_acknowledged_calls_are_not_limited(self) -> None:
         world = Door(unacknowledged_calls=2, unacknowledged_per_source=1)
         for number in range(30):
             world.established(
@@ -285,7 +287,7 @@ class CrowdTests(SynchronousTestCase):
         self.assertEqual(world.carrier.counts()["legs"], 30)
 
     @given(st.lists(st.integers(0, 2**64 - 1), min_size=4, max_size=4, unique=True))
-    def test_a_network_of_ipv6_is_one_source(self, hosts: list[int]) -> None:
+    def test_an_ipv6_network_is_one_source(self, hosts: list[int]) -> None:
         world = Door(unacknowledged_calls=100, unacknowledged_per_source=3)
         admission = world.carrier.admission
         taken = []

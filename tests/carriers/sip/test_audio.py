@@ -1,4 +1,4 @@
-"""Where the media of a call goes before anybody has shown that he hears us."""
+"""Where media goes before the caller has shown that it receives the answer."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def are_together(one: str, other: str) -> bool:
     )
 
 
-class AimedMediaTests(SynchronousTestCase):
+class UnconfirmedMediaTests(SynchronousTestCase):
     @settings(max_examples=15, deadline=None)
     @given(st.data())
-    def test_before_the_ack_it_goes_where_the_signalling_is_only(
+    def test_before_the_ack_media_goes_only_to_the_network_of_the_signalling(
         self, data: st.DataObject
     ) -> None:
-        """Whatever the offer names, an UPDATE names, and whoever speaks."""
+        """Whatever addresses an offer or UPDATE names, and whichever source sends."""
         world = SipWorld(allow=ALLOW)
         hosts = st.sampled_from(HOSTS)
         source = data.draw(hosts)
@@ -74,7 +74,7 @@ class AimedMediaTests(SynchronousTestCase):
         sent = {host for _, (host, _) in world.port.sent + world.port.sent_rtcp}
         aimed = {host for host in sent if not are_together(source, host)}
         self.assertEqual(aimed, set(), f"from {source}")
-        # With the ACK it goes where it was agreed.
+        # After the ACK it goes to the negotiated address.
         before = len(world.port.sent)
         world.say(world.request("ACK", to_tag=tag, cseq=1), (source, 5060))
         world.advance(6.0)
@@ -83,8 +83,8 @@ class AimedMediaTests(SynchronousTestCase):
             places = {host for _, (host, _) in world.port.sent[before:]}
             self.assertEqual(places, {media})
 
-    def test_in_the_same_entry_it_waits_for_nothing(self) -> None:
-        """A Voice Connector's media comes from another host than its signalling."""
+    def test_in_the_same_entry_of_sip_allow_media_is_sent_at_once(self) -> None:
+        """A Voice Connector's media comes from other hosts than its signalling."""
         world = SipWorld(allow=ALLOW)
         text = world.request("INVITE", body=description("3.80.17.149", "3.80.17.149"))
         world.say(text, ("3.80.16.13", 5060))

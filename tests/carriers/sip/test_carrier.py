@@ -1,4 +1,4 @@
-"""What is refused, and how: every answer that RFC 3261 has."""
+"""Refused requests, with the responses of RFC 3261."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(world.carrier.counts()["legs"], 0)
         return answer
 
-    def test_full_or_draining_is_503_and_when_to_come_again(self) -> None:
+    def test_full_or_draining_is_503_with_retry_after(self) -> None:
         world = SipWorld()
         world.switchboard.raises = CallRefused("full")
         answer = self.refused(world)
         self.assertEqual(answer.status, 503)
         self.assertEqual(answer.headers["Retry-After"], "10")
 
-    def test_a_shut_door_takes_no_port_and_asks_nobody(self) -> None:
+    def test_a_call_refused_at_the_door_takes_no_port_or_agent(self) -> None:
         world = SipWorld()
         world.switchboard.why = "full"
         answer = self.refused(world)
@@ -38,12 +38,12 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(world.ports.lent, [])
         self.assertIn(("turned_away", "sip", Outcome.REFUSED, "full"), world.log)
 
-    def test_where_there_is_no_other_route_full_is_busy(self) -> None:
+    def test_without_another_route_full_is_busy(self) -> None:
         world = SipWorld(full_status=486)
         world.switchboard.raises = CallRefused("full")
         self.assertEqual(self.refused(world).status, 486)
 
-    def test_no_port_is_full(self) -> None:
+    def test_without_a_free_port_the_gateway_is_full(self) -> None:
         world = SipWorld()
         world.ports.is_empty = True
         self.assertEqual(self.refused(world).status, 503)
@@ -53,7 +53,7 @@ class RefusalTests(SynchronousTestCase):
         world.switchboard.raises = UnknownAgent("nobody")
         self.assertEqual(self.refused(world).status, 404)
 
-    def test_more_calls_a_second_than_agreed_are_refused(self) -> None:
+    def test_too_many_calls_a_second_are_refused(self) -> None:
         world = SipWorld(calls_per_second=2.0)
         for number in range(3):
             world.invite(call_id=f"c{number}", branch=f"z9hG4bK{number}")
@@ -63,7 +63,7 @@ class RefusalTests(SynchronousTestCase):
         world.invite(call_id="c9", branch="z9hG4bK9")
         self.assertIn(180, world.statuses())
 
-    def test_a_call_that_goes_in_a_circle(self) -> None:
+    def test_a_call_loop_is_refused(self) -> None:
         for changes, status in (
             ({"max_forwards": "0"}, 483),
             ({"headers": "X-SMA-Max-Forwards: 0\r\n"}, 483),
@@ -75,14 +75,14 @@ class RefusalTests(SynchronousTestCase):
         world.invite(headers="X-Gw-Hop: 1\r\nX-SMA-Max-Forwards: 4\r\n")
         self.assertEqual(world.statuses(), [100, 180])
 
-    def test_the_same_call_by_two_ways_is_one_call(self) -> None:
+    def test_the_same_call_by_two_paths_is_one_call(self) -> None:
         world = SipWorld()
         world.invite(branch="z9hG4bKa")
         world.heard()
         world.invite(branch="z9hG4bKb")
         self.assertEqual(world.statuses(), [482])
 
-    def test_extensions_bodies_and_encodings_that_are_not_known(self) -> None:
+    def test_unknown_extensions_bodies_and_encodings_are_refused(self) -> None:
         answer = self.refused(SipWorld(), headers="Require: 100rel, foo\r\n")
         self.assertEqual(answer.status, 420)
         self.assertEqual(answer.headers["Unsupported"], "100rel, foo")
@@ -93,7 +93,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertEqual(answer.status, 415)
         self.assertEqual(answer.headers["Accept-Encoding"], "identity")
 
-    def test_offers_that_cannot_be_agreed_to(self) -> None:
+    def test_unacceptable_offers_are_refused(self) -> None:
         for body in (
             SDP.replace("RTP/AVP 0 101", "RTP/AVP 3 101"),
             SDP.replace("m=audio 36488", "m=audio 0"),
@@ -108,7 +108,7 @@ class RefusalTests(SynchronousTestCase):
             self.assertEqual(answer.status, 488)
             self.assertIn("399 chimegw", answer.headers["Warning"])
 
-    def test_methods_that_are_not_ours(self) -> None:
+    def test_unsupported_methods_are_refused(self) -> None:
         world = SipWorld()
         for method, status in (
             ("REGISTER", 405),
@@ -125,7 +125,7 @@ class RefusalTests(SynchronousTestCase):
             if status in (405, 501):
                 self.assertIn("INVITE", answer.headers["Allow"])
 
-    def test_a_dialog_nobody_knows(self) -> None:
+    def test_requests_of_an_unknown_dialog_are_refused(self) -> None:
         world = SipWorld()
         for method in ("INVITE", "BYE", "INFO", "OPTIONS"):
             world.say(world.request(method, to_tag="gone"))
@@ -135,7 +135,7 @@ class RefusalTests(SynchronousTestCase):
         world.say(world.request("ACK", to_tag="gone"))
         self.assertEqual(world.heard(), [])
 
-    def test_answers_go_where_via_says_or_whence_it_came_if_asked(self) -> None:
+    def test_responses_go_to_the_via_or_with_rport_to_the_source(self) -> None:
         world = SipWorld()
         source = ("198.51.100.7", 49000)
         world.say(world.request("OPTIONS"), source)
@@ -144,7 +144,7 @@ class RefusalTests(SynchronousTestCase):
         world.say(text, source)
         self.assertEqual(world.reactor.sent[-1][1], source)
 
-    def test_options_tells_what_an_invite_would_get(self) -> None:
+    def test_options_is_answered_as_an_invite_would_be(self) -> None:
         world = SipWorld()
         world.say(world.request("OPTIONS"))
         answer = world.heard()[-1]
@@ -155,7 +155,7 @@ class RefusalTests(SynchronousTestCase):
         world.say(world.request("OPTIONS", cseq=7))
         self.assertEqual(world.statuses(), [503])
 
-    def test_options_says_no_where_there_is_no_agent_and_a_call_may_try(self) -> None:
+    def test_without_an_agent_options_is_refused_and_a_call_may_try(self) -> None:
         world = SipWorld()
         world.switchboard.agents_fault = "every deployment is resting"
         world.say(world.request("OPTIONS"))
@@ -165,14 +165,14 @@ class RefusalTests(SynchronousTestCase):
         world.say(world.request("INVITE"))
         self.assertEqual(len(world.switchboard.calls), 1)
 
-    def test_nobody_outside_the_allowed_networks_is_answered(self) -> None:
+    def test_peers_outside_the_allowed_networks_get_no_response(self) -> None:
         world = SipWorld()
         for text in (world.request("OPTIONS"), "garbage", world.request("INVITE")):
             world.say(text, ("203.0.113.5", 5060))
         self.assertEqual(world.reactor.sent, [])
         self.assertEqual(world.carrier.dropped()["not_allowed"], 3)
 
-    def test_who_sends_nonsense_is_not_listened_to_for_a_while(self) -> None:
+    def test_a_peer_that_sends_malformed_messages_is_muted_for_a_while(self) -> None:
         world = SipWorld()
         for _ in range(30):
             world.say("garbage\r\n\r\n")
@@ -188,7 +188,7 @@ class RefusalTests(SynchronousTestCase):
         world.say(world.request("OPTIONS", cseq=3))
         self.assertEqual(world.statuses(), [200])
 
-    def test_a_malformed_request_is_told_if_it_can_be(self) -> None:
+    def test_a_malformed_request_is_answered_if_possible(self) -> None:
         world = SipWorld()
         world.say(world.request("INVITE").replace("CSeq: 1 INVITE", "CSeq: 1 BYE"))
         answer = world.heard()[-1]
@@ -201,7 +201,7 @@ class RefusalTests(SynchronousTestCase):
         world.say(world.request("ACK").replace("CSeq: 1 ACK", "CSeq: x ACK"))
         self.assertEqual(world.heard(), [])
 
-    def test_tls_alone_asks_for_srtp(self) -> None:
+    def test_with_tls_only_srtp_is_required(self) -> None:
         settings = evolve(
             SETTINGS, listen=(Listener(transport="tls", port=5061),), srtp="offered"
         )
@@ -212,9 +212,9 @@ class RefusalTests(SynchronousTestCase):
 
 
 class BugTests(SynchronousTestCase):
-    """Of ours, wherever: it ends its own call and leaves nothing."""
+    """A bug in the gateway ends its own call and leaves nothing behind."""
 
-    def test_in_any_request_of_a_dialog(self) -> None:
+    def test_a_bug_in_any_request_of_a_dialog(self) -> None:
         for method, responder in RESPONDERS.items():
             world = SipWorld()
             other = world.established(call_id="other", branch="z9hG4bKother")
@@ -231,10 +231,10 @@ class BugTests(SynchronousTestCase):
             self.assertEqual(world.asks("BYE", other, call_id="other").status, 200)
             self.assertEqual(world.ports.in_use, 0)
 
-    def test_in_a_new_call(self) -> None:
+    def test_a_bug_in_a_new_call(self) -> None:
         for where in ("incoming", "turned_away"):
             world = SipWorld()
-            self.patch(world.switchboard, where, None)  # calling it is the bug
+            self.patch(world.switchboard, where, None)  # an exception when it is called
             body = SDP if where == "incoming" else "v=1"
             world.invite(body=body)
             status = world.statuses()[-1]
@@ -244,8 +244,8 @@ class BugTests(SynchronousTestCase):
             self.assertEqual(set(world.carrier.counts().values()), {0})
             self.assertEqual(world.reactor.getDelayedCalls(), [])
 
-    def test_in_what_packets_bring(self) -> None:
-        """The batch drops a socket whose reader fails; the call must not go on deaf."""
+    def test_a_bug_in_processing_packets(self) -> None:
+        """The batch drops a socket whose reader fails, so the call has to end."""
         world = SipWorld()
         world.established()
         world.port.broken()

@@ -1,4 +1,4 @@
-"""Somebody who challenges whatever he likes, whenever he likes (RFC 3261 22)."""
+"""Peers that challenge any request at any time (RFC 3261 section 22)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def quoted(text: str) -> str:
 
 class Realm:
     """
-    One who asks for a password, and his policy of nonces.
+    A realm that requires a password, with a policy for nonces.
 
-    @ivar tries: requests with credentials that were wrong.
+    @ivar tries: requests with wrong credentials.
     """
 
     def __init__(self, rng: random.Random, number: int, password: str) -> None:
@@ -94,7 +94,7 @@ class Realm:
         return None
 
     def is_right(self, request: Request, given: dict[str, str]) -> bool:
-        """RFC 7616 section 3.4, and what a strict server checks besides."""
+        """RFC 7616 section 3.4, and further checks of a strict server."""
         algorithm = self.algorithm or "MD5"
         assert given.get("algorithm", "") == self.algorithm
         assert given.get("opaque", "") == self.opaque
@@ -109,7 +109,7 @@ class Realm:
             assert "nc" not in given and "qop" not in given
             return given["response"] == h(algorithm, secret, nonce, what)
         count = int(given["nc"], 16)
-        # Each nonce is counted from 1, without a gap.
+        # The count of each nonce begins with 1 and has no gaps.
         assert count == self.counts[nonce] + 1, given
         self.counts[nonce] = count
         assert given["qop"] == "auth" and cnonce
@@ -119,10 +119,10 @@ class Realm:
 
 class Peer:
     """
-    Somebody behind proxies: takes every request that gets past all realms.
+    A peer behind proxies: it accepts every request that passes all realms.
 
-    @ivar passed: methods that got through.
-    @ivar is_connected: a call was acknowledged, and not ended.
+    @ivar passed: the methods that passed.
+    @ivar is_connected: a call was acknowledged and has not ended.
     """
 
     def __init__(self, world: SipWorld, rng: random.Random, password: str) -> None:
@@ -137,7 +137,7 @@ class Peer:
         self._seen: set[tuple[str, str]] = set()
 
     def run(self) -> None:
-        """Answer whatever came, until nothing comes any more."""
+        """Answer all requests until no more come."""
         for _ in range(200):
             heard = [m for m in self.world.heard() if isinstance(m, Request)]
             if not heard:
@@ -182,7 +182,7 @@ class Peer:
         assert ack.headers.getlist(name) == invite.headers.getlist(name), name
 
     def judge(self, request: Request) -> tuple[int, str]:
-        """A status and challenges, or nothing."""
+        """Return a status and challenges, or nothing."""
         challenges: dict[Realm, str] = {}
         for realm in self.realms:
             challenge = self.ask(realm, request)
@@ -215,7 +215,7 @@ class Peer:
         ):
             if given["nonce"] in before or rng.random() < 0.7:
                 realm.new_nonce()
-            # It may say so; who does not is believed a second time, no third.
+            # stale=true is optional; without it a second attempt is made, no third.
             said = ("true", "TRUE", "") if len(before) < 2 else ("true",)
             return realm.challenge(stale=rng.choice(said))
         return ""
@@ -234,9 +234,7 @@ class ChallengeTests(SynchronousTestCase):
 
     @settings(max_examples=25, deadline=None)
     @given(st.integers(0, 2**32))
-    def test_with_the_right_password_every_request_gets_through(
-        self, seed: int
-    ) -> None:
+    def test_with_the_right_password_every_request_passes(self, seed: int) -> None:
         rng = random.Random(seed)
         world = self.world()
         peer = Peer(world, rng, TRUNK.password)
@@ -244,8 +242,7 @@ class ChallengeTests(SynchronousTestCase):
         peer.headers = f"Allow: INVITE, {allow}\r\n"
         is_inbound = rng.random() < 0.3
         if is_inbound:
-            # No way to ask us to refresh and be dumb, too: we are, where timers
-            # are not known.
+            # Without "Supported: timer", the gateway refreshes the session.
             world.established(headers=f"{peer.headers}Session-Expires: 100\r\n")
             leg = world.leg
             peer.is_connected = True
@@ -278,7 +275,7 @@ class ChallengeTests(SynchronousTestCase):
 
     @settings(max_examples=25, deadline=None)
     @given(st.integers(0, 2**32))
-    def test_with_the_wrong_one_it_ends_within_two_tries(self, seed: int) -> None:
+    def test_with_a_wrong_password_it_ends_after_two_attempts(self, seed: int) -> None:
         rng = random.Random(seed)
         world = self.world()
         peer = Peer(world, rng, "another")
@@ -292,8 +289,8 @@ class ChallengeTests(SynchronousTestCase):
 
     @settings(max_examples=25, deadline=None)
     @given(st.integers(0, 2**32))
-    def test_a_request_refused_leaves_the_others_their_chance(self, seed: int) -> None:
-        """Who lets the INVITE pass and then asks is answered, and asks in vain."""
+    def test_a_failed_request_does_not_affect_the_others(self, seed: int) -> None:
+        """Only the requests after the INVITE are challenged, in vain at first."""
         rng = random.Random(seed)
         world = self.world()
         world.established(headers="Allow: REFER\r\n")
@@ -311,8 +308,8 @@ class ChallengeTests(SynchronousTestCase):
         self.assertEqual(peer.passed, ["BYE"])
         self.nothing_is_left(world)
 
-    def test_an_answer_of_kamailio_to_each_request_afresh(self) -> None:
-        """As first seen: a new nonce for the BYE, and no stale=true."""
+    def test_a_new_challenge_for_each_request_as_by_kamailio(self) -> None:
+        """The case that was observed: a new nonce for the BYE, without stale=true."""
         world = self.world()
         leg = world.carrier.dial("+15550199")
         leg.dial()

@@ -1,4 +1,4 @@
-"""Whatever the other side does or leaves undone, and the network loses: it ends."""
+"""Whatever the peer does or omits, and the network loses, every call ends."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.support.sip_peer import PEER, SETTINGS, SipWorld
 
 TRUNK = SipTrunk(host="pbx.test", from_number="+12065550100")
 
-#: Longer than any timer: ringing, timer C, 64*T1, and sessions of 90 s.
+#: Longer than all timers: ringing, timer C, 64*T1, and sessions of 90 s.
 LONG_ENOUGH = 700
 
 
 class FateTests(SynchronousTestCase):
     @settings(max_examples=30, deadline=None)
     @given(st.integers(0, 2**32), st.booleans())
-    def test_every_call_ends_as_it_should(self, seed: int, is_outbound: bool) -> None:
+    def test_every_call_ends_correctly(self, seed: int, is_outbound: bool) -> None:
         rng = random.Random(seed)
         timeout = rng.choice((5.0, 200.0))
         world = SipWorld(evolve(SETTINGS, trunk=TRUNK, media_timeout_seconds=timeout))
@@ -85,7 +85,7 @@ class FateTests(SynchronousTestCase):
         self.early_requests_were_known(peer)
 
     def early_requests_were_known(self, peer: LossyPeer) -> None:
-        """Who rings has a dialog with us (12.1.2), until a final answer comes."""
+        """A ringing telephone has an early dialog (12.1.2) until a final response."""
         statuses: dict[str, set[int]] = {}
         for _, answer in peer.heard:
             if isinstance(answer, Response):
@@ -112,7 +112,7 @@ class FateTests(SynchronousTestCase):
                     ringing.add(message.to_tag)
 
     def dialogs_were_ended(self, peer: LossyPeer) -> None:
-        """All that were answered, by whichever side, on whichever branch."""
+        """Return all dialogs that were answered, by either side, on any branch."""
         answered = set()
         for side in (peer.heard, peer.reached):
             for at, r in side:
@@ -127,11 +127,11 @@ class FateTests(SynchronousTestCase):
             if isinstance(r, Request) and r.method == "BYE"
             for tags in ((r.from_tag, r.to_tag), (r.to_tag, r.from_tag))
         }
-        # Our answers to re-INVITEs are of the same dialogs.
+        # The gateway's answers to re-INVITEs belong to the same dialogs.
         self.assertLessEqual(answered, ended)
 
     def in_time(self, peer: LossyPeer, at: float, response: Response) -> bool:
-        """Not after 64*T1 of silence, when its INVITE is forgotten (17.1.1.2, 9.1)."""
+        """After 64*T1 of silence the INVITE is forgotten (17.1.1.2, 9.1)."""
         if response not in [m for _, m in peer.reached]:
             return True
         same = [(t, m) for t, m in peer.heard if m.branch == response.branch]
@@ -146,7 +146,7 @@ class FateTests(SynchronousTestCase):
             and m.status > 199
         ]
         if answered and at >= answered[0] + GIVE_UP:
-            return False  # another branch, and all too late (timer M)
+            return False  # another branch, or too late (timer M)
         if cancelled:
             return at < cancelled[0] + GIVE_UP
         return min(came) < begun[0] + GIVE_UP
@@ -172,7 +172,7 @@ class FateTests(SynchronousTestCase):
                 self.assertGreaterEqual(at + 0.2, may)
 
     def invites_were_finished(self, peer: LossyPeer) -> None:
-        """Each final answer acknowledged; and whoever never gave one, cancelled."""
+        """Each final response was acknowledged; an INVITE without one was cancelled."""
         said = {
             (m.method, m.cseq, m.to_tag)
             for _, m in peer.heard
@@ -205,8 +205,10 @@ class FateTests(SynchronousTestCase):
 class SessionFateTests(SynchronousTestCase):
     @settings(max_examples=40, deadline=None)
     @given(st.integers(0, 2**32))
-    def test_what_is_refused_is_asked_again_until_time_is_up(self, seed: int) -> None:
-        """Never for a shorter session, and not for ever."""
+    def test_a_refused_refresh_is_repeated_until_the_session_expires(
+        self, seed: int
+    ) -> None:
+        """Never with a shorter interval, and not for ever."""
         rng = random.Random(seed)
         world = SipWorld(media_timeout_seconds=1e6)
         update = rng.choice(("", "Allow: UPDATE\r\n"))

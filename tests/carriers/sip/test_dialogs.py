@@ -1,6 +1,6 @@
 """
-Random dialogs of callers who keep to no rule, and sockets that fail: whatever happens,
-nothing is left, nothing is logged as a bug, and nobody else notices.
+Random dialogs of callers that follow no rules, and sockets that fail: in any case
+nothing is left, no bug is logged, and other calls are not affected.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tests.support.sip_peer import HOST, MEDIA, PEER
 from tests.support.sip_sockets import SocketWorld, any_of
 from tests.support.unruly_caller import UnrulyCaller
 
-#: What a write to a socket may raise, and one that is a bug of ours.
+#: What a write to a socket may raise, and a bug of the gateway.
 WRITE_FAULTS = (OSError, OverflowError, ValueError, TypeError, struct.error)
 
-#: The caller's own network, and much that is not.
+#: The caller's network, and addresses outside it.
 ALLOW = (
     *(ip_network("198.51.100.0/24"), ip_network("127.0.0.0/8")),
     *(ip_network("224.0.0.0/4"), ip_network("2001:db8::/32"), ip_network("::1/128")),
@@ -34,7 +34,7 @@ class RandomDialogTests(SynchronousTestCase):
         world = SocketWorld(self, allow=ALLOW, media_timeout_seconds=5.0)
         world.switchboard = switchboard = CountingSwitchboard(world.log)
         world.carrier.context.switchboard = switchboard
-        # How many are muted is another test's.
+        # Muting is tested elsewhere.
         self.patch(world.carrier.access, "offended", lambda *_: None)
         return world
 
@@ -42,7 +42,7 @@ class RandomDialogTests(SynchronousTestCase):
         return UnrulyCaller(rng, here=PEER, media=MEDIA, there=HOST, name=name)
 
     def act(self, world: SocketWorld, rng: random.Random) -> None:
-        """What the gateway itself does meanwhile."""
+        """Let the gateway do something."""
         switchboard: Any = world.switchboard
         for call in switchboard.counted:
             chance = rng.random()
@@ -79,7 +79,7 @@ class RandomDialogTests(SynchronousTestCase):
                     world.say(answer)
 
     def run_out(self, world: SocketWorld) -> None:
-        """Whoever is in a call hangs up, and nobody says anything any more."""
+        """All callers hang up, and send nothing more."""
         switchboard: Any = world.switchboard
         for call in switchboard.counted:
             call.hang_up()
@@ -87,7 +87,7 @@ class RandomDialogTests(SynchronousTestCase):
 
     @settings(max_examples=120, deadline=None)
     @given(st.integers(0, 2**32))
-    def test_whatever_is_said_nothing_is_left(self, seed: int) -> None:
+    def test_after_any_messages_nothing_is_left(self, seed: int) -> None:
         rng = random.Random(seed)
         world = self.world()
         callers = [self.caller(rng, name) for name in ("a", "b")]
@@ -97,7 +97,7 @@ class RandomDialogTests(SynchronousTestCase):
         self.run_out(world)
         self.assertEqual(world.held(), {})
         self.assertEqual(self.flushLoggedErrors(), [])
-        # What is no address is found where it is read, not where it is sent to.
+        # An invalid address is rejected when it is read, not when it is used.
         self.assertEqual(dict(world.sockets.misused), {})
         switchboard: Any = world.switchboard
         for call in switchboard.counted:
@@ -105,7 +105,7 @@ class RandomDialogTests(SynchronousTestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(st.integers(0, 2**32))
-    def test_who_vanishes_is_not_waited_for_without_end(self, seed: int) -> None:
+    def test_a_caller_that_vanishes_is_not_waited_for_for_ever(self, seed: int) -> None:
         rng = random.Random(seed)
         world = self.world()
         world.switchboard.answers = True
@@ -119,7 +119,7 @@ class RandomDialogTests(SynchronousTestCase):
 
     @settings(max_examples=50, deadline=None)
     @given(st.integers(0, 2**32))
-    def test_a_write_that_fails_is_its_own_calls_matter(self, seed: int) -> None:
+    def test_a_failed_write_affects_only_its_own_call(self, seed: int) -> None:
         rng = random.Random(seed)
         world = self.world()
         world.switchboard.answers = True

@@ -1,4 +1,4 @@
-"""Calls that come in: from the INVITE to the end, on one clock."""
+"""Inbound calls, from the INVITE to the end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DONE = Ending(Outcome.COMPLETED, "done")
 
 
 class AnswerTests(SynchronousTestCase):
-    def test_it_rings_until_the_agent_is_there(self) -> None:
+    def test_it_rings_until_the_agent_is_ready(self) -> None:
         world = SipWorld()
         world.invite()
         self.assertEqual(world.statuses(), [100, 180])
@@ -29,7 +29,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertIn(b"c=IN IP4 192.0.2.10\r\n", answer.body)
         self.assertIn("sip:chimegw@192.0.2.10:5060", answer.headers["Contact"])
 
-    def test_what_is_asked_while_it_rings(self) -> None:
+    def test_requests_while_it_rings(self) -> None:
         world = SipWorld()
         world.invite()
         tag = world.heard()[-1].to_tag
@@ -41,7 +41,7 @@ class AnswerTests(SynchronousTestCase):
         answer = world.asks("UPDATE", tag, cseq=1)
         self.assertEqual(answer.status, 500)
 
-    def test_an_agent_that_is_there_at_once_answers_at_once(self) -> None:
+    def test_an_agent_that_is_ready_at_once_answers_at_once(self) -> None:
         world = SipWorld()
         world.switchboard.answers = True
         world.invite()
@@ -58,7 +58,7 @@ class AnswerTests(SynchronousTestCase):
             times += [round(world.reactor.seconds(), 1) for s in world.statuses()]
             if len(times) == 4:
                 break
-        # T1, then twice as long each time, up to T2.
+        # T1, doubled each time, up to T2.
         self.assertEqual(times, [0.5, 1.5, 3.5, 7.5])
         world.say(world.request("ACK", to_tag=to_tag, cseq=1))
         world.advance(20)
@@ -82,7 +82,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(world.log[-1][1].outcome, Outcome.CALLER_LOST)
         self.assertEqual(world.ports.in_use, 0)
 
-    def test_an_invite_again_gets_the_last_answer_and_no_second_call(self) -> None:
+    def test_a_repeated_invite_gets_the_last_response_and_no_second_call(self) -> None:
         world = SipWorld()
         world.invite()
         world.heard()
@@ -90,7 +90,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(world.statuses(), [180])
         self.assertEqual(len(world.switchboard.legs), 1)
 
-    def test_a_bye_ends_it_and_everything_comes_back(self) -> None:
+    def test_a_bye_ends_the_call_and_releases_everything(self) -> None:
         world = SipWorld()
         tag = world.established()
         self.assertEqual(world.asks("BYE", tag).status, 200)
@@ -103,14 +103,14 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(set(world.carrier.counts().values()), {0})
         self.assertEqual(world.reactor.getDelayedCalls(), [])
 
-    def test_a_bye_again_gets_the_same_answer(self) -> None:
+    def test_a_repeated_bye_gets_the_same_response(self) -> None:
         world = SipWorld()
         tag = world.established()
         world.asks("BYE", tag)
         world.say(world.request("BYE", to_tag=tag))
         self.assertEqual(world.statuses(), [200])
 
-    def test_our_bye_says_why_and_follows_the_dialog(self) -> None:
+    def test_the_gateways_bye_has_a_reason_and_follows_the_dialog(self) -> None:
         world = SipWorld()
         tag = world.established(
             headers="Record-Route: <sip:198.51.100.1;lr;ftag=x>\r\n",
@@ -139,7 +139,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual([m.cseq_method for m in world.heard()], ["BYE"])
         self.assertEqual(world.ports.in_use, 0)
 
-    def test_a_cancel_gets_two_answers(self) -> None:
+    def test_a_cancel_gets_two_responses(self) -> None:
         world = SipWorld()
         world.invite(branch="z9hG4bKone")
         world.heard()
@@ -170,7 +170,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(sorted(world.statuses()), [200, 487])
         self.assertEqual(world.ports.in_use, 0)
 
-    def test_who_waits_too_long_for_an_agent_is_sent_on(self) -> None:
+    def test_a_caller_that_waits_too_long_for_an_agent_is_refused(self) -> None:
         world = SipWorld()
         world.invite()
         world.heard()
@@ -178,7 +178,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(world.statuses(), [503])
         self.assertEqual(world.ports.in_use, 0)
 
-    def test_an_offerless_invite_is_offered_everything_and_answered_in_the_ack(
+    def test_an_invite_without_an_offer_gets_one_and_is_answered_in_the_ack(
         self,
     ) -> None:
         for taken, number in (("RTP/AVP 0 101", 0), ("RTP/AVP 8 101", 8)):
@@ -197,14 +197,14 @@ class AnswerTests(SynchronousTestCase):
             self.assertEqual({address for _, address in world.port.sent}, {MEDIA})
             sent = {rtp.parse(data).payload_type for data, _ in world.port.sent}
             self.assertEqual(sent, {number})
-            # Whatever it took, the call has the codec that it was told of.
+            # Whatever codec was accepted, the call keeps its own.
             data = rtp.serialize(number, False, 1, 160, 7, b"\x55" * 160)
             world.port.receive_rtp(data, MEDIA)
             heard = world.switchboard.calls[-1].audio
             self.assertEqual(heard[-160:] == b"\x55" * 160, number == 0)
             self.assertIn(("caller_audio", 160), world.log)
 
-    def test_an_offerless_invite_is_offered_srtp_where_it_is_required(self) -> None:
+    def test_an_invite_without_an_offer_gets_srtp_if_it_is_required(self) -> None:
         world = SipWorld(srtp="required")
         world.invite(body="")
         world.leg.answer()
@@ -217,7 +217,7 @@ class AnswerTests(SynchronousTestCase):
         world.advance(0.1)
         self.assertEqual(len(world.port.sent[0][0]), 172 + 10)
 
-    def test_an_answer_in_the_ack_that_does_not_fit_ends_the_call(self) -> None:
+    def test_a_wrong_answer_in_the_ack_ends_the_call(self) -> None:
         other = SDP.replace("RTP/AVP 0 101", "RTP/AVP 18")
         for body in (
             other,
@@ -236,7 +236,7 @@ class AnswerTests(SynchronousTestCase):
             self.assertEqual(world.log[-1][1].outcome, Outcome.CALLER_PROTOCOL_ERROR)
             self.assertEqual(world.ports.in_use, 0)
 
-    def test_what_else_an_invite_carries_is_passed_over_if_it_may_be(self) -> None:
+    def test_optional_bodies_of_an_invite_are_ignored(self) -> None:
         mixed = 'multipart/mixed;boundary="a b\'(9"'
         for handling, statuses in (("optional", [100, 180]), ("required", [100, 415])):
             other = (
@@ -258,7 +258,7 @@ class AnswerTests(SynchronousTestCase):
             else:
                 world.leg.answer()
                 self.assertIn(b"RTP/AVP 0 101\r\n", world.heard()[-1].body)
-            # Without a description there is nothing to answer: we offer.
+            # There is no offer to answer, so the gateway makes one.
             alone = f"Content-Disposition: signal;handling={handling}\r\n"
             world = SipWorld()
             world.invite(body="x", content_type="application/isup", headers=alone)
@@ -267,7 +267,7 @@ class AnswerTests(SynchronousTestCase):
                 world.leg.answer()
                 self.assertIn(b"RTP/AVP 0 8 101\r\n", world.heard()[-1].body)
 
-    def test_an_ack_without_the_answer_it_owes_ends_the_call(self) -> None:
+    def test_an_ack_without_the_required_answer_ends_the_call(self) -> None:
         world = SipWorld()
         world.invite(body="", headers="Session-Expires: 90\r\n")
         world.leg.answer()
@@ -275,5 +275,5 @@ class AnswerTests(SynchronousTestCase):
         world.say(world.request("ACK", to_tag=tag, cseq=1))
         self.assertEqual([m.cseq_method for m in world.heard()], ["BYE"])
         self.assertEqual(world.log[-1][1].outcome, Outcome.CALLER_PROTOCOL_ERROR)
-        world.advance(120, 1)  # nothing of the session is left to refresh
+        world.advance(120, 1)  # no session is left to refresh
         self.assertEqual(world.reactor.getDelayedCalls(), [])

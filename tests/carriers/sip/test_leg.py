@@ -1,4 +1,4 @@
-"""What goes on in a call: hold, other media, keys, silence."""
+"""Within a call: hold, other media, DTMF digits, silence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DONE = Ending(Outcome.COMPLETED, "done")
 
 
 class InDialogTests(SynchronousTestCase):
-    def test_hold_stops_our_audio_and_the_agent_hears_silence(self) -> None:
+    def test_hold_stops_audio_and_the_agent_hears_silence(self) -> None:
         for theirs, ours in (
             ("a=sendonly", b"a=recvonly"),
             ("a=inactive", b"a=inactive"),
@@ -32,9 +32,9 @@ class InDialogTests(SynchronousTestCase):
             heard = len(world.switchboard.call.audio)
             world.advance(1)
             self.assertEqual(len(world.port.sent), sent)
-            # Nothing has come since the call began, 100 ms before.
+            # Nothing has come since the beginning of the call 100 ms ago.
             self.assertEqual(len(world.switchboard.call.audio) - heard, 8640)
-            # Held for longer than any silence would be borne.
+            # On hold for longer than the media timeout.
             world.advance(40, 0.1)
             answer = world.asks("INVITE", tag, body=SDP)
             self.assertIn(b"a=sendrecv", answer.body)
@@ -43,7 +43,7 @@ class InDialogTests(SynchronousTestCase):
             self.assertGreater(len(world.port.sent), sent)
             self.assertIn(("oddity_seen", "resumed"), world.log)
 
-    def test_packets_go_out_evenly_each_ptime_also_of_another_offer(self) -> None:
+    def test_packets_are_sent_evenly_also_with_a_new_ptime(self) -> None:
         world = SipWorld()
         tag = world.established(body=SDP.replace("ptime:20", "ptime:10"))
         for asked, ptime in ((10, 10), (30, 30), (20, 20), (60, 60), (7, 20)):
@@ -57,7 +57,7 @@ class InDialogTests(SynchronousTestCase):
                 times += [now] * (len(world.port.sent) - sent)
             self.assertEqual({b - a for a, b in itertools.pairwise(times)}, {ptime})
 
-    def test_hold_of_old_is_a_zero_address(self) -> None:
+    def test_a_zero_address_is_hold_as_in_rfc_2543(self) -> None:
         world = SipWorld()
         tag = world.established()
         body = SDP.replace("c=IN IP4 198.51.100.9", "c=IN IP4 0.0.0.0")
@@ -77,7 +77,7 @@ class InDialogTests(SynchronousTestCase):
         answer = world.asks("UPDATE", tag)
         self.assertEqual((answer.status, answer.body), (200, b""))
 
-    def test_a_new_offer_that_cannot_be_met_leaves_all_as_it_was(self) -> None:
+    def test_an_unacceptable_new_offer_changes_nothing(self) -> None:
         world = SipWorld()
         tag = world.established()
         body = SDP.replace("RTP/AVP 0", "RTP/AVP 3")
@@ -86,7 +86,7 @@ class InDialogTests(SynchronousTestCase):
         self.assertEqual({to for _, to in world.port.sent}, {MEDIA})
         self.assertEqual(world.asks("BYE", tag).status, 200)
 
-    def test_the_media_may_move_and_speak_another_codec(self) -> None:
+    def test_media_may_change_its_address_and_codec(self) -> None:
         world = SipWorld()
         tag = world.established()
         body = SDP.replace("36488 RTP/AVP 0", "36500 RTP/AVP 8").replace(
@@ -103,7 +103,7 @@ class InDialogTests(SynchronousTestCase):
         self.assertEqual(packet.payload, b"\xd5" * 160)
         self.assertEqual(world.port.sent[-1][1], ("198.51.100.9", 36500))
 
-    def test_an_offerless_reinvite_is_offered_everything_what_is_in_use_first(
+    def test_a_reinvite_without_an_offer_gets_one_with_the_current_codec_first(
         self,
     ) -> None:
         for offer, formats in (("0 101", "0 8 101"), ("8 101", "8 0 101")):
@@ -115,7 +115,7 @@ class InDialogTests(SynchronousTestCase):
             world.say(world.request("ACK", to_tag=tag, cseq=world.cseq, body=body))
             self.assertEqual(world.ports.in_use, 1)
 
-    def test_a_body_that_need_not_be_understood_is_passed_over(self) -> None:
+    def test_an_optional_body_is_ignored(self) -> None:
         optional = "Content-Disposition: info;handling=optional\r\n"
         for method in ("INFO", "UPDATE", "INVITE"):
             for headers, status in ((optional, 200), ("", 415)):
@@ -136,7 +136,7 @@ class InDialogTests(SynchronousTestCase):
         world.cseq = 4
         self.assertEqual(world.asks("INFO", tag).status, 500)
 
-    def test_an_invite_on_top_of_an_unanswered_one_must_wait(self) -> None:
+    def test_an_invite_during_an_unanswered_one_has_to_wait(self) -> None:
         world = SipWorld()
         world.invite()
         tag = world.heard()[-1].to_tag
@@ -144,7 +144,7 @@ class InDialogTests(SynchronousTestCase):
         self.assertEqual(answer.status, 500)
         self.assertIn("Retry-After", answer.headers.keys())
 
-    def test_info_brings_keys(self) -> None:
+    def test_info_brings_dtmf_digits(self) -> None:
         world = SipWorld()
         tag = world.established()
         for kind, body, status in (
@@ -171,7 +171,7 @@ class InDialogTests(SynchronousTestCase):
         ):
             self.assertEqual(world.asks(method, tag).status, status, method)
 
-    def test_nothing_at_all_from_the_other_side_ends_the_call(self) -> None:
+    def test_no_media_at_all_from_the_peer_ends_the_call(self) -> None:
         world = SipWorld(media_timeout_seconds=5.0)
         world.established()
         world.heard()
@@ -181,7 +181,7 @@ class InDialogTests(SynchronousTestCase):
         self.assertEqual(last.method, "BYE")
         self.assertEqual(world.log[-1][1].outcome, Outcome.CALLER_LOST)
 
-    def test_a_peer_that_does_not_answer_our_bye_is_forgotten(self) -> None:
+    def test_a_peer_that_does_not_answer_the_bye_is_forgotten(self) -> None:
         world = SipWorld()
         world.established()
         world.leg.hang_up(DONE)

@@ -1,4 +1,4 @@
-"""Nonsense costs the way by which it comes, and no call that is known."""
+"""Malformed messages mute the flow that they come by, but no known call."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from chime_gateway.settings.values import SipTrunk
 from chime_gateway.wire.sip.message import Request, Response
 from tests.support.sip_peer import PEER, SDP, SipWorld
 
-#: An SBC, a second port of its, and somebody else behind an address of its own.
+#: An SBC, a second port of it, and another peer at another address.
 FLOWS: tuple[Address, ...] = (PEER, (PEER[0], 5062), ("198.51.100.8", 5060))
 
-#: By no flow of which nonsense ever comes.
+#: The flows by which no malformed message comes.
 QUIET: Address = ("198.51.100.9", 5060)
 
 NAME = 'From: "J\xfcrgen M\xfcller" <sip:j@198.51.100.7>;tag=theirs'
@@ -52,7 +52,7 @@ class MutingTests(SynchronousTestCase):
 
     @settings(max_examples=40, deadline=None)
     @given(st.integers(0, 2**32))
-    def test_known_calls_go_on_whatever_comes_their_way(self, seed: int) -> None:
+    def test_known_calls_go_on_whatever_comes_by_their_flow(self, seed: int) -> None:
         rng = random.Random(seed)
         trunk = SipTrunk(host=PEER[0], from_number="+15550100")
         world = SipWorld(trunk=trunk)
@@ -74,7 +74,7 @@ class MutingTests(SynchronousTestCase):
             data, is_answerable = self.nonsense(rng, world)
             world.say(data, flow)
             sent[flow] += 1
-            # An answer repeats what was malformed, so it is not parsed.
+            # A response repeats what was malformed, so it is not parsed.
             answers = [answer[8:11] for answer, _ in world.reactor.sent[world.seen :]]
             if not is_answerable:
                 self.assertEqual(answers, [], data)
@@ -96,7 +96,7 @@ class MutingTests(SynchronousTestCase):
                     assert isinstance(bye, Request)
                     world.answer(bye, 200)
                     world.advance(1.0)
-                    # It was heard: nothing is sent again.
+                    # The response was received, so nothing is repeated.
                     self.assertEqual(world.heard(), [])
                     continue
                 world.cseq += 1
@@ -111,7 +111,7 @@ class MutingTests(SynchronousTestCase):
         world.say(text, flow)
         return world.statuses()
 
-    def test_a_name_in_latin_1_is_a_name(self) -> None:
+    def test_a_name_in_latin_1_is_accepted(self) -> None:
         for name in (NAME, NAME.replace('"', "")):
             world = SipWorld()
             for number in range(40):
@@ -127,7 +127,7 @@ class MutingTests(SynchronousTestCase):
                 world.say("\r\n".join(lines).encode("latin-1"))
                 ((answer, _),) = world.reactor.sent[-1:]
                 self.assertTrue(answer.startswith(b"SIP/2.0 180"), answer)
-                # What is echoed is compared, byte by byte.
+                # The copied headers are compared byte by byte.
                 self.assertIn(name.encode("latin-1"), answer)
             self.assertEqual(world.carrier.dropped()["malformed"], 0)
             kept = world.leg.info.parameters["P-Asserted-Identity"]

@@ -1,6 +1,6 @@
 """
-What holds over IPv4 holds over IPv6, and for IPv4 on a socket that takes both: the
-tests of the carrier once more.
+The same over IPv6, and for IPv4 on a dual-stack socket: the
+tests of the carrier are repeated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A number is the same number, whoever writes it how."""
+"""A number is the same number in any notation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROFILES = {name: AgentProfile(voice=name) for name in ("default", "sales")}
 
 
 def came_in(rng: random.Random, called: str, caller: str, identity: str) -> CallerInfo:
-    """What the gateway makes of an INVITE with these, in some writing."""
+    """Send an INVITE with these numbers in some notation, and return its call."""
     world = SipWorld()
     name = rng.choice(("", '"A, <b>" '))
     text = world.request(
@@ -38,10 +38,10 @@ def came_in(rng: random.Random, called: str, caller: str, identity: str) -> Call
     return info
 
 
-class NumberWritingTests(SynchronousTestCase):
+class NumberNotationTests(SynchronousTestCase):
     @settings(max_examples=60, deadline=None)
     @given(NUMBERS, NUMBERS, st.integers(0, 2**32))
-    def test_any_writing_is_the_same_call(
+    def test_any_notation_is_the_same_call(
         self, called: str, caller: str, seed: int
     ) -> None:
         rng = random.Random(seed)
@@ -73,7 +73,9 @@ class NumberWritingTests(SynchronousTestCase):
 
     @settings(max_examples=30, deadline=None)
     @given(NUMBERS, st.integers(0, 2**32))
-    def test_it_is_dialled_and_handed_on_alike(self, number: str, seed: int) -> None:
+    def test_any_notation_is_dialled_and_transferred_alike(
+        self, number: str, seed: int
+    ) -> None:
         rng = random.Random(seed)
         written = by_hand(rng, number)
         self.assertEqual(dialled(written), number)
@@ -90,13 +92,13 @@ class NumberWritingTests(SynchronousTestCase):
         refer = world.heard()[-1]
         self.assertEqual(refer.headers["Refer-To"], f"<sip:{number}@198.51.100.7>")
 
-    def test_names_are_no_numbers(self) -> None:
+    def test_names_are_not_numbers(self) -> None:
         for user in ("alice", "alice.smith", "bad-cafe", "a%40b", "x;npdi", "+", "-"):
             world = SipWorld()
             world.invite(uri=f"sip:{user}@192.0.2.10")
             self.assertEqual(world.leg.info.called, user.replace("%40", "@"))
 
-    def test_as_first_seen(self) -> None:
+    def test_the_notation_that_was_observed(self) -> None:
         for written in (
             *("tel:+1-555-123-0000", "sip:+15551230000;npdi@192.0.2.10"),
             "sip:+15551230000;tgrp=tg1;trunk-context=example.com@192.0.2.10;user=phone",

@@ -1,4 +1,4 @@
-"""Offers and answers, held against the rules of RFC 3264."""
+"""Offers and answers, checked against the rules of RFC 3264."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def descriptions(*, requires_srtp: bool = False) -> SessionDescriptions:
 class OfferAnswerTests(SynchronousTestCase):
     @settings(max_examples=200, deadline=None)
     @given(offers())
-    def test_any_offer_is_answered_by_the_rules_or_refused_with_the_reason(
+    def test_any_offer_is_answered_correctly_or_rejected_with_the_reason(
         self, offer: Offer
     ) -> None:
         try:
@@ -69,7 +69,7 @@ class OfferAnswerTests(SynchronousTestCase):
         self.assertEqual(answer_faults(offer.text, answer.decode()), [], offer.text)
         taken = [n for n, line in enumerate(read(answer.decode()).lines) if line.port]
         self.assertEqual(len(taken), 1)
-        # The first one that can be taken is.
+        # The first acceptable stream is accepted.
         first = next(n for n, s in enumerate(offer.streams) if s.fault is None)
         self.assertEqual(taken, [first])
         line = read(offer.text).lines[first]
@@ -81,7 +81,7 @@ class OfferAnswerTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.tuples(offers(), st.booleans()), min_size=2, max_size=5))
-    def test_a_session_keeps_its_lines_and_its_versions_whoever_offers(
+    def test_a_session_keeps_its_lines_and_versions_whichever_side_offers(
         self, rounds: list[tuple[Offer, bool]]
     ) -> None:
         ours = descriptions()
@@ -98,7 +98,7 @@ class OfferAnswerTests(SynchronousTestCase):
             self.assertEqual(change_faults(said, again), [])
             self.assertEqual(reoffer_faults(said, again), [])
             said = again
-            # What we offer can be answered with what we answered, roles reversed.
+            # The gateway's offer can be answered with its own answer, roles reversed.
             terms = ours.terms
             other = answer.decode().replace("192.0.2.10", ALLOWED)
             self.assertEqual(
@@ -120,7 +120,7 @@ class OfferAnswerTests(SynchronousTestCase):
         self.assertEqual(terms.remote, (ALLOWED, 4))
         self.assertEqual(answer_faults(other, answer.decode()), [])
 
-    def test_srtp_beside_rtp_is_taken_where_it_is_required(self) -> None:
+    def test_of_srtp_and_rtp_the_required_srtp_is_accepted(self) -> None:
         key = f"a=crypto:4 aes_cm_128_hmac_sha1_80 inline:{KEY30}\r\n"
         text = f"{_HEAD}m=audio 4 RTP/AVP 0\r\nm=audio 6 RTP/SAVP 0\r\n{key}"
         terms, answer = descriptions(requires_srtp=True).take_offer(text.encode())
@@ -130,14 +130,14 @@ class OfferAnswerTests(SynchronousTestCase):
         terms, _ = descriptions().take_offer(text.encode())
         self.assertEqual(terms.remote, (ALLOWED, 4))
 
-    def test_a_call_that_begins_with_everything_off_is_refused(self) -> None:
+    def test_an_initial_offer_with_all_streams_disabled_is_rejected(self) -> None:
         ours = descriptions()
         with self.assertRaisesRegex(NotAcceptable, r"switched off \(port 0\)\Z"):
             ours.take_offer(f"{_HEAD}m=audio 0 RTP/AVP 0\r\n".encode())
 
     @settings(max_examples=60, deadline=None)
     @given(st.lists(st.tuples(st.sampled_from(_TURNS), st.booleans()), max_size=6))
-    def test_audio_is_off_in_a_session_until_it_is_on(
+    def test_audio_can_be_disabled_and_enabled_in_a_session(
         self, turns: list[tuple[str, bool]]
     ) -> None:
         ours = descriptions()
@@ -145,7 +145,7 @@ class OfferAnswerTests(SynchronousTestCase):
         for lines, is_refreshed in [*turns, (_ON, False)]:
             text = f"{_HEAD}{lines}"
             if "image 5" in text:
-                # A fax wants more than that the audio ends.
+                # A change to fax is more than disabled audio.
                 with self.assertRaises(NotAcceptable):
                     ours.take_offer(text.encode())
                 continue
@@ -155,7 +155,7 @@ class OfferAnswerTests(SynchronousTestCase):
             self.assertEqual((terms.sends, terms.receives), (is_on, is_on))
             self.assertEqual(terms.remote, (ALLOWED, 4))
             if is_refreshed:
-                # What refreshes a session turns nothing on in it.
+                # A refresh of the session does not enable anything.
                 again = read(ours.repeat_offer().decode())
                 before = [line.port for line in read(answer.decode()).lines]
                 self.assertEqual([line.port for line in again.lines], before)
@@ -171,7 +171,7 @@ class HearingTests(StreamTestCase):
         st.one_of(st.none(), st.integers(96, 127)),
         st.booleans(),
     )
-    def test_whatever_was_agreed_on_is_heard_at_any_time(
+    def test_every_negotiated_codec_is_heard_at_any_time(
         self,
         order: list[tuple[int, str]],
         count: int,

@@ -1,4 +1,4 @@
-"""A leg that runs out of memory, at whatever point: nothing of it is held for ever."""
+"""A leg that runs out of memory at any point leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADERS: Final = (
     "Allow: INVITE, BYE, REFER\r\nSupported: timer\r\nSession-Expires: 300\r\n"
 )
 
-#: What goes before, and what there is no memory for.
+#: The steps before, and the step that has no memory.
 SCENES: Final = (
     *("invite", "late_offer", "invite:cancel", "invite:bye", "invite:answer"),
     *("invite:hang_up", "invite:ring", "invite answer:ack", "invite answer:bye"),
@@ -46,23 +46,23 @@ SCENES: Final = (
     *("dial early_media:accept", "dial hang_up:accept", "dial ringing hang_up:busy"),
 )
 
-#: After which the call is over for the one who did it.
+#: Steps after which the call is over for the side that did them.
 LAST: Final = ("cancel", "bye", "hang_up", "busy", "fail")
 
 
-#: What nobody says again; all else is, by whoever hears no answer.
+#: Steps that are not repeated.  All others are, if there is no answer.
 ONCE: Final = (
     *("answer", "transfer", "dial", "ring"),
     *("unacknowledged", "rang_out"),
 )
 
 
-#: More than any of them calls but those that take long.
+#: More function calls than any step has, except for long ones.
 MOST: Final = 340
 
 
 def is_spared(frame: FrameType) -> bool:
-    """A timed call that does not begin is lost, with the transaction it was for."""
+    """A timed call that cannot begin is lost, with its transaction."""
     fired = Runner._fired.__code__
     is_by_it = frame.f_back is not None and frame.f_back.f_code is fired
     return is_by_it or frame.f_code in (Timer._fire.__code__, fired)
@@ -70,9 +70,9 @@ def is_spared(frame: FrameType) -> bool:
 
 class World(SipWorld):
     """
-    One call, in or out, and all that its two sides may do.
+    One inbound or outbound call, and all that its two sides may do.
 
-    @ivar dialled: the leg, if we called.
+    @ivar dialled: the leg of an outbound call.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class World(SipWorld):
 
     @property
     def tag(self) -> str:
-        """Ours."""
+        """The gateway's leg."""
         for message in self.all_heard:
             if message.cseq_method == "INVITE":
                 is_ours = self.dialled is not None
@@ -100,7 +100,7 @@ class World(SipWorld):
         return ""
 
     def asked(self, method: str, body: str = "", cseq: int = 0) -> None:
-        """The other side asks, of a dialog in either direction."""
+        """The peer sends a request in the dialog."""
         call_id = "call-1"
         if self.dialled is not None:
             call_id = self.dialled.info.carrier_call_id
@@ -116,13 +116,13 @@ class World(SipWorld):
         )
 
     def responded(self, method: str, status: int, **of: str) -> None:
-        """The other side answers the last request of ours with that method."""
+        """The peer answers the gateway's last request with that method."""
         for message in reversed(self.all_heard):
             if isinstance(message, Request) and message.method == method:
                 self.answer(message, status, **of)
                 return
 
-    # -- a call that comes in ---------------------------------------------------
+    # -- an inbound call --------------------------------------------------------
 
     def do_invite(self) -> None:
         self.invite(headers=HEADERS, branch="z9hG4bK-1")
@@ -171,14 +171,14 @@ class World(SipWorld):
         self.responded("BYE", 200)
 
     def do_hang_up(self) -> None:
-        """As a call does it, which it does again should it fail."""
+        """Hang up as a call does, which repeats it after a failure."""
         try:
             self.leg.hang_up(DONE)
         except MemoryError:
             self.leg.hang_up(DONE)
 
     def do_fail(self) -> None:
-        """As all do that tell a leg of a bug."""
+        """Report a bug to the leg, as all its users do."""
         try:
             self.leg.failed()
         except MemoryError:
@@ -215,7 +215,7 @@ class World(SipWorld):
 
 class OutOfMemoryTests(SynchronousTestCase):
     def check(self, scene: str, at: int) -> str:
-        """@return: where memory was out; empty: the scene was over before."""
+        """@return: where memory was out; empty: the step ended before."""
         before, _, act = scene.rpartition(":")
         world = World()
         for step in before.split():
@@ -231,7 +231,7 @@ class OutOfMemoryTests(SynchronousTestCase):
             world.advance(100, 1)
             self.assertEqual(world.carrier.counts()["legs"], 0, what)
         world.advance(4, 0.5)
-        # As calls do it at last.
+        # As a call does in the end.
         for leg in world.switchboard.legs:
             leg.hang_up(DONE)
         world.advance(400, 2)
@@ -243,12 +243,12 @@ class OutOfMemoryTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.sampled_from(SCENES), st.integers(1, MOST))
-    def test_wherever_it_is_out_nothing_of_the_leg_is_held(
+    def test_nothing_of_a_leg_is_left_wherever_memory_is_out(
         self, scene: str, at: int
     ) -> None:
         self.check(scene, at)
 
-    def test_a_leg_that_hangs_up_lets_go_wherever_it_is_out(self) -> None:
+    def test_hanging_up_releases_everything_wherever_memory_is_out(self) -> None:
         for scene in ("invite:hang_up", "invite answer ack:hang_up"):
             at = 1
             while self.check(scene, at):

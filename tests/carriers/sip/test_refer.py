@@ -1,4 +1,4 @@
-"""Transfers: by REFER, or by whoever controls the call."""
+"""Transfers: by REFER, or by the SIP media application."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.sip_peer import SipWorld
 
 
 class TransferTests(SynchronousTestCase):
-    def test_a_peer_that_takes_refer_is_sent_on(self) -> None:
+    def test_a_peer_that_supports_refer_is_transferred_by_it(self) -> None:
         world = SipWorld()
         tag = world.established(headers="Allow: INVITE, REFER\r\n")
         done = world.leg.transfer("+15550199")
@@ -30,21 +30,21 @@ class TransferTests(SynchronousTestCase):
         world.asks("NOTIFY", tag, body="SIP/2.0 200 OK", content_type=kind)
         self.assertIsNone(self.successResultOf(done))
 
-    def test_a_call_that_rings_is_not_handed_on(self) -> None:
+    def test_a_ringing_call_cannot_be_transferred(self) -> None:
         world = SipWorld()
         world.invite(headers="Allow: REFER\r\n")
         world.heard()
         self.failureResultOf(world.leg.transfer("+15550199"), TransferFailed)
         self.assertEqual(world.heard(), [])
 
-    def test_a_peer_that_leaves_has_gone_where_it_was_sent(self) -> None:
+    def test_a_bye_during_a_transfer_is_its_success(self) -> None:
         world = SipWorld()
         tag = world.established(headers="Allow: REFER\r\n")
         done = world.leg.transfer("sip:desk@198.51.100.20")
         world.asks("BYE", tag)
         self.assertIsNone(self.successResultOf(done))
 
-    def test_a_transfer_that_fails_leaves_the_call(self) -> None:
+    def test_after_a_failed_transfer_the_call_goes_on(self) -> None:
         world = SipWorld()
         tag = world.established(headers="Allow: REFER\r\n")
         done = world.leg.transfer("+15550199")
@@ -65,7 +65,7 @@ class TransferTests(SynchronousTestCase):
     def controlled(
         self, asking: Deferred[None]
     ) -> tuple[SipWorld, str, list[tuple[CallerInfo, str]]]:
-        """A call that somebody else controls, and who is asked for what."""
+        """A call of a SIP media application, and the requested transfers."""
         asked: list[tuple[CallerInfo, str]] = []
 
         class Seam:
@@ -76,29 +76,29 @@ class TransferTests(SynchronousTestCase):
         world = SipWorld(transfers=Seam())
         return world, world.established(), asked
 
-    def test_without_refer_whoever_controls_the_call_is_asked(self) -> None:
+    def test_without_refer_the_application_is_asked(self) -> None:
         world, tag, asked = self.controlled(succeed(None))
         done = world.leg.transfer("sales")
         self.assertEqual([target for _, target in asked], ["sales"])
-        # It was taken; our BYE now would end the caller's leg with ours.
+        # It was accepted.  A BYE now would end the caller's leg as well.
         self.assertNoResult(done)
         self.failureResultOf(world.leg.transfer("again"), TransferFailed)
         world.asks("BYE", tag)
         self.assertIsNone(self.successResultOf(done))
 
-    def test_a_hand_over_that_never_comes_leaves_the_call(self) -> None:
+    def test_after_a_transfer_that_never_comes_the_call_goes_on(self) -> None:
         world, tag, _ = self.controlled(succeed(None))
         done = world.leg.transfer("sales")
         world.advance(21, 0.5)
         self.failureResultOf(done, TransferFailed)
         self.assertEqual(world.asks("OPTIONS", tag).status, 200)
 
-    def test_a_hand_over_that_is_refused_says_why(self) -> None:
+    def test_a_refused_transfer_has_a_reason(self) -> None:
         world, _, _ = self.controlled(fail(TransferFailed("no X-Transaction-Id")))
         failure = self.failureResultOf(world.leg.transfer("sales"), TransferFailed)
         self.assertIn("no X-Transaction-Id", str(failure.value))
 
-    def test_with_neither_there_is_no_transfer(self) -> None:
+    def test_without_refer_and_application_there_is_no_transfer(self) -> None:
         plain = SipWorld()
         plain.established()
         self.failureResultOf(plain.leg.transfer("sales"), TransferFailed)

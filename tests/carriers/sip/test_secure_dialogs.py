@@ -16,7 +16,7 @@ SCHEMES = st.sampled_from(("sip", "sips", "SIPS"))
 class SecureDialogTests(SynchronousTestCase):
     @settings(max_examples=40, deadline=None)
     @given(SCHEMES, st.lists(SCHEMES, max_size=2), SCHEMES)
-    def test_our_contact_is_as_secure_as_what_asks_for_it(
+    def test_the_contact_is_as_secure_as_the_request(
         self, uri: str, routes: list[str], contact: str
     ) -> None:
         world = SipWorld(media_timeout_seconds=1000.0)
@@ -41,7 +41,7 @@ class SecureDialogTests(SynchronousTestCase):
         world.seen = 0
         told = [m for m in world.heard() if isinstance(m, Message)]
         uris = [contact_uri(m) for m in told if m.headers.get("Contact")]
-        # 180, 200, REFER, the re-INVITE that refreshes; several times.
+        # 180, 200, REFER, and the refreshing re-INVITE, several times.
         self.assertGreaterEqual(len(uris), 4)
         expected = "sips:" if is_secure else "sip:"
         self.assertEqual({(u or "").partition(":")[0] + ":" for u in uris}, {expected})

@@ -1,4 +1,4 @@
-"""Sessions that must be refreshed (RFC 4028)."""
+"""Session timers (RFC 4028)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.sip_peer import SDP, SipWorld
 class SessionTimerTests(SynchronousTestCase):
     TIMER = "Supported: timer\r\nSession-Expires: 100;refresher=uac\r\n"
 
-    def test_the_caller_must_refresh(self) -> None:
+    def test_the_caller_has_to_refresh(self) -> None:
         world = SipWorld(media_timeout_seconds=1000.0)
         world.invite(headers=self.TIMER)
         world.leg.answer()
@@ -29,7 +29,7 @@ class SessionTimerTests(SynchronousTestCase):
         self.assertEqual([m.cseq_method for m in world.heard()], ["BYE"])
         self.assertIn("not refreshed", world.log[-1][1].reason)
 
-    def test_we_refresh_where_the_caller_cannot(self) -> None:
+    def test_the_gateway_refreshes_if_the_caller_cannot(self) -> None:
         world = SipWorld(media_timeout_seconds=1000.0)
         world.established(headers="Session-Expires: 100\r\nAllow: UPDATE, INVITE\r\n")
         world.advance(50.1, 0.1)
@@ -43,14 +43,14 @@ class SessionTimerTests(SynchronousTestCase):
         world.advance(1.2, 0.1)
         self.assertEqual([m.cseq_method for m in world.heard()], ["UPDATE"])
 
-    def test_without_update_we_refresh_with_the_same_offer_again(self) -> None:
+    def test_without_update_the_gateway_refreshes_with_the_same_offer(self) -> None:
         world = SipWorld(media_timeout_seconds=1000.0)
         world.established(headers="Session-Expires: 100\r\n")
         world.advance(50.1, 0.1)
         invite = world.heard()[-1]
         assert isinstance(invite, Request)
         self.assertEqual(invite.method, "INVITE")
-        # Meanwhile the other side must not offer anything.
+        # Meanwhile the peer must not send an offer.
         tag = invite.from_tag
         self.assertEqual(world.asks("INVITE", tag, body=SDP).status, 491)
         world.answer(invite, 200, body=SDP)
@@ -58,7 +58,7 @@ class SessionTimerTests(SynchronousTestCase):
         self.assertEqual((ack.cseq_method, ack.cseq), ("ACK", invite.cseq))
         self.assertEqual(world.ports.in_use, 1)
 
-    def test_a_session_the_other_side_has_forgotten_is_over(self) -> None:
+    def test_a_session_that_the_peer_no_longer_knows_is_over(self) -> None:
         world = SipWorld(media_timeout_seconds=1000.0)
         world.established(headers="Session-Expires: 100\r\nAllow: UPDATE\r\n")
         world.advance(50.1, 0.1)
@@ -68,7 +68,7 @@ class SessionTimerTests(SynchronousTestCase):
         self.assertEqual(world.log[-1][1].outcome, Outcome.CALLER_LOST)
         self.assertEqual(world.ports.in_use, 0)
 
-    def test_an_interval_that_the_other_side_wants_longer_is_made_so(self) -> None:
+    def test_a_longer_interval_of_the_peer_is_accepted(self) -> None:
         world = SipWorld(media_timeout_seconds=1e6)
         world.established(headers="Session-Expires: 100\r\nAllow: UPDATE\r\n")
         world.advance(50.1, 0.1)
@@ -85,7 +85,7 @@ class SessionTimerTests(SynchronousTestCase):
         world.advance(1.2, 0.1)
         self.assertEqual([m.cseq_method for m in world.heard()], ["UPDATE"])
 
-    def test_who_does_not_know_update_is_invited(self) -> None:
+    def test_a_peer_without_update_gets_a_reinvite(self) -> None:
         world = SipWorld(media_timeout_seconds=1e6)
         world.established(headers="Session-Expires: 100\r\nAllow: UPDATE\r\n")
         world.advance(50.1, 0.1)
@@ -94,7 +94,7 @@ class SessionTimerTests(SynchronousTestCase):
         world.answer(update, 501)
         self.assertEqual([m.cseq_method for m in world.heard()], ["INVITE"])
 
-    def test_too_short_an_interval_is_refused_with_the_least(self) -> None:
+    def test_a_too_short_interval_is_refused_with_the_minimum(self) -> None:
         world = SipWorld()
         world.invite(headers="Supported: timer\r\nSession-Expires: 30\r\n")
         answer = world.heard()[-1]

@@ -1,4 +1,4 @@
-"""Calls of a Voice Connector, and what is believed of them."""
+"""Calls of a Voice Connector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DONE = Ending(Outcome.COMPLETED, "done")
 
 
 class VoiceConnectorTests(SynchronousTestCase):
-    """The INVITE of reference captures: private Contact, two Vias, To parameter."""
+    """The INVITE of real captures: private Contact, two Vias, To parameter."""
 
     INVITE = (
         "INVITE sip:+16185558387@192.0.2.10:5060;transport=UDP SIP/2.0\r\n"
@@ -35,7 +35,7 @@ class VoiceConnectorTests(SynchronousTestCase):
     )
     SOURCE = ("198.51.100.13", 5060)
 
-    def test_answers_copy_what_must_be_copied(self) -> None:
+    def test_responses_copy_the_required_headers(self) -> None:
         world = SipWorld()
         world.say(self.INVITE, self.SOURCE)
         world.leg.answer()
@@ -57,7 +57,7 @@ class VoiceConnectorTests(SynchronousTestCase):
             )
         self.assertEqual(world.reactor.sent[-1][1], self.SOURCE)
 
-    def test_our_bye_goes_to_the_edge_with_the_private_contact_as_its_uri(self) -> None:
+    def test_the_bye_goes_to_the_edge_with_the_private_contact_as_its_uri(self) -> None:
         world = SipWorld()
         world.say(self.INVITE, self.SOURCE)
         world.leg.answer()
@@ -75,7 +75,7 @@ class VoiceConnectorTests(SynchronousTestCase):
         self.assertIn("198.51.100.13;lr", bye.headers["Route"])
         self.assertEqual(world.reactor.sent[-1][1], self.SOURCE)
 
-    def test_without_a_route_a_private_contact_is_reached_the_way_it_came(self) -> None:
+    def test_without_a_route_a_private_contact_is_reached_by_its_flow(self) -> None:
         world = SipWorld()
         tag = world.established(headers="")
         leg = world.leg
@@ -84,7 +84,7 @@ class VoiceConnectorTests(SynchronousTestCase):
         self.assertEqual(world.reactor.sent[-1][1], PEER)
         self.assertTrue(tag)
 
-    def test_what_it_says_of_itself_is_kept_and_believed_in_nothing(self) -> None:
+    def test_its_headers_are_stored_and_not_trusted(self) -> None:
         world = SipWorld()
         world.say(self.INVITE, self.SOURCE)
         info = world.leg.info

@@ -1,4 +1,4 @@
-"""Where requests of a dialog go, if their next hop cannot be reached."""
+"""Where requests in a dialog go if their next hop cannot be reached."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from chime_gateway.wire.sip.dialog import Dialog, Hop
 from chime_gateway.wire.sip.message import Source
 from tests.support.sip_peer import SipWorld
 
-#: Of a flow, and of a hop.
+#: Addresses of flows and hops.
 NEAR = "198.51.100.7"
 _ports = st.one_of(st.none(), st.integers(1024, 65535))
 
 
 class _Closed:
-    """A connection that was."""
+    """A closed connection."""
 
     is_open = False
 
@@ -34,13 +34,13 @@ class WayTests(SynchronousTestCase):
         st.booleans(),
         st.integers(1024, 65535),
     )
-    def test_who_cannot_be_reached_is_asked_where_he_was_last(
+    def test_a_request_goes_to_the_last_address_if_the_hop_is_unreachable(
         self, transport: str, host: str, port: int | None, was_called: bool, last: int
     ) -> None:
         ways: list[tuple[Hop, str]] = []
 
         class Ways:
-            """What is sent, and where to."""
+            """Notes what is sent, and its address."""
 
             has = staticmethod(lambda name: True)
             reaches = staticmethod(lambda name, address: True)
@@ -76,7 +76,7 @@ class WayTests(SynchronousTestCase):
         if host.startswith("198.51.100."):
             self.assertEqual((hop.host, hop.port), (host, named))
         elif is_stream:
-            # The port that a caller connected from is nobody's.
+            # The port that a caller connected from accepts nothing.
             self.assertEqual((hop.host, hop.port), (NEAR, named))
         else:
             self.assertEqual((hop.host, hop.port), (NEAR, last))

@@ -1,4 +1,4 @@
-"""Calls of several processes by one port: who is asked for what."""
+"""Calls of several processes on one port: which process gets which request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FakePort:
 
 class Process:
     """
-    @ivar calls: that it has.
+    @ivar calls: the calls that it has.
     """
 
     def __init__(self, generation: str) -> None:
@@ -58,7 +58,7 @@ class Process:
 
 
 class Line:
-    """The way to another process."""
+    """The channel to another process."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -84,7 +84,7 @@ class GenerationTests(SynchronousTestCase):
         older: Any = self.line
         self.new.kin.older[OLD] = older
 
-    def test_who_ends_a_call_need_not_know_where_it_is(self) -> None:
+    def test_a_call_is_ended_in_whichever_process_it_is(self) -> None:
         mine = OLD + "1"
         self.old.calls.add(mine)
         self.assertIs(self.successResultOf(self.new.generations.delete(mine)), True)
@@ -95,7 +95,7 @@ class GenerationTests(SynchronousTestCase):
         self.line.is_gone = True
         self.assertIs(self.successResultOf(self.new.generations.delete(mine)), False)
 
-    def test_a_check_for_an_older_call_is_handed_to_it(self) -> None:
+    def test_a_check_for_an_older_process_is_passed_to_it(self) -> None:
         address = ("192.0.2.9", 4000)
         self.assertTrue(self.new.port.strayed(f"{OLD}abcd", b"check", address))
         self.assertEqual(self.old.port.handed_on, [(b"check", address)])
@@ -104,7 +104,7 @@ class GenerationTests(SynchronousTestCase):
         self.line.is_gone = True
         self.assertFalse(self.new.port.strayed(f"{OLD}abcd", b"check", address))
 
-    def test_ours_are_apart_before_a_successor_reads(self) -> None:
+    def test_calls_are_separated_before_a_successor_reads(self) -> None:
         kin = self.old.kin
         kin.call(kin.handing_over, None)
         self.assertTrue(self.old.port.is_parted)

@@ -1,4 +1,4 @@
-"""The leg of a caller over WebRTC, whose peer a test drives."""
+"""The leg of a WebRTC caller, whose peer is driven by the test."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Caller:
 
     def nothing_is_left(self) -> bool:
         world = self.world
-        world.clock.advance(0)  # HTTP's turns
+        world.clock.advance(0)  # the time of HTTP
         return (
             not world.carrier.counts()["legs"]
             and bool(self.peer.closed)
@@ -80,7 +80,7 @@ class LegTests(SynchronousTestCase):
         self.assertEqual((caller.peer.sent, arrived), ([], []))
         caller.peer.connect()
         self.assertEqual(arrived, [None])
-        # The line is never silent, so that nothing on the way takes it for dead.
+        # Packets are sent all the time, so that nothing on the path takes it for dead.
         caller.world.advance(0.1)
         self.assertEqual(len(caller.heard()), 5)
         for n in range(1, 11):
@@ -93,12 +93,12 @@ class LegTests(SynchronousTestCase):
             self.assertIn(bytes([n]) * 160, spoken)
             self.assertIn(bytes([n]) * 160, caller.board.call.audio)
 
-    def test_who_is_there_first_is_not_waited_for(self) -> None:
+    def test_the_call_begins_whichever_side_is_ready_first(self) -> None:
         caller = Caller()
         caller.peer.connect()
         self.successResultOf(caller.leg.arrive())
 
-    def test_what_nobody_has_the_key_of_is_not_heard(self) -> None:
+    def test_packets_with_another_key_are_not_heard(self) -> None:
         caller = Caller()
         packet = rtp.serialize(0, True, 1, 160, 7, bytes(160))
         caller.peer.received(packet, REMOTE)
@@ -113,7 +113,7 @@ class LegTests(SynchronousTestCase):
         caller.world.advance(0.3)
         self.assertEqual(caller.leg.network_stats().packets_in, 1)
 
-    def test_keys_go_both_ways(self) -> None:
+    def test_digits_go_in_both_directions(self) -> None:
         caller = Caller()
         caller.peer.connect()
         for marker, payload in key_packets("7", 1280, 160):
@@ -127,7 +127,7 @@ class LegTests(SynchronousTestCase):
         without.peer.connect()
         self.assertFalse(without.leg.send_digits("5"))
 
-    def test_the_first_codec_of_the_offer_is_spoken(self) -> None:
+    def test_the_first_supported_codec_of_the_offer_is_used(self) -> None:
         for order, codec, kind in ((" 0 8 ", PCMU, 0), (" 8 0 ", PCMA, 8)):
             caller = Caller(BROWSER.replace(" 0 8 ", order))
             self.assertEqual(caller.leg.codec, codec)
@@ -135,7 +135,7 @@ class LegTests(SynchronousTestCase):
             caller.world.advance(0.02)
             self.assertEqual(caller.heard()[0].payload_type, kind)
 
-    def test_the_answer_names_our_source(self) -> None:
+    def test_the_answer_names_the_gateways_ssrc(self) -> None:
         board = RecordingSwitchboard([])
         world = RtcWorld(board)
         answer = world.offer(BROWSER).body.decode()
@@ -146,11 +146,11 @@ class LegTests(SynchronousTestCase):
         sent = SrtpCodec(THEIRS).unprotect(world.carrier.peers[0].sent[0])
         self.assertEqual(rtp.parse(sent).ssrc, leg.ssrc)
 
-    def test_a_caller_cannot_be_handed_on(self) -> None:
+    def test_a_caller_cannot_be_transferred(self) -> None:
         caller = Caller()
         self.failureResultOf(caller.leg.transfer("+12065550100"), TransferFailed)
 
-    def test_who_never_connects_is_not_waited_for(self) -> None:
+    def test_a_caller_that_never_connects_is_not_waited_for(self) -> None:
         caller = Caller()
         caller.leg.arrive()
         caller.world.advance(25)
@@ -159,7 +159,7 @@ class LegTests(SynchronousTestCase):
         self.assertTrue(caller.nothing_is_left())
         self.assertEqual(caller.world.ask("DELETE", caller.place).status, 404)
 
-    def test_how_it_ends_is_said_as_it_was(self) -> None:
+    def test_each_failure_of_the_peer_has_its_outcome(self) -> None:
         for kind, early, late in (
             (PeerFailure.CLOSED_BY_PEER, Outcome.ABANDONED, Outcome.COMPLETED),
             (PeerFailure.CONSENT_LOST, Outcome.CALLER_LOST, Outcome.CALLER_LOST),
@@ -178,14 +178,14 @@ class LegTests(SynchronousTestCase):
                 if is_connected:
                     caller.peer.connect()
                 caller.peer.user.peer_failed("why", kind)
-                # As after DELETE, which a browser sends at the same moment.
+                # As after a DELETE, which a browser sends at the same time.
                 is_goodbye = kind is PeerFailure.CLOSED_BY_PEER
                 why = "the caller hung up" if is_goodbye else "why"
                 self.assertEqual(caller.ending, Ending(outcome, why))
                 self.assertTrue(caller.nothing_is_left())
 
-    def test_a_caller_without_a_microphone_is_there(self) -> None:
-        """He consents, which is his peer's business; the call has its own limits."""
+    def test_a_caller_without_a_microphone_stays_connected(self) -> None:
+        """Consent checks show that it is alive, and the call has its own limits."""
         caller = Caller()
         caller.peer.connect()
         caller.world.advance(120)
@@ -207,7 +207,7 @@ class LegTests(SynchronousTestCase):
 
 
 class FateTests(SynchronousTestCase):
-    """In whatever order things come, a call ends once and leaves nothing."""
+    """In any order of events, a call ends once and leaves nothing behind."""
 
     ACTS = (
         "connect",
@@ -259,7 +259,7 @@ class FateTests(SynchronousTestCase):
         self.assertLessEqual(caller.names().count("leg_ended"), 1)
         if is_over:
             self.assertTrue(caller.nothing_is_left())
-        # What is ended by the call's side is not reported to it.
+        # An end by the call itself is not reported to it.
         first = next((act for act in acts if act in ends), "")
         if is_over and first != "hang_up" and not overdue:
             self.assertEqual(caller.names().count("leg_ended"), 1)

@@ -1,4 +1,4 @@
-"""Which addresses callers are told."""
+"""The addresses in candidates."""
 
 from __future__ import annotations
 
@@ -43,33 +43,33 @@ class CandidateTests(SynchronousTestCase):
         self.assertEqual(len({one.foundation for one in found}), len(found))
         return [f"{one.transport} {one.host} {one.port}" for one in best]
 
-    def test_the_public_address_is_all_that_is_told(self) -> None:
+    def test_a_public_address_is_the_only_candidate(self) -> None:
         self.assertEqual(
             self.told("10.0.0.5", public="198.51.100.204"),
             ["udp 198.51.100.204 3000"],
         )
 
-    def test_otherwise_where_the_offer_came_in(self) -> None:
+    def test_otherwise_the_address_of_the_request_is_used(self) -> None:
         self.assertEqual(self.told("10.0.0.9"), ["udp 10.0.0.9 3000"])
         self.assertEqual(self.told("::ffff:10.0.0.9"), ["udp 10.0.0.9 3000"])
         both = self.told("fd00::9", ("udp", "::"))
         self.assertEqual(both, ["udp fd00::9 3000"])
 
-    def test_loopback_is_for_this_machine_and_the_rest_for_others(self) -> None:
-        """A proxy on the same machine asks there, and so does a browser."""
+    def test_after_a_loopback_request_other_addresses_are_added(self) -> None:
+        """A proxy or a browser on the same machine uses the loopback address."""
         places = ["udp 127.0.0.1 3000", "udp 10.0.0.5 3000"]
         self.assertEqual(self.told("127.0.0.1"), places)
         six = self.told("::1", ("udp", "::"))
         self.assertEqual(six[0], "udp ::1 3000")
         self.assertIn("udp fd00::5 3000", six)
-        # A socket of Unix has no address.
+        # A Unix socket has no address.
         self.assertEqual(self.told(""), ["udp 10.0.0.5 3000"])
 
-    def test_an_interface_of_its_own_is_where_it_is(self) -> None:
+    def test_a_configured_interface_is_the_candidate(self) -> None:
         told = self.told("10.0.0.9", ("udp", "10.1.1.1"), ("tcp", "10.1.1.1"))
         self.assertEqual(told, ["udp 10.1.1.1 3000", "tcp 10.1.1.1 3001"])
 
-    def test_a_port_of_ipv4_is_not_told_to_be_at_an_address_of_ipv6(self) -> None:
+    def test_an_ipv4_port_has_no_ipv6_candidate(self) -> None:
         self.assertEqual(self.told("fd00::9"), ["udp 10.0.0.5 3000"])
         self.patch(listening, "local_address_to", lambda host: "127.0.0.1")
         self.assertEqual(self.told("fd00::9"), ["udp 127.0.0.1 3000"])

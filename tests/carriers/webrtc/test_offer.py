@@ -1,4 +1,4 @@
-"""Offers over HTTP: who may make one, and what each is answered."""
+"""Offers over HTTP: who may send one, and the response to each."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class OfferTests(SynchronousTestCase):
         self.assertEqual(self.world.ask("DELETE", place).status, 404)
         self.assertEqual(self.world.carrier.counts()["legs"], 0)
 
-    def test_each_offer_is_a_call_though_they_are_alike(self) -> None:
-        """Also without candidates: whoever checks is found by that."""
+    def test_equal_offers_are_separate_calls(self) -> None:
+        """Also without candidates: the peer is found by its checks."""
         bare = "".join(
             f"{line}\r\n"
             for line in BROWSER.split("\r\n")
@@ -66,7 +66,7 @@ class OfferTests(SynchronousTestCase):
         peers = self.world.carrier.peers
         self.assertEqual([peer.closed for peer in peers], [1, 0, 0])
 
-    def test_strangers_reach_nobody(self) -> None:
+    def test_strangers_cannot_begin_a_call(self) -> None:
         for named, status in (
             ({}, 401),
             ({"Authorization": "Bearer not that"}, 403),
@@ -81,7 +81,7 @@ class OfferTests(SynchronousTestCase):
         self.assertEqual(self.turned_away(), refused)
         self.assertEqual(len(self.world.carrier.peers), 1)
 
-    def test_what_is_no_offer_is_said(self) -> None:
+    def test_invalid_offers_are_refused_with_the_reason(self) -> None:
         for body, named, status, word in (
             (BROWSER, {"Content_Type": "text/plain"}, 415, "application/sdp"),
             (BROWSER, {"Content_Type": ""}, 415, "application/sdp"),
@@ -101,7 +101,7 @@ class OfferTests(SynchronousTestCase):
         self.assertEqual(self.turned_away(), [Outcome.CALLER_PROTOCOL_ERROR] * 9)
         self.assertEqual(len(self.world.carrier.peers), 2)
 
-    def test_a_full_house_says_when_to_come_again(self) -> None:
+    def test_a_full_gateway_says_when_to_try_again(self) -> None:
         self.board.why = "full"
         said = self.world.offer(BROWSER)
         self.assertEqual((said.status, said.body), (503, b"full\n"))
@@ -118,13 +118,13 @@ class OfferTests(SynchronousTestCase):
         self.assertEqual([peer.closed for peer in self.world.carrier.peers], [1, 1])
         self.assertEqual(self.world.carrier.counts()["legs"], 0)
 
-    def test_without_a_socket_for_it_there_is_no_call(self) -> None:
+    def test_without_a_socket_there_is_no_call(self) -> None:
         self.world.carrier.fault = OSError("too many open files")
         self.assertEqual(self.world.offer(BROWSER).status, 503)
         self.assertEqual(self.world.carrier.counts()["legs"], 0)
         self.assertNotIn("incoming", [entry[0] for entry in self.log])
 
-    def test_other_methods_are_not_for_it(self) -> None:
+    def test_other_methods_are_refused(self) -> None:
         place = self.world.offer(BROWSER).headers["location"]
         for method, path, allowed in (
             ("GET", "/webrtc/offer", "POST, OPTIONS"),
@@ -142,7 +142,7 @@ class OfferTests(SynchronousTestCase):
             self.assertEqual(self.world.ask("DELETE", path, **BEARER).status, 404)
         self.assertEqual(self.world.carrier.counts()["legs"], 1)
 
-    def test_a_call_is_found_by_its_whole_id_only(self) -> None:
+    def test_a_call_is_found_only_by_its_whole_id(self) -> None:
         place = self.world.offer(BROWSER).headers["location"]
         shown = self.board.legs[0].info.carrier_call_id
         self.assertIn(shown, place)
@@ -150,7 +150,7 @@ class OfferTests(SynchronousTestCase):
             self.assertEqual(self.world.ask("DELETE", other).status, 404)
         self.assertEqual(self.world.carrier.counts()["legs"], 1)
 
-    def test_who_calls_is_in_the_query_and_in_headers(self) -> None:
+    def test_the_caller_is_described_by_query_and_headers(self) -> None:
         self.world.offer(
             BROWSER,
             "/webrtc/offer?agent=sales&from=%2B1206%20555%200100&to=2&order=%C3%BC&x=1",
@@ -193,7 +193,7 @@ class PageTests(SynchronousTestCase):
             self.assertEqual(allowed, "authorization,content-type")
         return said.status
 
-    def test_none_may_that_is_not_named(self) -> None:
+    def test_a_page_that_is_not_allowed_is_refused(self) -> None:
         world = self.new()
         self.assertEqual(self.preflight(world, self.PAGE), 403)
         self.assertEqual(self.preflight(world, "null"), 403)
@@ -201,7 +201,7 @@ class PageTests(SynchronousTestCase):
         said = world.offer(BROWSER, Origin=self.PAGE)
         self.assertNotIn("access-control-allow-origin", said.headers)
 
-    def test_one_that_is_named_may(self) -> None:
+    def test_an_allowed_page_is_accepted(self) -> None:
         world = self.new(self.PAGE)
         for path in ("/webrtc/offer", "/webrtc/calls/x"):
             self.assertEqual(self.preflight(world, self.PAGE, path), 204)
@@ -210,7 +210,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(said.status, 201)
         self.assertEqual(said.headers["access-control-allow-origin"], self.PAGE)
         self.assertIn("Location", said.headers["access-control-expose-headers"])
-        # Also what is refused can be read by the page.
+        # A page can read refusals as well.
         said = world.offer("no", Origin=self.PAGE)
         self.assertEqual(said.headers["access-control-allow-origin"], self.PAGE)
         said = world.ask("POST", body=BROWSER, Origin=self.PAGE)
@@ -219,10 +219,10 @@ class PageTests(SynchronousTestCase):
     @given(
         st.lists(st.sets(st.sampled_from((PAGE, "https://b.example", "*"))), max_size=4)
     )
-    def test_who_may_is_whoever_was_named_last_and_calls_go_on(
+    def test_allowed_origins_can_change_while_calls_go_on(
         self, changes: list[set[str]]
     ) -> None:
-        """As SIGHUP changes it."""
+        """As after SIGHUP."""
         world = self.new(self.PAGE)
         self.assertEqual(world.offer(BROWSER, Origin=self.PAGE).status, 201)
         for origins in changes:
@@ -233,28 +233,28 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(world.carrier.counts()["legs"], 1)
         self.assertEqual([peer.closed for peer in world.carrier.peers], [0])
 
-    def test_without_a_secret_a_page_must_be_ours_or_named(self) -> None:
+    def test_without_a_secret_a_page_must_be_own_or_allowed(self) -> None:
         for origins, origin, host, status in (
             ((), None, "localhost:8080", 201),
             ((), "http://localhost:8080", "localhost:8080", 201),
             ((), self.PAGE, "localhost:8080", 403),
             ((self.PAGE,), self.PAGE, "localhost:8080", 201),
             (("*",), self.PAGE, "localhost:8080", 201),
-            # Whoever has a name can let it lead to this machine.
+            # The owner of any name can let it resolve to this machine.
             (("*",), self.PAGE, "rebound.example", 403),
         ):
             world = self.new(*origins, secret="")
             named = {"Host": host, **({} if origin is None else {"Origin": origin})}
             self.assertEqual(world.offer(BROWSER, **named).status, status, named)
 
-    def test_what_a_plain_question_is_told(self) -> None:
+    def test_a_plain_options_request_lists_the_methods(self) -> None:
         said = self.new().ask("OPTIONS")
         self.assertEqual((said.status, said.headers["allow"]), (204, "POST, OPTIONS"))
         self.assertEqual(said.headers["accept-post"], "application/sdp")
 
 
 class AnyRequestTests(SynchronousTestCase):
-    """Whatever is asked is answered, and nothing stays but calls that were taken."""
+    """Every request is answered, and only accepted calls leave something."""
 
     @settings(max_examples=60, deadline=None)
     @given(
@@ -283,7 +283,7 @@ class AnyRequestTests(SynchronousTestCase):
             },
         ),
     )
-    def test_it_is_answered(
+    def test_any_request_is_answered(
         self, method: str, path: str, body: bytes, named: dict[str, str]
     ) -> None:
         log: Log = []

@@ -33,9 +33,9 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
 
 class Door:
     """
-    Calls with proofs of our Lambda, at a gateway of one process or of several.
+    Calls with proofs of the Lambda, at a gateway of one or several processes.
 
-    @ivar legs: of all processes, as they came in.
+    @ivar legs: the legs of all processes, in order.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Door:
         self._listen()
 
     def _call(self, proof: int, call: int) -> None:
-        """As a proxy does that tries again what was refused."""
+        """Call as a proxy does that repeats a refused call."""
         self.numbers += 1
         legs = {id(leg) for leg in self.legs}
         self.gateway.say(
@@ -113,7 +113,7 @@ class Door:
 
 
 class ProofTests(SynchronousTestCase):
-    def test_a_proof_is_good_once_at_all_of_them(self) -> None:
+    def test_a_proof_is_valid_once_in_all_processes(self) -> None:
         door = Door()
         door.step(("call", 0, 0))
         door.gateway.take_over()
@@ -124,7 +124,7 @@ class ProofTests(SynchronousTestCase):
         door.step(("call", 0, 0))
         self.assertEqual(door.statuses[4:], [503, 100, 180])
 
-    def test_whose_process_is_gone_may_try_again(self) -> None:
+    def test_a_call_of_a_lost_process_may_be_repeated(self) -> None:
         door = Door()
         door.step(("call", 0, 0))
         door.gateway.take_over()
@@ -133,7 +133,7 @@ class ProofTests(SynchronousTestCase):
         door.step(("call", 0, 0))
         self.assertEqual(door.statuses, [100, 180, 403, 100, 180])
 
-    def test_what_a_process_saw_that_is_lost_is_good_no_more(self) -> None:
+    def test_proofs_that_a_lost_process_may_have_used_are_invalid(self) -> None:
         door = Door()
         world = door.gateway.newest
         world.kin.call(world.kin.taken_back)
@@ -145,17 +145,17 @@ class ProofTests(SynchronousTestCase):
         st.lists(STEPS, max_size=14),
         st.sets(st.integers(0, 13), min_size=1, max_size=3),
     )
-    def test_who_may_call_is_the_same_over_take_overs(
+    def test_admission_is_the_same_over_take_overs(
         self, steps: list[Step], at: set[int]
     ) -> None:
-        """Proofs and bounds: whatever is asked, as one process would answer."""
+        """Proofs and limits are applied as by a single process."""
         one, several = Door(), Door()
         for number, step in enumerate(steps):
             if number in at:
                 several.gateway.take_over()
             one.step(step)
             several.step(step)
-            # What is over is told once a second.
+            # What has ended is reported once a second.
             one.gateway.advance(1.2, 0.6)
             several.gateway.advance(1.2, 0.6)
             self.assertEqual(several.answers, one.answers)

@@ -18,18 +18,18 @@ TEXTS = st.lists(st.text(max_size=4), max_size=4)
 
 class MarkTests(SynchronousTestCase):
     @given(st.text("0123456789abcdef.", max_size=12))
-    def test_what_a_process_makes_up_says_whose_it_is(self, token: str) -> None:
+    def test_tokens_of_a_process_name_its_generation(self, token: str) -> None:
         generation = new_generation()
         made = marked(generation, lambda: token)()
         self.assertEqual(generation_of(made), generation)
         self.assertEqual(generation_of(MAGIC_COOKIE + made), generation)
 
-    def test_what_others_make_up_says_nothing(self) -> None:
+    def test_tokens_of_peers_name_no_generation(self) -> None:
         for text in ("", "theirs", MAGIC_COOKIE, MAGIC_COOKIE + "776asdhds"):
             self.assertEqual(generation_of(text), "")
 
     @given(TEXTS, TEXTS)
-    def test_a_digest_stands_for_its_parts(
+    def test_a_digest_depends_on_its_parts(
         self, some: list[str], others: list[str]
     ) -> None:
         self.assertEqual(len(digest_of("a", *some)), DIGEST_BYTES)

@@ -13,7 +13,7 @@ from tests.support.sip_peer import SDP, SipWorld
 
 
 class SuccessionTestCase(SynchronousTestCase):
-    """@ivar peer: makes requests; it is none of the processes."""
+    """@ivar peer: makes requests.  It is not one of the processes."""
 
     def setUp(self) -> None:
         self.gateway = SipGateway(lambda generation: SipWorld(generation=generation))
@@ -39,7 +39,7 @@ class SuccessionTestCase(SynchronousTestCase):
         return self.peer.request("INVITE", call_id=call_id, branch=branch, body=SDP)
 
     def established(self, call_id: str = "call-1") -> str:
-        """@return: our tag of a call with the newest process."""
+        """@return: the gateway's tag of a call with the newest process."""
         self.gateway.say(self.invites(call_id))
         self.gateway.newest.leg.answer()
         answer = self.heard()[-1][1]
@@ -49,8 +49,8 @@ class SuccessionTestCase(SynchronousTestCase):
         return answer.to_tag
 
 
-class HandingOnTests(SuccessionTestCase):
-    def test_a_bye_reaches_whoever_has_the_call(self) -> None:
+class PassingOnTests(SuccessionTestCase):
+    def test_a_bye_reaches_the_process_that_has_the_call(self) -> None:
         tag = self.established()
         for _ in range(3):
             self.gateway.take_over()
@@ -60,7 +60,7 @@ class HandingOnTests(SuccessionTestCase):
             "leg_ended", [one[0] for one in self.world(0).switchboard.call.log]
         )
 
-    def test_an_invite_that_comes_again_is_no_second_call(self) -> None:
+    def test_a_repeated_invite_is_not_a_second_call(self) -> None:
         self.gateway.say(self.invites("call-1"))
         self.assertEqual(self.statuses(), [100, 180])
         self.gateway.take_over()
@@ -69,7 +69,7 @@ class HandingOnTests(SuccessionTestCase):
         self.assertEqual(self.statuses(), [180])
         self.assertEqual(self.gateway.newest.switchboard.calls, [])
 
-    def test_a_new_invite_of_a_call_that_was_refused_is_the_newest_s(self) -> None:
+    def test_a_new_invite_of_a_refused_call_is_for_the_newest_process(self) -> None:
         self.gateway.say(self.invites("call-1"))
         self.world(0).leg.hang_up(Ending(Outcome.AGENT_UNAVAILABLE, "no agent"))
         self.gateway.take_over()
@@ -79,7 +79,7 @@ class HandingOnTests(SuccessionTestCase):
         self.gateway.say(again)
         self.assertEqual(len(self.gateway.newest.switchboard.calls), 1)
 
-    def test_options_are_answered_by_the_newest(self) -> None:
+    def test_options_is_answered_by_the_newest_process(self) -> None:
         wire = self.gateway.connect()
         self.gateway.take_over()
         self.world(0).switchboard.agents_fault = "it drains"
@@ -88,7 +88,7 @@ class HandingOnTests(SuccessionTestCase):
         self.assertEqual(self.statuses(), [200, 200])
         self.assertEqual(self.world(0).carrier.requests["OPTIONS"], 0)
 
-    def test_a_new_call_by_an_old_connection_is_the_newest_s(self) -> None:
+    def test_a_new_call_by_an_old_connection_is_for_the_newest_process(self) -> None:
         wire = self.gateway.connect()
         self.gateway.take_over()
         self.gateway.take_over()
@@ -96,7 +96,7 @@ class HandingOnTests(SuccessionTestCase):
         self.assertEqual([where for where, _ in self.heard()], [wire.name] * 2)
         self.assertEqual(len(self.gateway.newest.switchboard.calls), 1)
 
-    def test_what_a_full_channel_does_not_take_is_refused(self) -> None:
+    def test_a_call_is_refused_if_the_channel_is_full(self) -> None:
         wire = self.gateway.connect()
         self.gateway.take_over()
         self.gateway.pipes(0)[0].is_full = True
@@ -106,15 +106,15 @@ class HandingOnTests(SuccessionTestCase):
         self.assertEqual(self.world(0).carrier.dropped()["not_handed_on"], 1)
 
 
-class DeathTests(SuccessionTestCase):
-    def test_nobody_has_a_call_whose_process_is_gone(self) -> None:
+class LostProcessTests(SuccessionTestCase):
+    def test_a_call_of_a_lost_process_does_not_exist(self) -> None:
         tag = self.established()
         self.gateway.take_over()
         self.gateway.dies(0)
         self.gateway.say(self.peer.request("BYE", to_tag=tag, cseq=2))
         self.assertEqual(self.statuses(), [481])
 
-    def test_what_it_had_begun_is_not_begun_again(self) -> None:
+    def test_a_call_that_it_had_begun_is_not_begun_again(self) -> None:
         self.gateway.say(self.invites("call-1"))
         self.gateway.take_over()
         self.gateway.dies(0)
@@ -122,7 +122,7 @@ class DeathTests(SuccessionTestCase):
         self.gateway.say(self.invites("call-1"))
         ((_, refused),) = self.heard()
         assert isinstance(refused, Response)
-        # A new call is taken.
+        # A new call is accepted.
         self.assertEqual((refused.status, refused.headers["Retry-After"]), (503, "1"))
         self.gateway.say(self.peer.request("CANCEL", branch="z9hG4bK-call-1"))
         self.assertEqual(self.statuses(), [200])
@@ -131,7 +131,7 @@ class DeathTests(SuccessionTestCase):
         self.gateway.say(self.invites("call-1"))
         self.assertEqual(len(self.gateway.newest.switchboard.calls), 1)
 
-    def test_what_it_did_not_answer_by_a_connection_is_answered(self) -> None:
+    def test_requests_by_connections_that_it_did_not_answer_are_answered(self) -> None:
         tag = self.established()
         self.gateway.take_over()
         wire = self.gateway.connect()
@@ -142,7 +142,7 @@ class DeathTests(SuccessionTestCase):
         assert isinstance(answer, Response)
         self.assertEqual((where, answer.status), (wire.name, 481))
 
-    def test_a_connection_that_is_closed_is_known_to_all(self) -> None:
+    def test_all_processes_know_that_a_connection_is_closed(self) -> None:
         self.gateway.take_over()
         self.gateway.take_over()
         world = self.gateway.newest
@@ -159,7 +159,7 @@ class DeathTests(SuccessionTestCase):
 
 
 class LingerTests(SuccessionTestCase):
-    def test_an_older_process_stays_for_what_comes_again(self) -> None:
+    def test_an_older_process_stays_for_repeated_messages(self) -> None:
         tag = self.established()
         self.gateway.take_over()
         old = self.world(0)
@@ -176,7 +176,7 @@ class LingerTests(SuccessionTestCase):
         self.gateway.advance(60, 0.5)
         self.assertEqual(stopping, [None])
 
-    def test_records_of_what_is_over_are_taken_back(self) -> None:
+    def test_records_of_ended_transactions_are_withdrawn(self) -> None:
         self.gateway.say(self.invites("call-1"))
         self.gateway.take_over()
         self.assertGreater(len(self.gateway.newest.carrier.succession.records), 0)

@@ -1,6 +1,6 @@
 """
-Random dialogs over take-overs at any moment between messages: what a peer hears is
-what it would hear of one process.
+Random dialogs with take-overs at any moment between messages: a peer receives
+what a single process would send.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.sip_generations import SipGateway, Where
 from tests.support.sip_peer import HOST, MEDIA, PEER, SipWorld
 from tests.support.unruly_caller import UnrulyCaller
 
-#: Where it came out, what it was, and of which request.
+#: The sender, the kind of message, and its request.
 Heard = tuple[Where, str, str, str]
 
 
@@ -34,7 +34,7 @@ def _of(data: bytes, pattern: bytes) -> str:
 
 
 def seen(where: Where, data: bytes) -> Heard:
-    """What does not depend on what a process makes up."""
+    """The parts of a message that do not depend on random tokens."""
     start = data.partition(b"\r\n")[0].decode("utf-8", "replace")
     if not start.startswith("SIP/2.0"):
         start = start.partition(" ")[0]
@@ -45,8 +45,8 @@ def seen(where: Where, data: bytes) -> Heard:
 
 class Branches:
     """
-    Which tags are known of each branch.  A branch that is used for something else,
-    with another tag, would be of two processes at once: nobody does that.
+    The known tags of each branch.  A branch that is used again, with another
+    tag, would belong to two processes at once: no peer does that.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Branches:
             self._tags.setdefault(_of(data, _BRANCH), set()).add(tag)
 
     def lawful(self, data: bytes) -> bytes:
-        """The same message, with a branch of its own if need be."""
+        """Return the message, with a new branch if needed."""
         branch, tag = _of(data, _BRANCH), _of(data, _TO_TAG)
         if not branch or data.startswith(b"SIP/2.0"):
             return data
@@ -73,11 +73,11 @@ class Branches:
 @define
 class Plan:
     """
-    @ivar take_overs: before which steps there is one.
-    @ivar is_stream: over connections, not UDP.
-    @ivar connections: before which steps there is one more.
-    @ivar deaths: before which steps the oldest process is killed, if it is not alone.
-    @ivar loss: how much of what is said, either way, is lost.
+    @ivar take_overs: the steps before which there is one.
+    @ivar is_stream: use connections, not UDP.
+    @ivar connections: the steps before which there is one more.
+    @ivar deaths: the steps before which the oldest of several processes is killed.
+    @ivar loss: the share of messages in both directions that are lost.
     """
 
     seed: int
@@ -96,12 +96,12 @@ class TakeOverTests(SynchronousTestCase):
             world = SipWorld(
                 generation=generation,
                 allow=(ip_network("198.51.100.0/24"), ip_network("127.0.0.0/8")),
-                # Beats of two processes are not at the same moment.
+                # Two processes do not have their beats at the same moment.
                 media_timeout_seconds=1000.0,
             )
             world.switchboard = switchboard = CountingSwitchboard(world.log, counted)
             world.carrier.context.switchboard = switchboard
-            # How many are muted is another test's.
+            # Muting is tested elsewhere.
             world.carrier.access.offended = lambda *_: None  # type: ignore[method-assign]
             return world
 
@@ -118,7 +118,7 @@ class TakeOverTests(SynchronousTestCase):
                 call.leg.transfer("+15550100").addErrback(lambda _: None)
 
     def play(self, plan: Plan) -> list[list[Heard]]:
-        """What the peers heard in each step."""
+        """Return what the peers received in each step."""
         rng = random.Random(plan.seed)
         gateway, counted = self.gateway()
         via = {True: "TCP", False: "UDP"}[plan.is_stream]
@@ -143,7 +143,7 @@ class TakeOverTests(SynchronousTestCase):
             gateway.deliver()
 
         def listen() -> None:
-            # Of what is sent at the same moment the order is anybody's.
+            # Messages sent at the same moment may come in any order.
             new = sorted(
                 ((seen(*one), one[1]) for one in gateway.out),
                 key=lambda one: (one[0], re.sub(rb"gen\d", b"", one[1])),
@@ -198,10 +198,10 @@ class TakeOverTests(SynchronousTestCase):
         return heard
 
     @settings(max_examples=40, deadline=None)
-    # A CANCEL that comes again when its INVITE is over.
+    # A repeated CANCEL whose INVITE is over.
     @example(2754545170, {7})
     @given(st.integers(0, 2**32), st.sets(st.integers(1, 14), min_size=1, max_size=3))
-    def test_over_udp_nobody_notices(self, seed: int, at: set[int]) -> None:
+    def test_over_udp_peers_notice_nothing(self, seed: int, at: set[int]) -> None:
         self.notices_nothing(Plan(seed, tuple(at), False))
 
     @settings(max_examples=40, deadline=None)
@@ -211,7 +211,7 @@ class TakeOverTests(SynchronousTestCase):
         st.sets(st.integers(2, 14), min_size=1, max_size=2),
         st.booleans(),
     )
-    def test_whoever_is_killed_nothing_is_left_with_the_others(
+    def test_a_killed_process_leaves_nothing_with_the_others(
         self, seed: int, at: set[int], deaths: set[int], is_stream: bool
     ) -> None:
         plan = Plan(seed, tuple(at), is_stream, tuple(at), tuple(deaths), 0.1)
@@ -223,7 +223,7 @@ class TakeOverTests(SynchronousTestCase):
         st.sets(st.integers(1, 14), min_size=1, max_size=3),
         st.sets(st.integers(1, 14), max_size=3),
     )
-    def test_over_connections_old_and_new_nobody_notices(
+    def test_over_old_and_new_connections_peers_notice_nothing(
         self, seed: int, at: set[int], connections: set[int]
     ) -> None:
         self.notices_nothing(Plan(seed, tuple(at), True, tuple(connections)))

@@ -1,4 +1,4 @@
-"""Calls over SIP whose keys DTLS agrees on."""
+"""SIP calls whose keys are negotiated by DTLS."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ ICE = (f"a=ice-ufrag:{UFRAG}", f"a=ice-pwd:{PASSWORD}")
 
 class Trunk:
     """
-    The other side: a call that is answered, and DTLS over its ports.
+    The peer: a call that is answered, and DTLS over its ports.
 
-    @ivar answer: our description.
+    @ivar answer: the gateway's description.
     """
 
     def __init__(self, body: str, certificate: Certificate = THEIRS) -> None:
@@ -82,7 +82,7 @@ class Trunk:
     def shake(
         self, dtls: Dtls, source: Address = MEDIA, *, is_rtcp: bool = False
     ) -> None:
-        """All that both sides have to say."""
+        """Deliver all that both sides send."""
         port = self.world.port
         sent = port.sent_rtcp if is_rtcp else port.sent
         receive: Callable[[bytes, Address], None] = (
@@ -132,7 +132,7 @@ class Trunk:
 
 
 class DtlsTests(SynchronousTestCase):
-    def test_both_profiles_and_all_roles_are_taken(self) -> None:
+    def test_both_profiles_and_all_roles_are_supported(self) -> None:
         for profile in ("UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"):
             for setup, ours in (
                 ("actpass", "passive"),
@@ -149,7 +149,7 @@ class DtlsTests(SynchronousTestCase):
                 trunk.talk(dtls)
                 trunk.assert_talks(self)
 
-    def test_nothing_is_said_or_heard_before_there_are_keys(self) -> None:
+    def test_nothing_is_sent_or_heard_before_there_are_keys(self) -> None:
         trunk = Trunk(offer())
         trunk.world.leg.play(bytes(160))
         trunk.world.advance(1.0)
@@ -159,7 +159,7 @@ class DtlsTests(SynchronousTestCase):
         self.assertEqual((trunk.world.port.sent, trunk.world.port.sent_rtcp), ([], []))
         self.assertEqual(trunk.world.switchboard.call.audio, b"")
 
-    def test_rtcp_of_its_own_port_has_its_own_keys(self) -> None:
+    def test_rtcp_on_a_separate_port_has_separate_keys(self) -> None:
         trunk = Trunk(offer(is_muxed=False))
         self.assertNotIn("rtcp-mux", trunk.answer)
         dtls = trunk.association(is_client=True)
@@ -167,7 +167,7 @@ class DtlsTests(SynchronousTestCase):
         trunk.talk(dtls)
         trunk.assert_talks(self)
         trunk.world.advance(6.0)
-        # Neither in the clear, nor with keys that are not its own.
+        # RTCP is not sent before it has keys of its own.
         self.assertEqual(trunk.world.port.sent_rtcp, [])
         other = trunk.association(is_client=True)
         trunk.shake(other, MEDIA_RTCP, is_rtcp=True)
@@ -179,7 +179,7 @@ class DtlsTests(SynchronousTestCase):
             SrtpCodec(other.keys).unprotect_rtcp(data)
         trunk.assert_talks(self)
 
-    def test_who_has_no_rtcp_at_all_is_served(self) -> None:
+    def test_a_peer_without_rtcp_is_served(self) -> None:
         trunk = Trunk(offer(is_muxed=False))
         dtls = trunk.association(is_client=True)
         trunk.shake(dtls)
@@ -189,19 +189,19 @@ class DtlsTests(SynchronousTestCase):
             trunk.world.advance(2.0)
         trunk.assert_talks(self)
 
-    def test_a_certificate_that_is_not_the_one_named_ends_the_call(self) -> None:
+    def test_a_certificate_that_was_not_announced_ends_the_call(self) -> None:
         trunk = Trunk(offer(), OTHERS)
         dtls = trunk.association(is_client=True)
         with self.assertRaises(ClosedError):
             trunk.shake(dtls)
         self.assert_ended(trunk, "fingerprint")
 
-    def test_who_never_shakes_hands_is_not_waited_for(self) -> None:
+    def test_a_peer_without_a_handshake_is_not_waited_for(self) -> None:
         trunk = Trunk(offer())
         trunk.world.advance(31.0)
         self.assert_ended(trunk, "too long")
 
-    def test_nor_who_never_checks(self) -> None:
+    def test_a_peer_without_connectivity_checks_is_not_waited_for(self) -> None:
         trunk = Trunk(offer(*ICE))
         trunk.world.advance(31.0)
         self.assert_ended(trunk, "no path")
@@ -214,7 +214,7 @@ class DtlsTests(SynchronousTestCase):
         self.assertIn("BYE", methods)
         self.assertEqual(trunk.world.ports.in_use, 0)
 
-    def test_strangers_shake_no_hands(self) -> None:
+    def test_strangers_complete_no_handshake(self) -> None:
         trunk = Trunk(offer())
         stranger = trunk.association(is_client=True)
         trunk.shake(stranger, ("203.0.113.9", 5000))
@@ -224,7 +224,7 @@ class DtlsTests(SynchronousTestCase):
         trunk.talk(dtls)
         trunk.assert_talks(self)
 
-    def test_without_a_fingerprint_it_is_refused(self) -> None:
+    def test_an_offer_without_a_fingerprint_is_rejected(self) -> None:
         for body in (
             offer().replace("a=fingerprint", "a=x"),
             offer().replace("sha-256", "md5"),
@@ -235,7 +235,7 @@ class DtlsTests(SynchronousTestCase):
             self.assertEqual(world.statuses()[-1], 488)
             self.assertEqual(world.ports.in_use, 0)
 
-    def test_ice_is_answered_and_finds_the_way(self) -> None:
+    def test_ice_is_answered_and_finds_the_path(self) -> None:
         trunk = Trunk(offer(*ICE))
         self.assertIn("a=ice-lite\r\n", trunk.answer)
         self.assertIn(" 192.0.2.10 40000 typ host\r\n", trunk.answer)
@@ -264,7 +264,9 @@ class DtlsTests(SynchronousTestCase):
         trunk.world.advance(0.1)
         self.assertEqual({to for _, to in trunk.world.port.sent}, {place})
 
-    def test_what_is_offered_again_goes_on_and_what_is_new_begins_anew(self) -> None:
+    def test_a_repeated_offer_keeps_the_association_and_a_new_one_does_not(
+        self,
+    ) -> None:
         trunk = Trunk(offer())
         dtls = trunk.association(is_client=True)
         trunk.shake(dtls)
@@ -294,7 +296,7 @@ class DtlsTests(SynchronousTestCase):
         st.sampled_from(("actpass", "active", "passive")),
         st.lists(st.sampled_from(("again", "hold", "resume", "refresh")), max_size=4),
     )
-    def test_whatever_is_offered_again_keys_and_roles_stay(
+    def test_keys_and_roles_stay_in_any_sequence_of_repeated_offers(
         self, is_muxed: bool, setup: str, acts: list[str]
     ) -> None:
         trunk = Trunk(offer(setup=setup, is_muxed=is_muxed))
@@ -309,7 +311,7 @@ class DtlsTests(SynchronousTestCase):
             if act == "hold":
                 body = body.replace("a=sendrecv", "a=sendonly")
             if act == "refresh":
-                body = ""  # ours is the offer then, and theirs the answer, in the ACK
+                body = ""  # the gateway offers then, and the peer answers in the ACK
             response = world.asks("INVITE", trunk.tag, body=body)
             self.assertEqual(response.status, 200)
             trunk.answer = response.body.decode()

@@ -1,4 +1,4 @@
-"""Who else speaks DTLS at the port of a call over SIP, from a network that may."""
+"""Strangers who use DTLS at the port of a SIP call, from an allowed network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chime_gateway.wire.sdp.transport import Fingerprint
 from tests.carriers.sip.keys.test_dtls import OTHERS, Trunk, offer
 from tests.support.sip_peer import MEDIA
 
-#: The other side behind NAT: elsewhere than its description says.
+#: The peer behind NAT: not at the address in its description.
 BEHIND_NAT: Address = ("198.51.100.77", 6000)
 
 #: From 198.51.100.0/24, which is allowed; also from the host of the call itself.
@@ -29,7 +29,7 @@ KINDS = ("alert", "no hello", "hello", "junk", "another certificate")
 
 
 class Strangers:
-    """@param trunk: whose call it is."""
+    """@param trunk: the peer of the call."""
 
     def __init__(self, trunk: Trunk, draw: random.Random) -> None:
         self.trunk = trunk
@@ -53,7 +53,7 @@ class Strangers:
             self.show(self.association(), source)
 
     def show(self, dtls: Dtls, source: Address) -> None:
-        """A whole handshake."""
+        """Make a whole handshake."""
         port = self.trunk.world.port
         dtls.start(0.0)
         for _ in range(4):
@@ -62,7 +62,7 @@ class Strangers:
             dtls.outbox.clear()
             told = [data for data, to in port.sent if to == source]
             port.sent[:] = [one for one in port.sent if one[1] != source]
-            # It is told that it is over.
+            # The stranger learns that it is over.
             with contextlib.suppress(DtlsError):
                 for data in told:
                     dtls.received(0.0, data)
@@ -86,7 +86,7 @@ class StrangersTests(SynchronousTestCase):
         ),
         st.randoms(use_true_random=False),
     )
-    def test_what_they_break_is_theirs(
+    def test_strangers_break_only_their_own_handshakes(
         self,
         setup: str,
         is_behind_nat: bool,
@@ -132,13 +132,13 @@ class StrangersTests(SynchronousTestCase):
         trunk.shake(dtls)
         trunk.talk(dtls)
         trunk.assert_talks(self)
-        # Nobody is asked for anything again.
+        # Nothing is sent again.
         trunk.world.port.sent.clear()
         trunk.world.advance(5.0)
         places = {to for _, to in trunk.world.port.sent}
         self.assertEqual(places, {MEDIA})
 
-    def test_who_is_agreed_with_is_not_disturbed(self) -> None:
+    def test_a_finished_handshake_is_not_disturbed(self) -> None:
         trunk = Trunk(offer())
         dtls = trunk.association(is_client=True)
         trunk.shake(dtls)

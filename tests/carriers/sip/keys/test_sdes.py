@@ -1,4 +1,4 @@
-"""Keys in a session description, and what SRTP is told of them."""
+"""Keys in session descriptions, and the resulting keys of SRTP."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from chime_gateway.wire.sdp.sdes import SUITES, Crypto
 
 
 class SdesTests(SynchronousTestCase):
-    def test_every_suite_that_is_read_has_a_profile_of_its_size(self) -> None:
+    def test_every_known_suite_has_a_profile_of_its_size(self) -> None:
         sizes = {suite: profile.key_bytes for suite, profile in PROFILES.items()}
         self.assertEqual(sizes, dict(SUITES))
 
-    def test_the_name_of_a_suite_tells_its_tag(self) -> None:
+    def test_the_name_of_a_suite_matches_its_tag(self) -> None:
         for suite, profile in PROFILES.items():
             bits = int(suite.rpartition("_")[2])
             self.assertEqual(profile.tag_bytes * 8, bits)
 
-    def test_an_answer_keeps_suite_and_tag_and_has_a_key_of_its_own(self) -> None:
+    def test_an_answer_keeps_suite_and_tag_and_has_a_new_key(self) -> None:
         for suite, size in SUITES.items():
             offered = Crypto(7, suite, bytes(size))
             ours = new_crypto(offered)
@@ -31,7 +31,7 @@ class SdesTests(SynchronousTestCase):
             self.assertEqual(len(ours.key), size)
             self.assertNotEqual(ours.key, offered.key)
 
-    def test_keys_go_to_the_side_that_made_them(self) -> None:
+    def test_each_side_encrypts_with_its_own_key(self) -> None:
         ours = offer_crypto()
         theirs = new_crypto(ours)
         keys = srtp_keys(ours, theirs)

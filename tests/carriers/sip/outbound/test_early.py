@@ -1,4 +1,4 @@
-"""What those ask who ring, before anybody answers."""
+"""Requests of ringing telephones before the call is answered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EarlyDialogTests(SynchronousTestCase):
         changes = {"call_id": self.invite.call_id, "from_tag": tag, **changes}
         return self.world.asks(method, self.invite.from_tag, **changes).status
 
-    def test_each_is_known_and_answered(self) -> None:
+    def test_requests_in_each_early_dialog_are_answered(self) -> None:
         self.assertEqual(self.world.carrier.counts()["dialogs"], 2)
         for tag in ("one", "two"):
             self.assertEqual(self.asks("UPDATE", tag), 200)
@@ -43,16 +43,16 @@ class EarlyDialogTests(SynchronousTestCase):
             self.assertEqual(self.asks("OPTIONS", tag, cseq=1), 500)
         self.assertEqual(self.asks("UPDATE", "three"), 481)
 
-    def test_an_update_moves_where_requests_go(self) -> None:
+    def test_an_update_changes_the_remote_target(self) -> None:
         self.asks("UPDATE", "one")
         self.world.answer(self.invite, 200, tag="one", body=SDP)
         self.assertIsNone(self.successResultOf(self.done))
         self.assertEqual(self.world.carrier.counts()["dialogs"], 1)
-        # The same dialog goes on: what was counted stays counted.
+        # The same dialog goes on, with its CSeq.
         self.assertEqual(self.asks("OPTIONS", "one", cseq=1), 500)
         self.assertEqual(self.asks("OPTIONS", "two"), 481)
 
-    def test_who_hangs_up_is_no_more_and_the_last_one_ends_the_call(self) -> None:
+    def test_a_bye_ends_an_early_dialog_and_the_last_one_ends_the_call(self) -> None:
         self.assertEqual(self.asks("BYE", "one"), 200)
         self.assertEqual(self.asks("UPDATE", "one"), 481)
         self.assertEqual(self.world.log[-1][0], "incoming")
@@ -65,7 +65,7 @@ class EarlyDialogTests(SynchronousTestCase):
     def sent(self) -> list[Any]:
         return [(parse(data), to) for data, to in self.world.reactor.sent]
 
-    def test_an_answer_that_nobody_can_talk_with_is_hung_up_on(self) -> None:
+    def test_a_malformed_answer_is_hung_up(self) -> None:
         broken = "Record-Route: nonsense\r\n"
         self.world.answer(self.invite, 200, tag="one", body=SDP, headers=broken)
         methods = [m.cseq_method for m in self.world.heard()[-2:]]

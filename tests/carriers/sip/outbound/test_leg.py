@@ -62,11 +62,11 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(ack.headers["Route"], "<sip:198.51.100.3;lr>")
         world.advance(0.1)
         self.assertEqual({to for _, to in world.port.sent}, {MEDIA})
-        # The same 200 again means that our ACK was lost.
+        # A repeated 200 means that the ACK was lost.
         world.answer(invite, 200, body=SDP)
         self.assertEqual(self.request("ACK").cseq, invite.cseq)
 
-    def test_a_challenge_is_answered_and_a_second_one_at_most(self) -> None:
+    def test_at_most_two_challenges_are_answered(self) -> None:
         world = self.world
         _, _, invite = self.dialled()
         world.answer(invite, 407, headers=CHALLENGE)
@@ -85,7 +85,7 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(world.log[-1][1].outcome, Outcome.UNANSWERED)
         self.assertEqual(world.ports.in_use, 0)
 
-    def test_busy_is_said_and_everything_comes_back(self) -> None:
+    def test_busy_is_reported_and_resources_are_released(self) -> None:
         world = self.world
         _, done, invite = self.dialled()
         world.answer(invite, 486)
@@ -98,7 +98,7 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(set(world.carrier.counts().values()), {0})
         self.assertEqual(world.reactor.getDelayedCalls(), [])
 
-    def test_nobody_answers_at_all(self) -> None:
+    def test_without_any_response_the_call_ends(self) -> None:
         world = self.world
         self.dialled()
         world.advance(33, 0.5)
@@ -106,7 +106,7 @@ class OutboundTests(SynchronousTestCase):
         invites = [m for m in world.heard() if m.cseq_method == "INVITE"]
         self.assertEqual(len(invites), 6)  # 0.5, 1.5, 3.5, 7.5, 15.5 and 31.5 s
 
-    def test_it_rings_for_too_long(self) -> None:
+    def test_ringing_has_a_time_limit(self) -> None:
         world = self.world
         _, _, invite = self.dialled()
         world.answer(invite, 180)
@@ -120,7 +120,7 @@ class OutboundTests(SynchronousTestCase):
         world.answer(invite, 487)
         self.assertEqual(self.request("ACK").branch, invite.branch)
 
-    def test_a_cancel_waits_for_the_first_answer(self) -> None:
+    def test_a_cancel_waits_for_the_first_response(self) -> None:
         world = self.world
         leg, _, invite = self.dialled()
         leg.hang_up(Ending(Outcome.AGENT_LOST, "gone"))
@@ -139,7 +139,7 @@ class OutboundTests(SynchronousTestCase):
         methods = [m.cseq_method for m in world.heard()]
         self.assertEqual(methods, ["ACK", "BYE"])
 
-    def test_another_branch_that_answers_too_is_hung_up(self) -> None:
+    def test_a_second_branch_that_answers_is_hung_up(self) -> None:
         world = self.world
         _, _, invite = self.dialled()
         world.answer(invite, 200, body=SDP)
@@ -150,7 +150,7 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual((bye.cseq_method, bye.to_tag), ("BYE", "second"))
         self.assertEqual(world.ports.in_use, 1)
 
-    def test_early_media_opens_the_way_and_is_not_heard_by_the_agent(self) -> None:
+    def test_early_media_opens_the_path_and_is_not_heard_by_the_agent(self) -> None:
         world = self.world
         _, done, invite = self.dialled()
         world.answer(invite, 183, body=SDP)
@@ -182,7 +182,7 @@ class OutboundTests(SynchronousTestCase):
         assert isinstance(message, Request)
         return message
 
-    def test_too_small_an_interval_is_tried_again_with_more(self) -> None:
+    def test_a_too_small_interval_is_repeated_with_a_longer_one(self) -> None:
         world = self.world
         _, _, invite = self.dialled()
         world.answer(invite, 422, headers="Min-SE: 3600\r\n")
@@ -190,7 +190,7 @@ class OutboundTests(SynchronousTestCase):
         self.assertEqual(again.headers["Session-Expires"], "3600")
         self.assertEqual(again.headers["Min-SE"], "3600")
 
-    def test_what_cannot_be_dialled_is_said(self) -> None:
+    def test_invalid_numbers_are_refused_with_the_reason(self) -> None:
         with self.assertRaises(CallRefused):
             SipWorld().carrier.dial("+15550199")
         for number in ("", "sip:x@y", "+1\r\n", "12345678901234567890123456789012345"):
@@ -201,7 +201,7 @@ class OutboundTests(SynchronousTestCase):
             self.world.carrier.dial("+15550199")
         self.assertEqual(self.world.carrier.counts()["legs"], 0)
 
-    def test_a_trunk_that_cannot_be_reached_is_said(self) -> None:
+    def test_an_unreachable_trunk_is_reported(self) -> None:
         world = self.world
         stranger = "203.0.113.1"
         seen = world.reactor.network.name(stranger)
@@ -218,7 +218,7 @@ class OutboundTests(SynchronousTestCase):
         world.carrier.dial("+15550199").dial()
         self.assertIn("port", world.log[-1][1].reason)
 
-    def test_the_other_side_hangs_up(self) -> None:
+    def test_the_peer_hangs_up(self) -> None:
         world = self.world
         _, _, invite = self.dialled()
         world.answer(invite, 200, body=SDP)

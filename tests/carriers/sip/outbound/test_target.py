@@ -1,4 +1,4 @@
-"""Where outbound calls are sent on to (RFC 3261 sections 8.1.3.4 and 21.3)."""
+"""Where outbound calls are redirected (RFC 3261 sections 8.1.3.4 and 21.3)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RedirectionTests(SynchronousTestCase):
         self.done = self.world.carrier.dial("+15550199").dial()
 
     def invites(self) -> list[tuple[Request, str]]:
-        """Those that went out, and where to."""
+        """Return the sent requests and their addresses."""
         sent = self.world.reactor.sent[self.world.seen :]
         self.world.seen += len(sent)
         messages = [(parse(data), to[0]) for data, to in sent]
@@ -38,7 +38,7 @@ class RedirectionTests(SynchronousTestCase):
             if isinstance(message, Request) and message.method == "INVITE"
         ]
 
-    def test_the_call_goes_where_the_302_says(self) -> None:
+    def test_the_call_goes_where_the_302_redirects_it(self) -> None:
         world = self.world
         ((first, _),) = self.invites()
         contacts = (
@@ -56,7 +56,7 @@ class RedirectionTests(SynchronousTestCase):
         world.answer(second, 200, body=SDP)
         self.assertIsNone(self.successResultOf(self.done))
 
-    def test_who_does_not_take_it_leaves_it_to_the_next(self) -> None:
+    def test_if_a_target_refuses_the_next_one_is_called(self) -> None:
         ((first, _),) = self.invites()
         contacts = "Contact: <sip:a@198.51.100.8>;q=1, <sip:b@near.test>;q=.5\r\n"
         self.world.answer(first, 302, headers=contacts)
@@ -67,14 +67,14 @@ class RedirectionTests(SynchronousTestCase):
         self.world.answer(third, 603)
         self.assertIn("603", self.world.log[-1][1].reason)
 
-    def test_a_secure_place_is_told_a_secure_contact(self) -> None:
+    def test_a_secure_target_gets_a_secure_contact(self) -> None:
         ((first, _),) = self.invites()
         self.world.answer(first, 302, headers="Contact: <sips:a@198.51.100.8>\r\n")
-        # Over TLS, which is not spoken here.
+        # Over TLS, for which there is no listener here.
         self.assertEqual(self.invites(), [])
         self.assertIn("tls", self.world.log[-1][1].reason)
 
-    def test_a_redirection_goes_where_calls_may_go_and_counts(self) -> None:
+    def test_a_redirection_obeys_the_allowed_destinations_and_counts(self) -> None:
         bounds = TransferSettings(allow=("+49", "sip:"), per_target_per_hour=1)
         world = self.world
         world.carrier.context.destinations = Destinations(bounds, Clock().seconds)
@@ -96,7 +96,9 @@ class RedirectionTests(SynchronousTestCase):
 
     @settings(max_examples=60, deadline=None)
     @given(st.integers(0, 2**32))
-    def test_any_chain_ends_soon_and_leaves_nobody_else_called(self, seed: int) -> None:
+    def test_any_chain_of_redirections_is_short_and_calls_no_others(
+        self, seed: int
+    ) -> None:
         self.setUp()
         rng, world = random.Random(seed), self.world
         count = 0

@@ -46,7 +46,7 @@ class Receiver:
         self.broken.append(bad)
 
 
-#: An OPTIONS takes about so long.
+#: The time that an OPTIONS takes.
 MESSAGE_SECONDS = 0.00013
 
 
@@ -61,7 +61,7 @@ SIZE = len(message(0))
 
 class SlowReceiver(Receiver):
     """
-    @ivar failing: whose messages it cannot take.
+    @ivar failing: the peers whose messages cause an exception.
     """
 
     clock: Clock
@@ -111,7 +111,7 @@ class StreamTests(SynchronousTestCase):
         connection.makeConnection(wire)
         return connection, wire
 
-    def test_messages_come_whole_with_the_way_back(self) -> None:
+    def test_messages_come_whole_with_their_flow(self) -> None:
         connection, _ = self.connect()
         for byte in MESSAGE + MESSAGE:
             connection.dataReceived(bytes([byte]))
@@ -125,13 +125,13 @@ class StreamTests(SynchronousTestCase):
         connection.dataReceived(b"\r\n\r\n")
         self.assertEqual(wire.value(), b"\r\n")
 
-    def test_a_stream_of_nonsense_is_closed(self) -> None:
+    def test_a_malformed_stream_is_closed(self) -> None:
         connection, wire = self.connect()
         connection.dataReceived(b"x" * 20000)
         self.assertTrue(wire.disconnecting)
         self.assertEqual(len(self.receiver.broken), 1)
 
-    def test_who_says_nothing_or_only_half_is_not_waited_for(self) -> None:
+    def test_a_peer_without_a_whole_message_is_not_waited_for(self) -> None:
         connection, wire = self.connect()
         connection.dataReceived(MESSAGE[:10])
         self.clock.advance(FIRST_SECONDS + 1)
@@ -143,7 +143,7 @@ class StreamTests(SynchronousTestCase):
         self.clock.advance(IDLE_SECONDS)
         self.assertTrue(wire.disconnecting)
 
-    def test_too_many_are_not_let_in(self) -> None:
+    def test_too_many_connections_are_refused(self) -> None:
         factory = ServerFactory("tcp", self.streams, None)
 
         def is_let_in(host: str) -> bool:
@@ -158,7 +158,7 @@ class StreamTests(SynchronousTestCase):
         self.assertTrue(is_let_in("10.0.0.2"))
         self.assertEqual(self.access.dropped["too_many_connections"], 2)
 
-    def test_a_network_of_ipv6_is_one_host(self) -> None:
+    def test_an_ipv6_network_is_one_host(self) -> None:
         access = Access([ip_network("2001:db8::/32")], self.clock.seconds)
         streams = Streams(self.receiver, access, self.clock)
         factory = ServerFactory("tcp", streams, None)
@@ -177,7 +177,7 @@ class StreamTests(SynchronousTestCase):
             end.connectionLost(Failure(ConnectionLost()))
         self.assertEqual(streams._by_host, {})
 
-    def test_a_connection_that_is_gone_leaves_nothing(self) -> None:
+    def test_a_closed_connection_leaves_nothing(self) -> None:
         connection, _ = self.connect()
         self.assertIs(self.streams.to("tcp", "10.0.0.1", 4000), connection)
         connection.connectionLost(Failure(Exception("gone")))
@@ -187,7 +187,7 @@ class StreamTests(SynchronousTestCase):
 
 
 class BusyPeersTests(SynchronousTestCase):
-    """However much comes over however many connections, a turn is short."""
+    """Turns are short, however much comes over however many connections."""
 
     @settings(max_examples=25, deadline=None)
     @given(
@@ -199,13 +199,13 @@ class BusyPeersTests(SynchronousTestCase):
         st.sampled_from((b"", b"\r\n\r\n", b"i" * 5000)),
         st.sets(st.integers(0, 5)),
     )
-    def test_no_turn_is_long_and_nothing_is_lost(
+    def test_no_turn_is_long_and_no_message_is_lost(
         self, reads: list[list[int]], between: bytes, lost: set[int]
     ) -> None:
         """
-        @param reads: of each connection, how many messages in each.
-        @param between: bytes of a body, or pings, in each message.
-        @param lost: connections that are so in the third turn.
+        @param reads: for each connection, the number of messages in each read.
+        @param between: the bytes of a body, or of pings, in each message.
+        @param lost: the connections that are lost in the third turn.
         """
         clock, receiver = TurningClock(), SlowReceiver()
         receiver.clock = clock
@@ -231,7 +231,7 @@ class BusyPeersTests(SynchronousTestCase):
                         said[n] += 1
                     connection.dataReceived(data)
             took = clock.seconds() - began
-            # The last look at the clock was before a piece, of each connection none.
+            # The last check of the clock was before a piece, not one per connection.
             most = TURN_SECONDS + MESSAGE_SECONDS * (1 + PIECE_BYTES // SIZE)
             self.assertLessEqual(took, most, f"turn {turn}")
             clock.rightNow += 1e-6
@@ -248,7 +248,7 @@ class BusyPeersTests(SynchronousTestCase):
         clock.turn()
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    def test_one_that_fails_is_the_only_one_that_is_lost(self) -> None:
+    def test_a_failure_closes_only_its_own_connection(self) -> None:
         clock, receiver = TurningClock(), SlowReceiver()
         receiver.clock = clock
         access = Access([ip_network("10.0.0.0/8")], clock.seconds)
@@ -268,7 +268,7 @@ class BusyPeersTests(SynchronousTestCase):
 
 
 class SilentPeerTests(SynchronousTestCase):
-    """Whatever a peer leaves undone, no descriptor and no timer stays."""
+    """Whatever a peer omits, no descriptor and no timer is left."""
 
     @settings(max_examples=40, deadline=None)
     @given(
@@ -279,7 +279,7 @@ class SilentPeerTests(SynchronousTestCase):
         ),
         st.booleans(),
     )
-    def test_who_does_not_close_with_us_is_cut_off(
+    def test_a_connection_that_the_peer_does_not_close_is_aborted(
         self, transport: str, said: list[bytes], has_answered: bool
     ) -> None:
         clock, receiver = Clock(), Receiver()
@@ -293,7 +293,7 @@ class SilentPeerTests(SynchronousTestCase):
                 connection.send(b"SIP/2.0 200 OK\r\n\r\n")
         clock.pump([1.0] * int(IDLE_SECONDS + CLOSE_SECONDS + 1))
         self.assertTrue(wire.aborted)
-        # What has to be said now wants a way that is open.
+        # A message that has to be sent now needs an open connection.
         self.assertIsNone(streams.to(transport, wire.host, wire.port))
         heard = len(receiver.messages)
         connection.dataReceived(MESSAGE)
@@ -304,7 +304,7 @@ class SilentPeerTests(SynchronousTestCase):
 
 
 class StrangerTests(SynchronousTestCase):
-    """Who is not let in costs a connection, for a moment, and nothing else."""
+    """A stranger costs a connection for a moment, and nothing else."""
 
     def setUp(self) -> None:
         path = temporary_file(self, self_signed())
@@ -320,7 +320,7 @@ class StrangerTests(SynchronousTestCase):
         ),
         st.binary(max_size=40),
     )
-    def test_strangers_are_gone_before_the_handshake(
+    def test_strangers_are_refused_before_the_handshake(
         self, transport: str, hosts: list[str], said: bytes
     ) -> None:
         clock = Clock()

@@ -30,9 +30,9 @@ from tests.support.files import temporary_file
 
 class UdpReactor(MemoryReactorClock):
     """
-    One on which UDP can be listened to.
+    A reactor with UDP ports.
 
-    @ivar refusals: what the next ones who want to listen get.
+    @ivar refusals: the exceptions of the next attempts to listen.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class UdpReactor(MemoryReactorClock):
         return Mock(getHost=lambda: host, stopListening=protocol.stopProtocol)
 
 
-#: Why a port cannot be opened for a while.
+#: Reasons why a port cannot be opened for a while.
 REFUSALS = (
     CannotListenError("10.0.0.9", 5060, OSError("in use")),
     OSError(24, "Too many open files"),
@@ -63,10 +63,10 @@ class LostPortTests(SynchronousTestCase):
         st.sampled_from((0, 5060)),
         st.lists(st.lists(st.sampled_from(REFUSALS), max_size=4), max_size=4),
     )
-    def test_whatever_closes_it_it_is_opened_again(
+    def test_a_lost_port_is_opened_again_after_any_failures(
         self, number: int, losses: list[list[Exception]]
     ) -> None:
-        """Each loss with what stands in the way of opening it again."""
+        """Draws for each loss the failures of opening the port again."""
         reactor = UdpReactor()
         listener = Listener(transport="udp", port=number, interface="10.0.0.9")
         settings = SipSettings(listen=(listener,), allow=(ip_network("10.0.0.0/8"),))
@@ -77,7 +77,7 @@ class LostPortTests(SynchronousTestCase):
         for n, refusals in enumerate(losses, 1):
             reactor.refusals = list(refusals)
             reactor.listening[-1][2].stopProtocol()
-            # A call that ends meanwhile says where it was to be reached.
+            # The messages of a call that ends meanwhile keep the address.
             self.assertEqual(transports.address("udp", "10.0.0.1")[1], first[0])
             reactor.pump([REOPEN_SECONDS] * (len(refusals) + 1))
             self.assertEqual(len(reactor.listening), 1 + n)
@@ -101,7 +101,7 @@ class TransportTests(SynchronousTestCase):
         transports.start()
         return transports, reactor
 
-    def test_a_new_connection_is_made_for_what_must_be_sent(self) -> None:
+    def test_a_new_connection_is_made_if_it_is_needed(self) -> None:
         transports, reactor = self.new()
         failed: list[bool] = []
         hop = Hop("127.0.0.1", 5060, "tcp")
@@ -112,7 +112,7 @@ class TransportTests(SynchronousTestCase):
         wire = Wire("127.0.0.1", 5060)
         protocol.makeConnection(wire)
         self.assertEqual(wire.value(), b"BYE")
-        # It is used again while it is open.
+        # An open connection is used again.
         transports.connect(b"ACK", hop, lambda: None)
         self.assertEqual(wire.value(), b"BYEACK")
         self.assertEqual(len(reactor.tcpClients), 1)
@@ -124,10 +124,10 @@ class TransportTests(SynchronousTestCase):
         st.integers(1, 65535),
         st.booleans(),
     )
-    def test_a_stream_that_is_gone_is_made_anew(
+    def test_a_closed_connection_is_made_again(
         self, transport: str, host: str, port: int, is_named: bool
     ) -> None:
-        """To hang up, where the other side has closed what the call began on."""
+        """To hang up after the peer has closed the connection of the call."""
         transports, reactor = self.new()
         failed: list[bool] = []
         transports.connect(
@@ -143,17 +143,17 @@ class TransportTests(SynchronousTestCase):
         protocol: Any = client[2].buildProtocol(None)
         wire = Wire(host, port)
         protocol.makeConnection(wire)
-        # RFC 8446 section 5.1: a handshake, and the hello in it.
+        # RFC 8446 section 5.1: a handshake with a hello.
         sent = b"BYE" if transport == "tcp" else b"\x16\x03\x01"
         self.assertTrue(wire.value().startswith(sent), wire.value())
         protocol.connectionLost(Failure(ConnectionLost()))
 
-    def test_what_belongs_on_a_stream_never_goes_out_as_a_datagram(self) -> None:
+    def test_messages_for_streams_are_never_sent_as_datagrams(self) -> None:
         transports, _ = self.new()
         self.assertFalse(transports.send(b"ACK", Flow("tcp", Source("10.0.0.1", 5060))))
         self.assertFalse(transports.send(b"ACK", Flow("udp", Source("10.0.0.1", 5060))))
 
-    def test_a_connection_that_cannot_be_made_is_told(self) -> None:
+    def test_a_connection_that_cannot_be_made_is_reported(self) -> None:
         transports, reactor = self.new()
         failed: list[bool] = []
         hop = Hop("127.0.0.1", 5060, "tcp")
@@ -163,13 +163,13 @@ class TransportTests(SynchronousTestCase):
         reactor.advance(1)
         self.assertEqual(failed, [True])
 
-    def test_a_name_that_is_none_is_told_like_one_that_does_not_answer(self) -> None:
+    def test_an_invalid_name_is_reported_like_an_unreachable_one(self) -> None:
         transports, reactor = self.new()
         failed: list[bool] = []
         for transport, name in (("tls", "a_b"), ("tcp", "x" * 300), ("tls", "")):
             hop = Hop(name, 5061, transport)
             transports.connect(b"BYE", hop, lambda: failed.append(True), tls_name=name)
-        # Never while whoever sends is still at it.
+        # Never during the call that sends.
         self.assertEqual(failed, [])
         reactor.advance(1)
         for one in reactor.tcpClients:
@@ -178,7 +178,7 @@ class TransportTests(SynchronousTestCase):
         reactor.advance(20)
         self.assertEqual(failed, [True] * 3)
 
-    def test_addresses_that_are_told(self) -> None:
+    def test_addresses_in_via_and_contact(self) -> None:
         transports, _ = self.new()
         self.assertEqual(transports.host("10.0.0.1", "10.0.0.9"), "10.0.0.9")
         public, _ = self.new(public_address="198.51.100.204")

@@ -1,4 +1,4 @@
-"""However many requests come, from wherever, transactions are bounded."""
+"""Transactions are limited, however many requests come from anywhere."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def request(method: str, number: int, host: str, size: int = 0) -> Request:
     return found
 
 
-#: What happens: a request comes, is answered, or comes again; time passes.
+#: The steps: a request comes, is answered, or is repeated; time passes.
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(("new", "new", "new", "answer", "again", "ack", "wait")),
@@ -49,7 +49,7 @@ STEPS = st.lists(
 
 class PlacesTests(SynchronousTestCase):
     """
-    @ivar open: those that came and have no final answer yet, by number.
+    @ivar open: requests without a final answer, by number.
     """
 
     def begin(self) -> None:
@@ -71,7 +71,7 @@ class PlacesTests(SynchronousTestCase):
         before = len(self.sent)
         incoming = self.transactions.receive(came, flow)
         if incoming is None:
-            # Nobody is refused while somebody can make room.
+            # No request is refused while an answered one can be evicted.
             own = sum(one == host for one in self.open.values())
             is_full = own >= OF_ONE.transactions
             self.assertTrue(is_full or len(self.open) >= IN_ALL.transactions)
@@ -99,14 +99,14 @@ class PlacesTests(SynchronousTestCase):
         for host in HOSTS:
             self.assertLessEqual(hosts.count(host), OF_ONE.transactions)
         self.assertEqual(len(self.transactions.places), len(hosts))
-        # What has no answer yet is never forgotten for somebody else.
+        # An unanswered request is never evicted.
         for number in self.open:
             came, flow, _ = self.came[number]
             self.assertIsNone(self.transactions.receive(came, flow))
 
     @settings(max_examples=100, deadline=None)
     @given(STEPS)
-    def test_they_are_bounded_and_who_waits_for_an_answer_stays(
+    def test_transactions_are_limited_and_unanswered_ones_stay(
         self, steps: list[tuple[str, str, str, int, int, int]]
     ) -> None:
         self.begin()
@@ -114,7 +114,7 @@ class PlacesTests(SynchronousTestCase):
             if what == "new":
                 self.new(method, host, size)
             elif what == "wait":
-                self.clock.advance(at / 60)  # in all less than timer J
+                self.clock.advance(at / 60)  # less than timer J in all
             elif self.came:
                 at %= len(self.came)
                 came, flow, _ = self.came[at]
@@ -133,7 +133,7 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     @given(st.integers(1, 3 * IN_ALL.transactions))
-    def test_the_oldest_that_has_its_answer_goes_first(self, flood: int) -> None:
+    def test_the_oldest_answered_transaction_is_evicted_first(self, flood: int) -> None:
         self.begin()
         self.new("OPTIONS", HOSTS[0], 0)
         self.answer(0, 200)
@@ -145,7 +145,7 @@ class PlacesTests(SynchronousTestCase):
             for at, (came, _, _) in enumerate(self.came)
             if any(came.branch in key for key in self.transactions._servers)
         ]
-        # A flood from one place makes that one's own room, and nobody else's.
+        # A flood from one source evicts only its own transactions.
         newest = range(max(0, flood - OF_ONE.transactions), flood)
         self.assertEqual(kept, [0, *(n + 1 for n in newest)])
         self.assertEqual(
@@ -154,7 +154,7 @@ class PlacesTests(SynchronousTestCase):
 
 
 class ManyAddressesTests(SynchronousTestCase):
-    """Who has a network of IPv6 has no more room than who has one address."""
+    """An IPv6 network has no more places than a single address."""
 
     @settings(max_examples=25, deadline=None)
     @given(
@@ -163,8 +163,8 @@ class ManyAddressesTests(SynchronousTestCase):
         ),
         st.booleans(),
     )
-    def test_a_network_is_one_source(self, hosts: set[int], is_one: bool) -> None:
-        """@param is_one: all are of one /64, or each is of its own."""
+    def test_an_ipv6_network_is_one_source(self, hosts: set[int], is_one: bool) -> None:
+        """@param is_one: all are in one /64; otherwise each is in another."""
         most = Bound(1000, 1 << 20)
         transactions = Transactions(Clock(), Timers(), _nowhere, (OF_ONE, most))
         first = 0x20010DB8 << 96

@@ -14,12 +14,12 @@ from chime_gateway.carriers.sip.transport.turns import (
 )
 from tests.support.http_peers import TurningClock
 
-#: Of a piece, or a datagram: a reading of nothing takes time as well.
+#: The time of a piece or datagram.  Even an empty read takes time.
 COSTS = st.floats(1e-6, TURN_SECONDS / 2)
 
 
 class Sender:
-    """One who has so many pieces to be read."""
+    """A sender with a number of pieces to read."""
 
     def __init__(self, clock: TurningClock, costs: list[float]) -> None:
         self._clock = clock
@@ -36,7 +36,7 @@ class Sender:
 class TurnsTests(SynchronousTestCase):
     @settings(max_examples=25, deadline=None)
     @given(st.lists(st.lists(COSTS, min_size=1, max_size=30), max_size=6))
-    def test_no_turn_is_long_and_nobody_waits_for_the_whole_of_another(
+    def test_no_turn_is_long_and_connections_take_turns(
         self, costs: list[list[float]]
     ) -> None:
         clock = TurningClock()
@@ -77,7 +77,7 @@ class TurnsTests(SynchronousTestCase):
 
 class Socket:
     """
-    @ivar waiting: datagrams; what is an exception is raised.
+    @ivar waiting: datagrams, or exceptions to raise.
     """
 
     def __init__(self, waiting: list[Any]) -> None:
@@ -121,7 +121,7 @@ class DatagramReadingTests(SynchronousTestCase):
             max_size=4,
         )
     )
-    def test_no_turn_is_long_and_nothing_is_lost(
+    def test_no_turn_is_long_and_no_datagram_is_lost(
         self, runs: list[tuple[Any, int]]
     ) -> None:
         clock = TurningClock()
