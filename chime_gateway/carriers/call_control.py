@@ -158,7 +158,7 @@ class SmaControl:
         """
         for number in (from_number, to_number):
             if not is_e164(number):
-                raise CallRefused("a telephone number is +COUNTRYNUMBER, as in E.164")
+                raise CallRefused("a telephone number has to be E.164: +COUNTRYNUMBER")
         await self._calls.turn()
         try:
             answer = await self._aws.call(

@@ -64,8 +64,8 @@ class FrameQueue:
         Remove late frames.  Called on each beat of a queue that is behind, before
         frames are taken.
 
-        @param taken: the number of frames about to be taken.  Negative: so many frames
-            wait elsewhere, before these.
+        @param taken: the number of frames about to be taken.  Negative: the number of
+            frames that wait elsewhere, before these.
         @param due: beats since the last call.
         @param is_read: all audio that has arrived is in the queue.
         @return: the number of frames removed.

@@ -123,7 +123,7 @@ class Session:
         """
         @return: the RTP packet; empty: it failed authentication, perhaps because of an
             unknown rollover count.
-        @raise SrtpError: it is not valid, whoever made it.
+        @raise SrtpError: it is malformed, or a replay.
         """
         size = len(packet)
         if size > _MAX_PACKET:

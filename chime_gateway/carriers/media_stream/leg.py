@@ -349,7 +349,7 @@ class StreamLeg:
                 try:
                     call.leg_ended(ending)
                 except Exception:
-                    self._log.failure("could not tell a call of its end; trying again")
+                    self._log.failure("could not report a call's end; trying again")
                     call.leg_ended(ending)
             else:
                 self._switchboard.turned_away(self.traits.name, ending)

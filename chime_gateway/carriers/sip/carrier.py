@@ -164,7 +164,7 @@ class SipCarrier:
         """
         trunk = self._settings.trunk
         if trunk is None:
-            raise NoOutboundRoute("there is no [sip.trunk] to dial through")
+            raise NoOutboundRoute("there is no [sip.trunk] for outbound calls")
         number = normalised(number)
         if not is_number(number):
             raise CallRefused("not a telephone number")
@@ -298,7 +298,7 @@ class SipCarrier:
         """A request could not be processed, because of a bug or lack of memory."""
         method = incoming.request.method
         try:
-            self._log.failure("a bug in the answer to {method}", method=method)
+            self._log.failure("a bug in processing {method}", method=method)
             if method == "CANCEL":
                 self._cancel(incoming)
             else:

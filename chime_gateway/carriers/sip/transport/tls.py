@@ -80,7 +80,7 @@ def server_tls(settings: SipSettings) -> CertificateOptions:
     except SSLError as exc:
         raise ConfigError(
             f"CHIMEGW_SIP_PRIVATE_KEY {settings.private_key or settings.certificate}:"
-            f" it is not the key of the certificate {settings.certificate}; name the"
-            " one that it was made with"
+            f" it is not the key of the certificate {settings.certificate}; set the"
+            " key that it was made with"
         ) from exc
     return options
