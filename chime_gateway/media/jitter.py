@@ -123,11 +123,11 @@ class JitterBuffer:
         """Give up packets that have been waited for long enough."""
         return self._release(now) if self.held else []
 
-    def keep(self, now: float) -> bytes:
-        """Return audio for time in which nothing came.  See L{Timeline.keep}."""
-        return b"" if self.held else self._timeline.keep(now, self._wait(now))
+    def fill_pause(self, now: float) -> bytes:
+        """Return audio for time in which nothing came.  See L{Timeline.fill_pause}."""
+        return b"" if self.held else self._timeline.fill_pause(now, self._wait(now))
 
-    def rest(self, now: float) -> list[bytes]:
+    def flush(self, now: float) -> list[bytes]:
         """Give up all missing packets, and return all audio that is held back."""
         ready: list[bytes] = []
         while self.held:
@@ -136,7 +136,7 @@ class JitterBuffer:
         return ready
 
     def reset(self) -> None:
-        """Begin a new stream.  Call L{rest} first."""
+        """Begin a new stream.  Call L{flush} first."""
         self._next = None
         self._suspect = None
         self.held.clear()
@@ -189,7 +189,7 @@ class JitterBuffer:
         if suspect is not None:
             if suspect[0] == sequence_number:
                 self.stats.resets += 1
-                rest = self.rest(now)
+                rest = self.flush(now)
                 packets = [suspect[1:], (packet, now)]
                 return rest + self._restart(sequence_number, packets)
             self.stats.late += 1

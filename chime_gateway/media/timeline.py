@@ -199,7 +199,7 @@ class Timeline:
         else:
             self.pause.noise = noise
 
-    def keep(self, now: float, behind: float) -> bytes:
+    def fill_pause(self, now: float, behind: float) -> bytes:
         """
         Fill the stream while nothing comes.
 

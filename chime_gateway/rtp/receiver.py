@@ -110,7 +110,7 @@ class RtpReceiver:
         self.heard_at = now = self._clock()
         if before is not None and _listening(before) != _listening(terms):
             # Packets in the buffer were sent under the old terms, in the old codec.
-            self._pass_on(self.jitter.rest(now))
+            self._pass_on(self.jitter.flush(now))
         if before is None or before.remote != terms.remote:
             was_heard = before is not None and before.receives
             self._latch.expect(terms.remote, now, was_heard=was_heard)
@@ -283,7 +283,7 @@ class RtpReceiver:
         elif timeline.pause is not None or (
             timeline.arrived is not None and now - timeline.arrived >= PAUSE_SECONDS
         ):
-            audio = jitter.keep(now)
+            audio = jitter.fill_pause(now)
             if audio:
                 decode = self._decode
                 self._gap_filled(audio if decode is None else decode(audio))
@@ -307,7 +307,7 @@ class RtpReceiver:
 
     def _begin(self, first: rtp.RtpPacket, now: float) -> None:
         """Change to another source.  Its counters begin anywhere."""
-        self._pass_on(self.jitter.rest(now))
+        self._pass_on(self.jitter.flush(now))
         self.ssrc = first.ssrc
         self.reception = Reception(first.sequence_number)
         self.sender_report = (0, 0.0)

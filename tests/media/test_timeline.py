@@ -38,7 +38,7 @@ class TimelineTestCase(SynchronousTestCase):
         before = len(self.heard)
         for _ in range(round(seconds / 0.02)):
             self.now += 0.02
-            self.heard += self.timeline.keep(self.now, 0.02)
+            self.heard += self.timeline.fill_pause(self.now, 0.02)
         return self.heard[before:]
 
 
@@ -86,7 +86,7 @@ class FillingTests(TimelineTestCase):
         self.come(0)
         self.now += 3.0
         self.timeline.stalled(self.now, 3.0)
-        self.assertEqual(self.timeline.keep(self.now, 0.02), b"")
+        self.assertEqual(self.timeline.fill_pause(self.now, 0.02), b"")
         for n in range(1, 151):
             self.come(160 * n)
         self.assertEqual(self.heard, FRAME * 151)
