@@ -186,7 +186,7 @@ class StreamResource(Resource):
             return say(
                 request,
                 426,
-                "chime-gateway accepts media streams of calls here, by WebSocket: try"
+                "chime-gateway accepts media streams of calls here, over WebSocket: try"
                 " chimegw call --to ws://HOST:PORT/stream",
             )
         if self._listener.switchboard.is_overloaded():

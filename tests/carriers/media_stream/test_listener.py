@@ -195,7 +195,7 @@ class TrafficTests(SynchronousTestCase):
         request.method, request.uri = method, f"/stream{query}".encode()
         request.getHost = lambda: IPv4Address("TCP", "127.0.0.1", 80)
         request.requestHeaders.setRawHeaders(b"Host", [b"127.0.0.1"])
-        self.assertIn(b"as a WebSocket", door.render(request))
+        self.assertIn(b"over WebSocket", door.render(request))
         self.assertEqual(request.responseCode, 426)
         self.assertFalse(request.responseHeaders.hasHeader(b"Location"))
         self.close()

@@ -137,7 +137,7 @@ class OfferTests(SynchronousTestCase):
             said = self.world.ask(method, path, **BEARER)
             self.assertEqual((said.status, said.headers["allow"]), (405, allowed))
         said = self.world.ask("PATCH", place, "a=candidate:x", **BEARER)
-        self.assertIn("trickled", said.body.decode())
+        self.assertIn("trickle ICE", said.body.decode())
         for path in ("/webrtc", "/webrtc/", "/webrtc/calls", f"{place}/more"):
             self.assertEqual(self.world.ask("DELETE", path, **BEARER).status, 404)
         self.assertEqual(self.world.carrier.counts()["legs"], 1)
