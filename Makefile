@@ -66,13 +66,12 @@ demo: $(VENV)/.installed
 test: $(VENV)/.test
 	$(BIN)/python tests/run.py
 
-# The suite, with the branch coverage of the folders that a call runs through.
+# The unit tests alone, and the lines and branches of a call that they do not run.
+UNIT_TESTS = $(shell find tests -name 'test_*.py' ! -path 'tests/integration/*')
 coverage: $(VENV)/.test
-	rm -f .coverage .coverage.*
-	COVER=yes $(BIN)/python tests/run.py
-	$(BIN)/python tests/cover.py $(COVERAGE)
+	$(BIN)/python tests/cover.py --missing -q $(UNIT_TESTS)
 
-# Mutation testing: do the tests notice changes that are drawn from a seed?
+# Mutation testing of a sample.
 mutants: $(VENV)/.test
 	$(BIN)/python -m tests.mutants $(MUTANTS)
 
@@ -161,4 +160,4 @@ webrtc: $(VENV)/.long suites/node_modules
 	PYTHONPATH=benchmarks:. $(BIN)/python suites/webrtc.py $(WEBRTC)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .hypothesis .mypy_cache .ruff_cache .pytest_cache

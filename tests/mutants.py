@@ -1,29 +1,37 @@
 """
-Do the tests notice?  A sample of mutants: each is the program with one thing changed
-(a comparison, a number, a call left out), and should fail a test.
+Mutation testing of a sample: each mutant is the program with one thing changed
+(a comparison, a number, a call left out), and a test should fail with it.
 
-    make mutants                         200 of them, half an hour on two processors
+    make mutants                         200 of them
     python -m tests.mutants --count 40 --seed 7 --minutes 10 chime_gateway/media
+    python -m tests.mutants --results mutants.jsonl            goes on where it stopped
+    python -m tests.mutants --results mutants.jsonl --again    tries survivors again
 
-The same seed changes the same things.  A mutant has the tests of its module first, then
-all unit tests that reach it (tests/check.py), each time until the first failure.  It
-works on a copy of the tree, so a mutant is never left behind in the sources.
+Of the same sources, the same seed draws the same mutants.  Each is tried against the
+tests of its module, then of its folder, then against whole calls, then against other
+unit tests that import the module, up to the first failure.  The work is done in
+copies of the tree, so no mutant is left behind in the sources.
 
-What survives is listed: a test is missing there, or the change means nothing.
+Survivors are listed: a test is missing there, or the change makes no difference.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import compileall
+import hashlib
+import json
 import os
 import random
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
@@ -36,11 +44,14 @@ from tests import check
 ROOT = Path(__file__).parent.parent
 ROOMS: Final = ("wire", "media", "call", "carriers", "agents")
 
-#: Of the sample, so many have to be noticed.
+#: The share of the sample that has to be noticed.
 LEAST_SHARE: Final = 0.85
 
-#: Tests of a mutant that take longer hang, and that is noticed.
-MOST_SECONDS: Final = 240
+#: Limits for one step of tests: a mutant that loops or allocates without end is
+#: stopped, and counts as noticed.  The wall clock is for one that waits.
+MOST_CPU_SECONDS: Final = 240
+MOST_SECONDS: Final = 1200
+MOST_BYTES: Final = 4 << 30
 
 _COMPARISONS: Final[dict[type[ast.cmpop], str]] = {
     ast.Lt: "<=",
@@ -93,6 +104,11 @@ class Mutant:
     def __str__(self) -> str:
         before = " ".join(self.before.split())
         return f"{self.file}:{self.line}: {before:.70} -> {self.after:.70}"
+
+    @property
+    def digest(self) -> str:
+        """The same for the same change of the same source."""
+        return hashlib.sha256(f"{self.file}\n{self.source}".encode()).hexdigest()
 
 
 @frozen
@@ -197,100 +213,186 @@ def sample(folders: Sequence[Path], count: int, seed: int) -> list[Mutant]:
     return random.Random(seed).sample(everything, min(count, len(everything)))
 
 
-def test_modules(mutant: Mutant) -> list[list[str]]:
-    """What is run, one after the other, until something fails."""
-    mirrored = Path("tests", *mutant.file.parts[1:-1], f"test_{mutant.file.name}")
-    reached = sorted(check.module(file) for file in check.tests_of([mutant.file]))
-    first = [check.module(mirrored)] if (ROOT / mirrored).exists() else []
-    rest = [name for name in reached if name not in first]
-    return [step for step in (first, rest) if step]
+def steps(mutant: Mutant) -> list[list[str]]:
+    """Test modules in the order in which they are run: the likeliest first."""
+    files = {file.relative_to(ROOT) for file in (ROOT / "tests").rglob("test_*.py")}
+    unit = check.unit_tests(files)
+    folder = Path("tests", *mutant.file.parts[1:-1])
+    name = f"test_{mutant.file.stem}"
+    changed = check.module(mutant.file)
+    in_order = [
+        {folder / f"{name}.py"},
+        {file for file in unit if file.parent == folder and file.stem.startswith(name)},
+        check.mirror(mutant.file.relative_to(check.PACKAGE), sorted(unit)),
+        {file for file in unit if Path("tests/whole_calls") in file.parents},
+        {file for file in unit if changed in check.imports(file)},
+    ]
+    found: list[list[str]] = []
+    done: set[Path] = set()
+    for some in in_order:
+        if new := sorted((some & unit) - done):
+            found.append([check.module(file) for file in new])
+            done |= set(new)
+    return found
 
 
-# Neither runner is to take it for a test.
-test_modules.__test__ = False  # type: ignore[attr-defined]
-
-
-def is_noticed(mutant: Mutant, tree: Path) -> bool:
-    """Whether a test fails with it, in a copy of the tree."""
-    place = tree / mutant.file
-    original = place.read_bytes()
-    place.write_text(mutant.source, encoding="utf-8")
+def passes(names: Sequence[str], tree: Path) -> bool:
+    """Whether these tests pass in a copy of the tree, within the limits."""
+    command = ["nice", "-n", "10", sys.executable, "-m", "twisted.trial"]
+    command += ["--exitfirst", "--reporter=text", "--temp-directory=_trial_temp"]
+    process = subprocess.Popen(
+        [*command, *names],
+        cwd=tree,
+        # CI: hypothesis draws the same examples each time.
+        env={**os.environ, "CI": "true", "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    resource.prlimit(process.pid, resource.RLIMIT_CPU, (MOST_CPU_SECONDS,) * 2)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (MOST_BYTES,) * 2)
     try:
-        for names in test_modules(mutant):
-            command = [sys.executable, "-m", "twisted.trial", "--exitfirst"]
-            command += ["--reporter=text", "--temp-directory=_trial_temp", *names]
-            try:
-                done = subprocess.run(
-                    ["nice", "-n", "10", *command],
-                    cwd=tree,
-                    env={**os.environ, "CI": "true", "PYTHONDONTWRITEBYTECODE": "1"},
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    timeout=MOST_SECONDS,
-                )
-            except subprocess.TimeoutExpired:
-                return True
-            if done.returncode:
-                return True
+        return process.wait(MOST_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         return False
+
+
+def noticed_by(mutant: Mutant, tree: Path) -> str:
+    """
+    @return: the first test module of the step that fails, or nothing: it survives.
+    """
+    place = tree / mutant.file
+    original, times = place.read_bytes(), place.stat()
+    place.write_text(mutant.source, encoding="utf-8")
+    # The bytecode of the original is told from the mutant by its time and its size.
+    os.utime(place, (times.st_atime, times.st_mtime + 10))
+    try:
+        return next((it[0] for it in steps(mutant) if not passes(it, tree)), "")
     finally:
         place.write_bytes(original)
+        os.utime(place, (times.st_atime, times.st_mtime))
 
 
 def copies(number: int, folder: Path) -> Iterator[Path]:
-    """So many copies of the tree, without what is not in it."""
+    """That many copies of the tree, compiled."""
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "_trial_temp*")
     for one in range(number):
         tree = folder / str(one)
         for name in ("chime_gateway", "tests", "twisted"):
             shutil.copytree(ROOT / name, tree / name, ignore=ignored)
+        for name in ("setup.cfg", "pyproject.toml"):
+            shutil.copy2(ROOT / name, tree)
+        compileall.compile_dir(tree, quiet=2)
         yield tree
 
 
+def earlier(results: Path | None, again: bool) -> dict[str, str]:
+    """
+    What an earlier run has found.
+
+    @param again: without those that survived.
+    @return: by digest, the test module that noticed the mutant, or nothing.
+    """
+    if results is None or not results.exists():
+        return {}
+    lines = results.read_text(encoding="utf-8").splitlines()
+    found = {one["digest"]: one["noticed by"] for one in map(json.loads, lines)}
+    return {digest: by for digest, by in found.items() if by or not again}
+
+
+def judge(
+    chosen: Sequence[Mutant],
+    jobs: int,
+    known: dict[str, str],
+    end: float,
+) -> Iterator[tuple[Mutant, str | None]]:
+    """
+    Each mutant with the test module that noticed it, with nothing where it survives,
+    or with L{None} where there was no time for it.
+
+    @param known: by digest, from an earlier run.
+    @param end: of the monotonic clock; no mutant is begun after it.
+    """
+    trees: Queue[Path] = Queue()
+
+    def tried(mutant: Mutant) -> tuple[Mutant, str | None]:
+        if mutant.digest in known:
+            return mutant, known[mutant.digest]
+        if time.monotonic() > end:
+            return mutant, None
+        tree = trees.get()
+        try:
+            return mutant, noticed_by(mutant, tree)
+        finally:
+            trees.put(tree)
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+        for tree in copies(jobs, Path(folder)):
+            trees.put(tree)
+        # A test that fails without a mutant would notice all of them.
+        new = [mutant for mutant in chosen if mutant.digest not in known]
+        names = sorted({name for one in new for step in steps(one) for name in step})
+        for at in range(0, len(names), 40):
+            if not passes(some := names[at : at + 40], tree):
+                raise SystemExit(f"one fails without a mutant: {' '.join(some)}")
+        yield from pool.map(tried, chosen)
+
+
+def report(judged: Iterable[tuple[Mutant, str | None]], results: Path | None) -> float:
+    """
+    Print survivors, how far it is, and the counts.
+
+    @param results: what is new is added to this file.
+    @return: the share that was noticed.
+    """
+    known = earlier(results, again=False)
+    counts = {True: 0, False: 0}
+    untried = 0
+    for mutant, by in judged:
+        if by is None:
+            untried += 1
+            continue
+        counts[bool(by)] += 1
+        if not by:
+            print(f"survived: {mutant}", flush=True)
+        if results is not None and known.get(mutant.digest) != by:
+            said = {"digest": mutant.digest, "mutant": str(mutant), "noticed by": by}
+            with results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(said) + "\n")
+        if not sum(counts.values()) % 20:
+            print(f"{sum(counts.values())} tried", flush=True)
+    tried = sum(counts.values())
+    share = counts[True] / tried if tried else 0.0
+    print(f"{counts[True]} of {tried} mutants were noticed ({share:.1%})")
+    if untried:
+        print(f"{untried} were not tried for want of time")
+    return share
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Do the tests notice?")
+    parser = argparse.ArgumentParser(description="Mutation testing of a sample.")
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--results", type=Path, help="a file; a later run goes on")
+    parser.add_argument("--again", action="store_true", help="survivors as well")
     options = parser.parse_args()
     folders = [folder.resolve() for folder in options.folders] or [
         ROOT / "chime_gateway" / room for room in ROOMS
     ]
     chosen = sample(folders, options.count, options.seed)
+    known = earlier(options.results, options.again)
     end = time.monotonic() + options.minutes * 60
-    noticed = survived = 0
-    with tempfile.TemporaryDirectory() as folder:
-        trees: Queue[Path] = Queue()
-        for tree in copies(options.jobs, Path(folder)):
-            trees.put(tree)
-
-        def judge(mutant: Mutant) -> tuple[Mutant, bool | None]:
-            if time.monotonic() > end:
-                return mutant, None
-            tree = trees.get()
-            try:
-                return mutant, is_noticed(mutant, tree)
-            finally:
-                trees.put(tree)
-
-        with ThreadPoolExecutor(options.jobs) as pool:
-            for mutant, result in pool.map(judge, chosen):
-                if result is None:
-                    continue
-                noticed, survived = noticed + result, survived + (not result)
-                if not result:
-                    print(f"survived: {mutant}", flush=True)
-                if not (noticed + survived) % 20:
-                    print(f"{noticed + survived} of {len(chosen)} tried", flush=True)
-    judged = noticed + survived
-    share = noticed / judged if judged else 0.0
-    print(
-        f"seed {options.seed}: {noticed} of {judged} mutants were noticed"
-        f" ({share:.1%}); {len(chosen) - judged} were not tried for want of time"
-    )
-    if share < LEAST_SHARE:
+    print(f"seed {options.seed}: {len(chosen)} mutants", flush=True)
+    judged = judge(chosen, options.jobs, known, end)
+    if report(judged, options.results) < LEAST_SHARE:
         raise SystemExit(f"fewer than {LEAST_SHARE:.0%}")
 
 

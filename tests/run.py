@@ -15,6 +15,9 @@ start first.  Short ones share a process, because its start takes longer than th
 
 A part of tests/integration that fails is run once more, alone, after all others; if it
 passes then, the machine was at fault.  Nothing else is run twice.
+
+When the whole suite runs, the unit tests under pytest are measured: too little
+coverage fails them (tests/cover.py).
 """
 
 from __future__ import annotations
@@ -74,6 +77,7 @@ class Part:
     @ivar seconds: the approximate duration.
     @ivar is_real: it uses sockets, programs and the real clock, so that a busy machine
         can make it fail.
+    @ivar is_measured: its coverage is measured, and too little fails it.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Part:
     gives_way: bool = False
     seconds: int = FEW_SECONDS
     is_real: bool = True
+    is_measured: bool = False
 
 
 @frozen
@@ -119,7 +124,8 @@ def parts(folders: Sequence[Path]) -> list[Part]:
     rest = tuple(file for file in files if file not in apart)
     found = []
     if rest:
-        found.append(Part("all but integration", rest, True, MOST_SECONDS, False))
+        name, is_whole = "all but integration", TESTS in folders
+        found.append(Part(name, rest, True, MOST_SECONDS, False, is_whole))
     short: dict[bool, list[Path]] = {False: [], True: []}
     for file in apart:
         text = (ROOT / file).read_text()
@@ -145,10 +151,9 @@ def run(runner: str, part: Part) -> Result:
         command += ["--reporter=text", f"--temp-directory={folder}"]
         command += [".".join(file.with_suffix("").parts) for file in part.files]
     else:
-        command = ["-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
+        command = ["tests/cover.py"] if part.is_measured else ["-m", "pytest"]
+        command += ["-q", "-rs", "-p", "no:cacheprovider"]
         command += [f"--durations={SLOWEST}", *map(str, part.files)]
-        if os.environ.get("COVER"):
-            command = ["-m", "coverage", "run", "--parallel-mode", *command]
     began, busy = time.monotonic(), busy_seconds()
     try:
         done = subprocess.run(
@@ -203,9 +208,10 @@ def count(pattern: str, said: str) -> int:
     return int(found[-1]) if found else 0
 
 
-def reasons(output: str) -> list[str]:
-    """Return pytest's lines about skipped tests."""
-    return [line for line in output.splitlines() if line.startswith("SKIPPED")]
+def notes(output: str) -> list[str]:
+    """Return pytest's lines about skipped tests, and those of tests/cover.py."""
+    told = ("SKIPPED", "coverage of ")
+    return [line for line in output.splitlines() if line.startswith(told)]
 
 
 def show(result: Result) -> None:
@@ -220,7 +226,7 @@ def show(result: Result) -> None:
         f"  {result.part.name}: {said}",
         flush=True,
     )
-    for line in reasons(result.output):
+    for line in notes(result.output):
         print(f"          {line}", flush=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -77,14 +76,58 @@ class MutantsTests(SynchronousTestCase):
         self.assertEqual(len(set(map(str, one))), 20)
 
     def test_one_is_noticed_or_not_and_never_left_behind(self) -> None:
-        root = temporary_folder(self)
         source = "def f(n):\n    return n < 2 or n == 7\n"
+        root = self.tree(source, "[f(1), f(2)], [True, False]")
+        found = {
+            mutant.after: mutants.noticed_by(mutant, root)
+            for mutant in mutants.mutants(FILE, source)
+            if mutant.after in ("((n) <= (2))", "8")
+        }
+        self.assertEqual(found, {"((n) <= (2))": "tests.media.test_x", "8": ""})
+        self.assertEqual((root / FILE).read_text(), source)
+
+    def test_one_that_never_ends_is_stopped_and_noticed(self) -> None:
+        source = "def f(n):\n    while n < 2:\n        n += 1\n    return n\n"
+        root = self.tree(source, "f(1), 2")
+        self.patch(mutants, "MOST_CPU_SECONDS", 2)
+        (endless,) = (
+            mutant for mutant in mutants.mutants(FILE, source) if "-=" in mutant.after
+        )
+        self.assertEqual(mutants.noticed_by(endless, root), "tests.media.test_x")
+
+    def test_a_module_s_own_tests_come_first_and_no_test_twice(self) -> None:
+        (mutant,) = mutants.mutants(Path("chime_gateway/media/pump.py"), "x = 1\n")
+        steps = mutants.steps(mutant)
+        self.assertEqual(steps[0], ["tests.media.test_pump"])
+        every = [name for step in steps for name in step]
+        self.assertEqual(len(every), len(set(every)))
+        self.assertIn("tests.whole_calls", {n.rpartition(".")[0] for n in every})
+
+    def test_an_interrupted_run_goes_on_and_survivors_are_tried_again(self) -> None:
+        results = temporary_folder(self) / "results.jsonl"
+        one, two, three = mutants.mutants(FILE, "x = 1\ny = 2\nz = 3\n")
+        judged = [(one, "tests.media.test_x"), (two, ""), (three, None)]
+        self.assertEqual(mutants.report(judged, results), 0.5)
+        self.assertEqual(
+            mutants.earlier(results, again=False),
+            {one.digest: "tests.media.test_x", two.digest: ""},
+        )
+        mutants.report([(two, "tests.media.test_y")], results)
+        self.assertEqual(
+            mutants.earlier(results, again=True),
+            {one.digest: "tests.media.test_x", two.digest: "tests.media.test_y"},
+        )
+        self.assertEqual(mutants.earlier(None, again=False), {})
+
+    def tree(self, source: str, expected: str) -> Path:
+        """A program of one module, with a test that compares these two."""
+        root = temporary_folder(self)
         test = (
             "from twisted.trial.unittest import SynchronousTestCase\n"
             "from chime_gateway.media.x import f\n"
             "class T(SynchronousTestCase):\n"
             "    def test_f(self):\n"
-            "        self.assertEqual([f(1), f(2)], [True, False])\n"
+            f"        self.assertEqual({expected})\n"
         )
         for name, text in (
             ("chime_gateway/__init__.py", ""),
@@ -98,11 +141,4 @@ class MutantsTests(SynchronousTestCase):
             (root / name).write_text(text)
         for module in (mutants, check):
             self.patch(module, "ROOT", root)
-        found = {
-            mutant.after: mutants.is_noticed(mutant, root)
-            for mutant in mutants.mutants(FILE, source)
-            if mutant.after in ("((n) <= (2))", "8")
-        }
-        self.assertEqual(found, {"((n) <= (2))": True, "8": False})
-        self.assertEqual((root / FILE).read_text(), source)
-        self.assertIn("twisted", sys.modules)
+        return root

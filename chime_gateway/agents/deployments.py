@@ -104,9 +104,7 @@ class Deployments:
         new_webrtc: Callable[[Health], RtcSessions] | None = None,
     ) -> None:
         self._credentials = {Candidate(d.settings): d.credential for d in deployments}
-        self._unsupported = {
-            one: UnsupportedSettings(clock.seconds) for one in self._credentials
-        }
+        self._unsupported: dict[Candidate, UnsupportedSettings] = {}
         self._choice = Choice(self._credentials, clock.seconds, chance)
         self.health = Health(self._choice, clock, chance, measures, shortage)
         self._sockets = RealtimeSockets(reactor)
@@ -149,6 +147,9 @@ class Deployments:
                 candidate.change(deployment.settings)
             found[candidate] = deployment.credential
         self._credentials = found
+        self._unsupported = {
+            one: it for one, it in self._unsupported.items() if one in found
+        }
         self._choice.change(found)
 
     # -- Agents --------------------------------------------------------------
@@ -222,11 +223,14 @@ class Deployments:
     ) -> AzureSession:
         dialect = PREVIEW if candidate.settings.api_version else GA
         budget = candidate.budget
+        unsupported = self._unsupported.setdefault(
+            candidate, UnsupportedSettings(self._clock.seconds)
+        )
         session = AzureSession(
             *(dialect, profile, leg_codec, events, self._clock),
             spend=lambda tokens: budget.used(tokens, self._clock.seconds()),
             let_wait=lambda s: candidate.let_wait(s, self._clock.seconds()),
-            unsupported=self._unsupported[candidate],
+            unsupported=unsupported,
             transport=transport,
         )
         session.deployment = candidate.name

@@ -360,3 +360,40 @@ class DeploymentsTests(SynchronousTestCase):
         self.shortage = None
         self.pending[-1].callback(RecordingAgent([]))
         self.successResultOf(opening)
+
+    def test_changed_settings_keep_what_is_known_of_those_that_stay(self) -> None:
+        agents = self.agents("b", "a")
+        self.open(agents)
+        self.pending[0].errback(HandshakeRefused(429, "429", 60.0))
+        under_way = self.pending[1]
+        changed = [
+            Deployment(
+                DeploymentSettings(
+                    name=name,
+                    endpoint="https://r.openai.azure.com",
+                    deployment=name,
+                    priority=priority,
+                ),
+                ApiKey(f"new-{name}"),
+            )
+            for name, priority in (("a", 1), ("c", 2))
+        ]
+        agents.change(changed)
+        self.assertEqual(agents.health.states(), {"a": "resting", "c": "usable"})
+        # What was begun at one that is gone goes on.
+        under_way.callback(RecordingAgent([]))
+        self.open(agents)
+        self.assertEqual(self.attempts[2:], [("c", {"api-key": "new-c"})])
+
+    def test_an_endpoint_that_cannot_be_made_is_an_agent_that_is_away(self) -> None:
+        agents = self.agents("a")
+
+        def broken(url: str) -> Any:
+            raise OSError(2, "no such file: ca.pem")
+
+        agents._endpoint = broken
+        opening = self.open(agents)
+        self.clock.pump([0.5] * 60)
+        why = self.failureResultOf(opening, AgentUnavailable).value
+        self.assertIn("no such file", str(why))
+        self.assertEqual(self.attempts, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from unittest import mock
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from chime_gateway.outcomes import Outcome
@@ -202,3 +203,48 @@ class NoticeTests(KinesisTestCase):
         self.network.world.media.queues.queues.pop(
             broken.carrier._reports.url.rpartition("/")[2]
         )
+
+    def test_a_paused_gateway_leaves_new_calls_to_others_and_keeps_its_own(
+        self,
+    ) -> None:
+        first = self.start()
+        other = self.network.gateway()
+        self.gateways = lambda: [self.gateway, other]  # type: ignore[method-assign]
+        self.gateway.carrier.pause()
+        self.assertAnswered(self.network.report(self.network.call(PLAN)))
+        self.assertEqual(len(other.records), 1)
+        self.assertAnswered(self.network.report(first))
+        self.assertEqual(self.record.ending.outcome, Outcome.COMPLETED)
+        other.carrier.pause()
+        self.gateway.carrier.resume()
+        self.network.advance(25, 0.05)
+        self.assertAnswered(self.network.report(self.network.call(PLAN)))
+        self.assertEqual(len(self.gateway.records), 2)
+        self.assertEqual(self.left(), 0)
+
+    def test_of_two_calls_for_one_place_the_second_waits(self) -> None:
+        """Both notices come in one answer of the queue."""
+        admission = self.gateway.calls.admission
+        admission.limits = evolve(admission.limits, max_calls=1)
+        self.gateway.carrier.pause()
+        self.network.advance(25, 0.05)
+        reports: list[CallReport] = []
+        for _ in range(2):
+            self.network.call(PLAN).addCallback(reports.append)
+        self.network.advance(1)
+        self.gateway.carrier.resume()
+        # Whoever waits may have hung up by the time there is a place.
+        self.network.until(lambda: len(self.gateway.records) == 2, 120)
+        self.network.advance(8)
+        self.assertEqual(len(reports), 2)
+        notices = self.gateway.carrier.notices
+        self.assertGreater(notices["given_back"], 0)
+        self.assertEqual(notices["taken"], 2)
+        self.assertEqual(self.left(), 0)
+
+    def test_a_gateway_that_stops_hangs_its_callers_up(self) -> None:
+        call = self.start()
+        stopping = Deferred.fromCoroutine(self.gateway.carrier.stop())
+        self.network.report(call)
+        self.assertEqual(self.successResultOf(stopping), None)
+        self.assertIn("UpdateSipMediaApplicationCall", self.gateway.operations())

@@ -1,22 +1,28 @@
-"""Sessions over WebRTC that are cancelled while they are being opened."""
+"""Sessions over WebRTC that are cancelled, or opened another way."""
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
+from unittest.mock import Mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.agents.session import AzureSession
 from chime_gateway.agents.transports.transport import Transport
 from chime_gateway.agents.webrtc import sessions
-from chime_gateway.agents.webrtc.sessions import RtcSessions
+from chime_gateway.agents.webrtc.audio import PATH_SECONDS
+from chime_gateway.agents.webrtc.blocked import BLOCKED_SECONDS
+from chime_gateway.agents.webrtc.sessions import RtcSessions, own_address
 from chime_gateway.audio import PCMU
+from chime_gateway.errors import AgentUnavailable
 from chime_gateway.interfaces import AgentSession
 from chime_gateway.media.metronome import Metronome
 from chime_gateway.settings.agent_profile import AgentProfile
@@ -36,8 +42,8 @@ SETTINGS = DeploymentSettings(
 
 
 class Credential:
-    async def headers(self) -> dict[str, str]:
-        return {"api-key": "k"}
+    def headers(self) -> Deferred[Mapping[str, str]]:
+        return succeed({"api-key": "k"})
 
     def refused(self, headers: Mapping[str, str]) -> bool:
         return False
@@ -68,7 +74,12 @@ class Opening:
 
 
 class LateHttp(Http):
-    """@ivar waiting: unanswered requests, and the Deferreds for their answers."""
+    """
+    @ivar waiting: unanswered requests, and the Deferreds for their answers.
+    @ivar location: of calls, as the service names it.
+    """
+
+    location = "/v1/realtime/calls/rtc_1"
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +103,7 @@ class LateHttp(Http):
         elif url.endswith("hangup"):
             self.answer(200, b"")
         else:
-            self.answer(201, answer(body), location="/v1/realtime/calls/rtc_1")
+            self.answer(201, answer(body), location=self.location)
         one.callback(self.successful(self.answers.pop()))
 
     def successful(self, ready: Deferred[Any]) -> Any:
@@ -135,3 +146,106 @@ class GivenUpTests(SynchronousTestCase):
         asked = [url.rpartition("/")[2] for _, url, _, _ in http.asked]
         self.assertEqual(asked.count("hangup"), made, asked)
         self.assertEqual(counts.fallbacks, {})
+
+
+class FallbackTests(SynchronousTestCase):
+    """@ivar by_socket: how often a session was opened over the WebSocket."""
+
+    def setUp(self) -> None:
+        # Connections of TCP are begun, and nothing comes of them.
+        self.clock = clock = MemoryReactorClock()
+        self.counts, self.http = Counts(), LateHttp()
+        self.by_socket = 0
+        network = Network(clock, 1)
+        self.agents = RtcAgents(clock, Parrot(), Behaviour(), False, network)
+        ports = iter(range(40001, 41000))
+        self.patch(sessions, "HttpClient", lambda *_: self.http)
+        self.patch(
+            sessions,
+            "OwnPort",
+            lambda *_: NetworkSockets(network, ("127.0.0.1", next(ports))),
+        )
+        self.rtc = RtcSessions(
+            reactor=clock,
+            clock=clock,
+            metronome=Metronome(clock),
+            batch=None,  # type: ignore[arg-type]
+            counts=self.counts,
+        )
+        self.opening = Opening(clock)
+        self.opening.by_socket = self.count  # type: ignore[method-assign]
+
+    def count(self) -> Deferred[AgentSession]:
+        self.by_socket += 1
+        return Deferred()
+
+    def open(self) -> Deferred[AgentSession]:
+        return Deferred.fromCoroutine(
+            self.rtc.open(SETTINGS, Credential(), AgentProfile(), self.opening)
+        )
+
+    def served(self, seconds: float) -> None:
+        """The service answers whatever it is asked, for so long."""
+        for _ in range(round(seconds / 0.05)):
+            self.http.deliver(lambda offer: self.agents.answer(offer)[1])
+            self.clock.advance(0.05)
+
+    def test_where_nothing_gets_through_the_websocket_is_taken_for_a_while(
+        self,
+    ) -> None:
+        self.agents.network.loss = 1.0
+        first = self.open()
+        self.served(PATH_SECONDS + 1.0)
+        self.assertEqual(self.by_socket, 1)
+        self.assertEqual(self.counts.fallbacks, {("one", "no_path"): 1})
+        asked = len(self.http.asked)
+        second = self.open()
+        self.assertEqual(self.by_socket, 2)
+        self.assertEqual(self.counts.fallbacks["one", "remembered"], 1)
+        self.clock.advance(BLOCKED_SECONDS)
+        third = self.open()
+        self.clock.advance(0.0)
+        self.assertEqual(self.by_socket, 2)
+        self.assertGreater(len(self.http.asked), asked)
+        for ready in (first, second, third):
+            self.assertNoResult(ready)
+            ready.addErrback(lambda failure: None)
+            ready.cancel()
+
+    def test_a_call_without_an_id_cannot_be_joined_and_is_closed_by_dtls(self) -> None:
+        self.http.location = ""
+        ready = self.open()
+        self.served(3.0)
+        why = self.failureResultOf(ready, AgentUnavailable).value
+        self.assertIn("no id of the call", str(why))
+        (call,) = self.agents.calls
+        self.assertEqual(call.ended, "close_notify")
+        self.assertEqual((self.by_socket, self.counts.fallbacks), (0, {}))
+
+    def test_a_new_key_is_used_from_the_next_call_on(self) -> None:
+        one, other = Credential(), Credential()
+        self.rtc.want(SETTINGS, one, AgentProfile())
+        asked = len(self.http.asked)
+        self.rtc.want(SETTINGS, one, AgentProfile())
+        self.assertEqual(len(self.http.asked), asked)
+        self.rtc.want(SETTINGS, other, AgentProfile())
+        self.assertEqual(len(self.http.asked), asked + 1)
+        self.successResultOf(self.rtc.stop())
+        self.assertTrue(self.http.is_closed)
+
+
+class OwnAddressTests(SynchronousTestCase):
+    def test_what_is_on_this_machine_is_answered_there(self) -> None:
+        for endpoint in ("http://localhost:1", "http://127.0.0.3", "http://[::1]:1"):
+            self.assertEqual(own_address(endpoint), "127.0.0.1")
+
+    def test_elsewhere_it_is_where_the_way_begins(self) -> None:
+        for answer, address in (("10.0.0.5", "10.0.0.5"), (None, "127.0.0.1")):
+            probe = Mock()
+            if answer is None:
+                probe.connect.side_effect = OSError(101, "Network is unreachable")
+            else:
+                probe.getsockname.return_value = (answer, 9)
+            self.patch(socket, "socket", lambda *_, probe=probe: probe)
+            self.assertEqual(own_address("https://r.openai.azure.com"), address)
+            probe.close.assert_called_once_with()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.carriers.sip.context import RESPONDERS
 from chime_gateway.errors import CallRefused, UnknownAgent
 from chime_gateway.outcomes import Outcome
 from chime_gateway.settings.listener import Listener
+from chime_gateway.wire.rtp import packet as rtp
 from chime_gateway.wire.sip.message import Request, Response
-from tests.support.sip_peer import SDP, SETTINGS, SipWorld
+from tests.support.sip_peer import MEDIA, SDP, SETTINGS, SipWorld
 
 
 class RefusalTests(SynchronousTestCase):
@@ -254,3 +258,43 @@ class BugTests(SynchronousTestCase):
         )
         self.assertEqual(world.ports.in_use, 0)
         self.assertIn("leg_ended", [entry[0] for entry in world.log])
+
+
+class LifeTests(SynchronousTestCase):
+    def test_who_may_call_is_changed_for_new_calls_alone(self) -> None:
+        world = SipWorld()
+        tag = world.established()
+        elsewhere = (ip_network("203.0.113.0/24"),)
+        settings = world.reactor.network.settings
+        world.carrier.change(settings(evolve(SETTINGS, allow=elsewhere)))
+        world.heard()
+        world.invite(call_id="call-2", branch="z9hG4bK2")
+        self.assertEqual(world.heard(), [])
+        self.assertEqual(world.carrier.counts()["legs"], 1)
+        world.carrier.change(settings(SETTINGS))
+        self.assertEqual(world.asks("BYE", tag).status, 200)
+
+    def test_what_past_and_present_calls_lost_is_counted_together(self) -> None:
+        world = SipWorld()
+        tag = world.established()
+        for number in (1, 2):
+            packet = rtp.serialize(0, False, number, 160 * number, 7, b"\x55" * 160)
+            world.port.receive_rtp(packet, MEDIA)
+        world.advance(0.1)
+        during = world.carrier.network_stats().packets_in
+        self.assertEqual(during, 2)
+        world.asks("BYE", tag)
+        self.assertEqual(world.carrier.network_stats().packets_in, during)
+
+    def test_a_gateway_that_stops_hangs_up_and_waits_for_nobody(self) -> None:
+        world = SipWorld()
+        world.established()
+        world.heard()
+        stopping = Deferred.fromCoroutine(world.carrier.stop())
+        world.advance(40.0)
+        self.successResultOf(stopping)
+        requests = [one for one in world.heard() if isinstance(one, Request)]
+        self.assertEqual({one.method for one in requests}, {"BYE"})
+        counts = world.carrier.counts()
+        self.assertEqual((counts["legs"], counts["ports"]), (0, 0))
+        self.assertEqual(world.reactor.getDelayedCalls(), [])
