@@ -93,7 +93,10 @@ def kinesis_settings(
         (aws.region, "AWS_REGION"),
     ):
         if not value:
-            raise ConfigError(f"{name} is not set: the Kinesis carrier needs it")
+            raise ConfigError(
+                f"{name} is not set: the Kinesis carrier needs it; set it, or leave"
+                " CHIMEGW_KINESIS_QUEUE out"
+            )
     queue = settings.queue_url.rpartition("/")[2]
     beside = f"{queue.removesuffix('-notices')}-events-"
     return attrs.evolve(settings, events_prefix=settings.events_prefix or beside)

@@ -50,8 +50,8 @@ def listener(text: str, variable: str, transports: Sequence[str]) -> Listener:
         *others, last = transports
         expected = f"{', '.join(others)} or {last}" if others else last
         raise ConfigError(
-            f"{variable} {text}: expected {expected}, followed by :interface=ADDRESS to"
-            " listen on one interface only"
+            f"{variable} {text}: expected {expected}; add :interface=ADDRESS to listen"
+            " on one interface only"
         )
     interface = (found[3] or "").replace("\\", "").strip("[]")
     if interface:
