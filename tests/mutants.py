@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import ast
 import compileall
+import functools
 import hashlib
 import json
 import os
@@ -132,9 +133,9 @@ def mutants(file: Path, source: str) -> list[Mutant]:
         assert node.end_lineno is not None and node.end_col_offset is not None
         begin = starts[node.lineno - 1] + node.col_offset
         end = starts[node.end_lineno - 1] + node.end_col_offset
-        new = data[:begin] + change.text.encode() + data[end:]
+        new = (data[:begin] + change.text.encode() + data[end:]).decode()
         before = data[begin:end].decode()
-        found.append(Mutant(file, node.lineno, before, change.text, new.decode()))
+        found.append(Mutant(file, node.lineno, before, change.text, new))
     return found
 
 
@@ -213,10 +214,13 @@ def sample(folders: Sequence[Path], count: int, seed: int) -> list[Mutant]:
     return random.Random(seed).sample(everything, min(count, len(everything)))
 
 
+_imports = functools.cache(check.imports)
+
+
 def steps(mutant: Mutant) -> list[list[str]]:
     """Test modules in the order in which they are run: the likeliest first."""
-    files = {file.relative_to(ROOT) for file in (ROOT / "tests").rglob("test_*.py")}
-    unit = check.unit_tests(files)
+    files = (ROOT / "tests").rglob("test_*.py")
+    unit = check.unit_tests(file.relative_to(ROOT) for file in files)
     folder = Path("tests", *mutant.file.parts[1:-1])
     name = f"test_{mutant.file.stem}"
     changed = check.module(mutant.file)
@@ -225,7 +229,7 @@ def steps(mutant: Mutant) -> list[list[str]]:
         {file for file in unit if file.parent == folder and file.stem.startswith(name)},
         check.mirror(mutant.file.relative_to(check.PACKAGE), sorted(unit)),
         {file for file in unit if Path("tests/whole_calls") in file.parents},
-        {file for file in unit if changed in check.imports(file)},
+        {file for file in unit if changed in _imports(ROOT / file)},
     ]
     found: list[list[str]] = []
     done: set[Path] = set()
@@ -303,10 +307,7 @@ def earlier(results: Path | None, again: bool) -> dict[str, str]:
 
 
 def judge(
-    chosen: Sequence[Mutant],
-    jobs: int,
-    known: dict[str, str],
-    end: float,
+    chosen: Sequence[Mutant], jobs: int, known: dict[str, str], end: float
 ) -> Iterator[tuple[Mutant, str | None]]:
     """
     Each mutant with the test module that noticed it, with nothing where it survives,
@@ -328,10 +329,7 @@ def judge(
         finally:
             trees.put(tree)
 
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ThreadPoolExecutor(jobs) as pool,
-    ):
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
         for tree in copies(jobs, Path(folder)):
             trees.put(tree)
         # A test that fails without a mutant would notice all of them.
