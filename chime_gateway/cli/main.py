@@ -15,7 +15,7 @@ from twisted.python import usage
 
 from chime_gateway.app.command_options import CommandOptions
 from chime_gateway.carriers.media_stream.credentials import sign_token
-from chime_gateway.cli.aws import AwsOptions
+from chime_gateway.cli.aws.commands import AwsOptions
 from chime_gateway.cli.calls import (
     CallsOptions,
     ExportOptions,

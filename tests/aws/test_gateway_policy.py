@@ -10,7 +10,7 @@ from chime_gateway.aws.setup.function import function_environment
 from chime_gateway.aws.setup.installation import gateway_statements
 from chime_gateway.aws.setup.request import InstallationRequest
 from chime_gateway.aws.sma import read_settings
-from chime_gateway.cli.aws import ApplyOptions
+from chime_gateway.cli.aws.commands import ApplyOptions
 from tests.support.lambda_events import VC
 
 MODES = st.sampled_from(("bridge", "kinesis"))

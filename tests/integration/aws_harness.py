@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from chime_gateway.aws.setup.provision import Change, Cloud
+from chime_gateway.aws.setup.cloud import Cloud
 from chime_gateway.aws.setup.request import Gateway, InstallationRequest
 from chime_gateway.sim.aws.account import Account
 from tests.support.base import ReactorTestCase
@@ -64,10 +64,12 @@ class AccountTestCase(ReactorTestCase):
     @ivar account: new, with nothing but the role of the gateway's machine.
     """
 
+    region = "us-east-1"
+
     def setUp(self) -> None:
         from twisted.internet import reactor
 
-        self.account = Account(reactor)
+        self.account = Account(reactor, self.region)
         site = self.account.aws.site()
         self.drop_clients = droppable(site)
         network: Any = reactor
@@ -86,7 +88,7 @@ class AccountTestCase(ReactorTestCase):
         self.cloud = self.new_cloud()
 
     def new_cloud(self) -> Cloud:
-        cloud = Cloud("us-east-1", sleep=lambda seconds: None)
+        cloud = Cloud(self.region, sleep=lambda seconds: None)
         self.clouds.append(cloud)
         return cloud
 
@@ -110,5 +112,10 @@ class AccountTestCase(ReactorTestCase):
 TRUST = '{"Statement":[{"Effect":"Allow","Action":"sts:AssumeRole"}]}'
 
 
-def actions(changes: list[Change]) -> set[str]:
+def actions(changes: list[Any]) -> set[str]:
     return {change.action for change in changes}
+
+
+def states(items: list[Any]) -> set[str]:
+    """Of a plan."""
+    return {item.state for item in items}

@@ -8,13 +8,22 @@ import os
 from typing import Any
 from unittest import mock
 
+from chime_gateway.aws.inspection.inventory import plan
+from chime_gateway.aws.removal.destroy import destroy
+from chime_gateway.aws.setup.cloud import Refused
 from chime_gateway.aws.setup.commands import script
 from chime_gateway.aws.setup.installation import resources
-from chime_gateway.aws.setup.provision import Refused, apply, destroy, plan
+from chime_gateway.aws.setup.provision import apply
 from chime_gateway.aws.setup.request import InstallationRequest
 from chime_gateway.errors import ConfigError
 from chime_gateway.sim.aws.protocol import Fault, Operation
-from tests.integration.aws_harness import NUMBER, AccountTestCase, actions, installation
+from tests.integration.aws_harness import (
+    NUMBER,
+    AccountTestCase,
+    actions,
+    installation,
+    states,
+)
 
 #: Checks no audio and starts programs, so it may be slow; see tests/run.py.
 gives_way = True
@@ -47,16 +56,20 @@ class SetupTests(AccountTestCase):
 
     async def plan(self, wanted: InstallationRequest | None = None) -> list[Any]:
         found: list[Any] = await self.run_in_thread(
-            lambda: list(plan(self.cloud, resources(wanted or installation())))
+            lambda: list(
+                plan(
+                    self.cloud,
+                    wanted or installation(),
+                    resources(wanted or installation()),
+                )
+            )
         )
         return found
 
     async def destroy(self, wanted: InstallationRequest | None = None) -> list[Any]:
-        wanted = wanted or installation()
+        asked = wanted or installation()
         found: list[Any] = await self.run_in_thread(
-            lambda: list(
-                destroy(self.cloud, resources(wanted), wanted.name, is_real=True)
-            )
+            lambda: list(destroy(self.cloud, asked, is_real=True, with_buckets=True))
         )
         return found
 
@@ -64,14 +77,13 @@ class SetupTests(AccountTestCase):
         before = self.account.left()
         for _ in range(2):
             planned = await self.plan()
-            self.assertTrue({"create", "set"} <= actions(planned))
+            missing = [c.what for c in planned if c.state == "missing"]
             self.assertEqual(self.account.left(), before)
             applied = await self.apply()
-            self.assertEqual(
-                [(c.action, c.what) for c in applied if c.action != "keep"],
-                [(c.action, c.what) for c in planned if c.action != "keep"],
-            )
-            self.assertEqual(actions(await self.plan()), {"keep"})
+            made = [c.what for c in applied if c.action == "create"]
+            self.assertEqual(made, missing)
+            self.assertGreater(len(made), 8)
+            self.assertEqual(states(await self.plan()), {"ok"})
             self.assertEqual(actions(await self.apply()), {"keep"})
             # A file of a call that just ended does not prevent the bucket's removal.
             (bucket,) = self.account.files.buckets.values()
@@ -80,28 +92,40 @@ class SetupTests(AccountTestCase):
             self.account.queues._create(
                 {"QueueName": "chimegw-events-1", "tags": {"chime-gateway": "events"}}
             )
-            self.assertEqual(actions(await self.destroy()), {"delete"})
+            removed = await self.destroy()
+            kept = [c.what for c in removed if c.action != "delete"]
+            self.assertEqual(kept, [f"telephone number {NUMBER}"])
             self.assertEqual(self.account.left(), before)
             self.assertEqual(await self.destroy(), [])
 
-    async def test_a_run_that_is_interrupted_anywhere_may_be_repeated(self) -> None:
+    async def test_a_run_that_is_refused_anywhere_is_just_begun_again(self) -> None:
         fault = Fault("AccessDeniedException", "not authorized", 403)
-        for step, count in ((self.apply, 25), (self.destroy, 12)):
-            trouble = self.account.aws.fault_plan = EachOnce(fault)
-            runs = 0
-            while True:
-                runs += 1
-                self.assertLess(runs, 100)
-                try:
-                    await step()
-                except Refused as exc:
-                    self.assertIn("\n  allow ", str(exc))
-                else:
-                    break
-            self.assertEqual(runs, len(trouble.refused) + 1)
-            self.assertGreater(runs, count)
-            if step == self.apply:
-                self.assertEqual(actions(await self.plan()), {"keep"})
+        trouble = self.account.aws.fault_plan = EachOnce(fault)
+        runs = 0
+        while True:
+            runs += 1
+            self.assertLess(runs, 100)
+            try:
+                await self.apply()
+            except Refused as exc:
+                self.assertIn("\n  allow ", str(exc))
+            else:
+                break
+        self.assertEqual(runs, len(trouble.refused) + 1)
+        self.assertGreater(runs, 25)
+        self.assertEqual(states(await self.plan()), {"ok"})
+        # To remove goes on with what does not need what was refused.
+        trouble = self.account.aws.fault_plan = EachOnce(fault)
+        runs = 0
+        while True:
+            runs += 1
+            self.assertLess(runs, 20)
+            blocked = [c for c in await self.destroy() if c.action == "blocked"]
+            if not blocked:
+                break
+            for change in blocked:
+                self.assertRegex(change.detail, r"\n  allow \w+:|needed by ")
+        self.assertGreater(len(trouble.refused), 15)
         self.assertEqual(self.account.left(), ["role gateway-machine"])
 
     async def test_a_refusal_names_the_permission_that_is_missing(self) -> None:
@@ -167,7 +191,7 @@ class SetupTests(AccountTestCase):
             self.assertIn("set", actions(changes))
             policy["versions"][policy["default"]] = '{"Statement":[]}'
         await self.apply()
-        self.assertEqual(actions(await self.plan()), {"keep"})
+        self.assertEqual(states(await self.plan()), {"ok"})
         self.assertFalse(rule["Disabled"])
 
     async def test_an_existing_connector_is_configured_and_never_removed(self) -> None:
@@ -182,7 +206,10 @@ class SetupTests(AccountTestCase):
         arn = variables["Environment"]["Variables"]["VOICE_CONNECTOR_ARN"]
         self.assertEqual(arn, made["VoiceConnector"]["VoiceConnectorArn"])
         kept = [c for c in await self.destroy(wanted) if c.action == "keep"]
-        self.assertEqual([c.what for c in kept], ["Voice Connector"])
+        self.assertEqual(
+            [c.what for c in kept],
+            [f"Voice Connector {connector_id}", f"telephone number {NUMBER}"],
+        )
         self.assertEqual(list(self.account.chime.connectors), [connector_id])
 
     async def test_an_unknown_connector_is_not_created(self) -> None:
@@ -193,9 +220,14 @@ class SetupTests(AccountTestCase):
     async def test_a_resource_without_the_tag_is_left_alone(self) -> None:
         await self.apply()
         self.account.functions.functions["chimegw-sma"]["tags"].clear()
+        (found,) = [item for item in await self.plan() if item.what == "Lambda"]
+        self.assertEqual(found.state, "foreign")
         changes = await self.destroy()
-        self.assertEqual([c.what for c in changes if c.action == "keep"], ["Lambda"])
+        kept = [c.what for c in changes if c.action == "keep"]
+        self.assertIn("Lambda chimegw-sma", kept)
         self.assertEqual(list(self.account.functions.functions), ["chimegw-sma"])
+        # What it needs to answer is there as well.
+        self.assertIn("role chimegw-sma-us-east-1", self.account.left())
 
     async def test_two_installations_live_side_by_side(self) -> None:
         other = installation(name="second", numbers=(), order=(), termination_user="")
@@ -203,7 +235,7 @@ class SetupTests(AccountTestCase):
         await self.apply(other)
         self.assertEqual(len(self.account.chime.connectors), 2)
         await self.destroy(other)
-        self.assertEqual(actions(await self.plan()), {"keep"})
+        self.assertEqual(states(await self.plan()), {"ok"})
 
     async def test_numbers_are_bought_only_with_a_confirmation(self) -> None:
         wanted = installation(confirms_order=False, numbers=())
@@ -217,7 +249,7 @@ class SetupTests(AccountTestCase):
         with self.assertRaisesRegex(ConfigError, "--order"):
             await self.apply(installation(mode="bridge", is_direct=True, order=()))
         self.assertTrue({"create", "set"} <= actions(await self.apply(wanted)))
-        self.assertEqual(actions(await self.plan(wanted)), {"keep"})
+        self.assertEqual(states(await self.plan(wanted)), {"ok"})
         self.assertEqual(self.account.functions.functions, {})
         number = self.account.chime.numbers[NUMBER]
         (connector_id,) = self.account.chime.connectors
@@ -244,7 +276,7 @@ class SetupTests(AccountTestCase):
         # A Lambda without a secret gets one, and keeps its other variables.
         del variables["Variables"]["CALL_SECRET"]
         changed = await self.plan(wanted)
-        self.assertEqual([c.what for c in changed if c.action == "set"], ["Lambda"])
+        self.assertEqual([c.what for c in changed if c.state == "differs"], ["Lambda"])
         told += [*changed, *await self.apply(wanted)]
         again = functions["chimegw-sma"]["configuration"]["Environment"]["Variables"]
         self.assertNotIn(again["CALL_SECRET"], ("", secret))
@@ -273,14 +305,19 @@ class SetupTests(AccountTestCase):
         here = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_ENDPOINT_URL_CHIME_SDK_VOICE": f"http://127.0.0.1:{self.port}",
+            # moto does not speak its newest protocol.
+            "AWS_ENDPOINT_URL_RESOURCE_GROUPS_TAGGING_API": (
+                f"http://127.0.0.1:{self.port}"
+            ),
         }
         self.account.functions.has = lambda arn: True  # type: ignore[method-assign]
         with mock.patch.dict(os.environ, here):
             self.cloud = self.new_cloud()
             wanted = installation(gateway_role="")
             self.assertTrue({"create", "set"} <= actions(await self.apply(wanted)))
-            self.assertEqual(actions(await self.plan(wanted)), {"keep"})
-            self.assertEqual(actions(await self.destroy(wanted)), {"delete"})
-            left = {c.action for c in await self.plan(wanted)}
-            self.assertNotIn("set", {*left} - {"set", "create", "keep"})
+            self.assertEqual(states(await self.plan(wanted)), {"ok"})
+            removed = await self.destroy(wanted)
+            kept = [c.what for c in removed if c.action != "delete"]
+            self.assertEqual(kept, [f"telephone number {NUMBER}"])
+            self.assertEqual(states(await self.plan(wanted)), {"ok", "missing"})
             self.assertEqual(await self.destroy(wanted), [])

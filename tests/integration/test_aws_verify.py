@@ -10,11 +10,11 @@ from typing import Any
 
 from twisted.internet.threads import deferToThread
 
+from chime_gateway.aws.inspection.probes import from_here
+from chime_gateway.aws.inspection.verify import Finding, Probes, verify
 from chime_gateway.aws.setup.installation import resources
-from chime_gateway.aws.setup.probes import from_here
 from chime_gateway.aws.setup.provision import apply
 from chime_gateway.aws.setup.request import Gateway, InstallationRequest
-from chime_gateway.aws.setup.verify import Finding, Probes, verify
 from chime_gateway.sim.aws.protocol import Fault, Operation
 from tests.integration.aws_harness import AccountTestCase, installation
 

@@ -14,11 +14,13 @@ def application(installation: InstallationRequest) -> Resource:
     key = "SipMediaApplicationLoggingConfiguration"
     return Resource(
         what="SIP media application",
+        key="application ${SMA_ID}",
         lookup=Lookup(
             chime("ListSipMediaApplications"),
             {"SMA_ID": "SipMediaApplicationId", "SMA_ARN": "SipMediaApplicationArn"},
             "SipMediaApplications",
             {"Name": name, "AwsRegion": installation.region},
+            is_renamable=True,
         ),
         create=(
             chime(
@@ -61,7 +63,7 @@ def application(installation: InstallationRequest) -> Resource:
             ),
         ),
         tags=chime("ListTagsForResource", ResourceARN="${SMA_ARN}"),
-        delete=(chime("DeleteSipMediaApplication", **application),),
+        owner=installation.name,
     )
 
 
@@ -86,6 +88,15 @@ def order(installation: InstallationRequest, number: str) -> Resource:
     )
 
 
+def inventory_number(number: str) -> Resource:
+    """A number that the account must have already."""
+    return Resource(
+        what=f"telephone number {number}",
+        lookup=Lookup(chime("GetPhoneNumber", PhoneNumberId=number)),
+        hint=f"buy it with --order {number} --confirm-order",
+    )
+
+
 def association(number: str) -> Resource:
     numbers = {
         "VoiceConnectorId": "${VOICE_CONNECTOR_ID}",
@@ -94,6 +105,7 @@ def association(number: str) -> Resource:
     known = chime("GetPhoneNumber", PhoneNumberId=number)
     return Resource(
         what=f"{number} at the Voice Connector",
+        key=f"number {number}",
         lookup=Lookup(known),
         hint=f"buy it with --order {number} --confirm-order",
         settings=(
@@ -105,12 +117,20 @@ def association(number: str) -> Resource:
                 "${VOICE_CONNECTOR_ID}",
             ),
         ),
-        delete=(chime("DisassociatePhoneNumbersFromVoiceConnector", **numbers),),
     )
 
 
+def sip_rule_name(name: str, number: str) -> str:
+    """
+    A rule has no tags: it is known by its name and by where it leads.
+
+    @param name: of the installation.
+    """
+    return f"{name}-{number[1:]}"
+
+
 def sip_rule(installation: InstallationRequest, number: str) -> Resource:
-    name = f"{installation.name}-{number[1:]}"
+    name = sip_rule_name(installation.name, number)
     reference = f"SIP_RULE_{number[1:]}"
     rule = {"SipRuleId": f"${{{reference}}}"}
     targets = [
@@ -125,11 +145,11 @@ def sip_rule(installation: InstallationRequest, number: str) -> Resource:
     )
     return Resource(
         what=f"SIP rule for {number}",
+        key=f"rule {rule['SipRuleId']}",
         lookup=Lookup(
             chime("ListSipRules"),
             {reference: "SipRuleId"},
             "SipRules",
-            # A rule has no tags, so it is recognized by its name.
             {"Name": name, "TriggerValue": number},
         ),
         create=(
@@ -152,15 +172,5 @@ def sip_rule(installation: InstallationRequest, number: str) -> Resource:
                 {"Disabled": False, "TargetApplications": targets},
                 is_born_so=True,
             ),
-        ),
-        delete=(
-            chime(
-                "UpdateSipRule",
-                **rule,
-                Name=name,
-                Disabled=True,
-                TargetApplications=targets,
-            ),
-            chime("DeleteSipRule", **rule),
         ),
     )

@@ -16,6 +16,8 @@ from chime_gateway.aws.setup.request import (
     InstallationRequest,
     allow,
     function_name,
+    function_role_name,
+    gateway_queues,
     log_group_name,
     policy_of,
     tags,
@@ -47,7 +49,7 @@ def function_role(installation: InstallationRequest) -> Resource:
     statements = [allow(["logs:CreateLogStream", "logs:PutLogEvents"], logs)]
     if installation.mode == "kinesis":
         queues = f"arn:aws:sqs:{installation.region}:${{ACCOUNT_ID}}"
-        events = f"{queues}:{installation.name}-events-*"
+        events = f"{queues}:{gateway_queues(installation)}*"
         statements.append(allow("sqs:SendMessage", events))
     trust = policy_of(
         {
@@ -57,10 +59,11 @@ def function_role(installation: InstallationRequest) -> Resource:
         }
     )
     policy = policy_of(*statements)
-    role = {"RoleName": f"{function_name(installation)}-{installation.region}"}
+    role = {"RoleName": function_role_name(installation)}
     inline = {**role, "PolicyName": "chimegw"}
     return Resource(
         what="IAM role of the Lambda",
+        key=f"role {function_role_name(installation)}",
         lookup=Lookup(
             Request("iam", "GetRole", role),
             {"FUNCTION_ROLE_ARN": "Role.Arn"},
@@ -88,10 +91,7 @@ def function_role(installation: InstallationRequest) -> Resource:
             ),
         ),
         tags=Request("iam", "ListRoleTags", role),
-        delete=(
-            Request("iam", "DeleteRolePolicy", inline),
-            Request("iam", "DeleteRole", role),
-        ),
+        owner=installation.name,
     )
 
 
@@ -102,6 +102,7 @@ def log_group(installation: InstallationRequest) -> Resource:
     arn = f"arn:aws:logs:{installation.region}:${{ACCOUNT_ID}}:log-group:{name}"
     return Resource(
         what="log group of the Lambda",
+        key=f"log group {name}",
         lookup=Lookup(describe, {}, "logGroups", group),
         create=(
             Request(
@@ -123,7 +124,7 @@ def log_group(installation: InstallationRequest) -> Resource:
         ),
         tags=Request("logs", "ListTagsForResource", {"resourceArn": arn}),
         tags_path="tags",
-        delete=(Request("logs", "DeleteLogGroup", group),),
+        owner=installation.name,
     )
 
 
@@ -143,7 +144,7 @@ def function_environment(installation: InstallationRequest) -> dict[str, str]:
         # The prefix of the gateways' queues; the role allows no others.
         environment["EVENTS_QUEUE"] = (
             f"https://sqs.{installation.region}.amazonaws.com/${{ACCOUNT_ID}}/"
-            f"{installation.name}-events-"
+            f"{gateway_queues(installation)}"
         )
     return {**environment, **installation.function}
 
@@ -221,6 +222,7 @@ def function(installation: InstallationRequest) -> Resource:
     )
     return Resource(
         what="Lambda",
+        key=f"function {function_name(installation)}",
         lookup=Lookup(
             get,
             {
@@ -284,6 +286,6 @@ def function(installation: InstallationRequest) -> Resource:
             ),
         ),
         tags=Request("lambda", "ListTags", {"Resource": _function_arn(installation)}),
-        delete=(Request("lambda", "DeleteFunction", name),),
+        owner=installation.name,
         secrets={"CALL_SECRET": partial(call_secret, installation.call_secret)},
     )

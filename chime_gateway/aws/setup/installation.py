@@ -13,6 +13,7 @@ from typing import Any
 from chime_gateway.aws.setup.application import (
     application,
     association,
+    inventory_number,
     order,
     sip_rule,
 )
@@ -27,6 +28,8 @@ from chime_gateway.aws.setup.request import (
     InstallationRequest,
     allow,
     bucket_name,
+    gateway_policy_name,
+    gateway_queues,
     policy_of,
     queue_name,
     tags,
@@ -71,6 +74,8 @@ def resources(installation: InstallationRequest) -> Iterator[Resource]:
     for number in installation.order:
         yield order(installation, number)
     for number in installation.numbers:
+        if number not in installation.order:
+            yield inventory_number(number)
         yield sip_rule(installation, number)
     yield _gateway_policy(installation)
 
@@ -105,7 +110,7 @@ def gateway_statements(installation: InstallationRequest) -> list[dict[str, Any]
             allow(take, sqs + queue_name(installation)),
             allow(
                 [*take, "sqs:CreateQueue", "sqs:DeleteQueue", "sqs:TagQueue"],
-                f"{sqs}{installation.name}-events-*",
+                f"{sqs}{gateway_queues(installation)}*",
             ),
             allow(["kinesisvideo:GetDataEndpoint", "kinesisvideo:GetMedia"], streams),
             allow(
@@ -116,7 +121,7 @@ def gateway_statements(installation: InstallationRequest) -> list[dict[str, Any]
 
 
 def _gateway_policy(installation: InstallationRequest) -> Resource:
-    name = f"{installation.name}-gateway-{installation.region}"
+    name = gateway_policy_name(installation)
     document = policy_of(*gateway_statements(installation))
     arn = f"arn:aws:iam::${{ACCOUNT_ID}}:policy/{name}"
     policy = {"PolicyArn": arn}
@@ -138,7 +143,6 @@ def _gateway_policy(installation: InstallationRequest) -> Resource:
             is_born_so=True,
         )
     ]
-    delete = [Request("iam", "DeletePolicy", policy)]
     if installation.gateway_role:
         role = {"RoleName": installation.gateway_role}
         settings.append(
@@ -150,9 +154,9 @@ def _gateway_policy(installation: InstallationRequest) -> Resource:
                 1,
             )
         )
-        delete.insert(0, Request("iam", "DetachRolePolicy", {**role, **policy}))
     return Resource(
         what="IAM policy for the gateway",
+        key=f"policy {name}",
         lookup=Lookup(
             Request("iam", "GetPolicy", policy),
             {
@@ -178,5 +182,5 @@ def _gateway_policy(installation: InstallationRequest) -> Resource:
         },
         settings=tuple(settings),
         tags=Request("iam", "ListPolicyTags", policy),
-        delete=tuple(delete),
+        owner=installation.name,
     )

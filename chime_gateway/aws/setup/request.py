@@ -13,6 +13,12 @@ from chime_gateway.aws.setup.resource import Request
 #: The tag of all created resources; its value is the installation's name.
 TAG: Final = "chime-gateway"
 
+#: The value of the tag of a queue that a running gateway makes for itself.
+GATEWAYS_TAG: Final = "events"
+
+#: CloudFormation tags what it makes with the name of the stack.
+_STACK_TAG: Final = "aws:cloudformation:stack-name"
+
 ZIP_FILE: Final = "chimegw-sma.zip"
 
 #: The principal of both Voice Connectors and SIP media applications.
@@ -84,6 +90,19 @@ def queue_name(installation: InstallationRequest) -> str:
     return f"{installation.name}-notices"
 
 
+def gateway_queues(installation: InstallationRequest) -> str:
+    """What the names of the queues begin with that running gateways make."""
+    return f"{installation.name}-events-"
+
+
+def function_role_name(installation: InstallationRequest) -> str:
+    return f"{function_name(installation)}-{installation.region}"
+
+
+def gateway_policy_name(installation: InstallationRequest) -> str:
+    return f"{installation.name}-gateway-{installation.region}"
+
+
 def function_name(installation: InstallationRequest) -> str:
     return f"{installation.name}-sma"
 
@@ -99,6 +118,21 @@ def chime(operation: str, **parameters: Any) -> Request:
 
 def tags(installation: InstallationRequest) -> list[dict[str, str]]:
     return [{"Key": TAG, "Value": installation.name}]
+
+
+def not_ours(found: Mapping[str, str], name: str) -> str:
+    """
+    @param found: tags of something that exists.
+    @param name: of the installation.
+    @return: why it is not a part of the installation; empty: it is.
+    """
+    if _STACK_TAG in found:
+        return f"it belongs to the CloudFormation stack {found[_STACK_TAG]}"
+    if found.get(TAG) == name:
+        return ""
+    if TAG in found:
+        return f"it belongs to the installation {found[TAG]}"
+    return f"it has no tag {TAG}={name}"
 
 
 def policy_of(*statements: Mapping[str, Any]) -> str:

@@ -52,6 +52,7 @@ class Lookup:
     @ivar match: the members by which the item of the list is recognized.
     @ivar references: name -> JMESPath of the values that other resources need.
     @ivar absent: the error codes that mean that the resource does not exist.
+    @ivar is_renamable: its name can be changed, so the tag identifies it as well.
     """
 
     request: Request
@@ -59,6 +60,7 @@ class Lookup:
     items: str = ""
     match: Parameters = Factory(dict)
     absent: tuple[str, ...] = ("NotFoundException",)
+    is_renamable: bool = False
 
 
 @frozen
@@ -90,13 +92,15 @@ class Resource:
     One resource.
 
     @ivar what: a readable name.
+    @ivar key: identifies it among everything that an installation may have, as in
+        L{chime_gateway.aws.removal}; empty: it is never removed.
     @ivar lookup: finds the resource by its name.
     @ivar create: the requests that create it; the answer of the first one contains
         C{created}.
     @ivar created: name -> JMESPath in that answer.
     @ivar tags: reads the tags, which are at C{tags_path} in the answer.  A resource
         without the installation's tag was not created by it, and is never removed.
-    @ivar delete: the requests that remove it.
+    @ivar owner: the value of that tag.
     @ivar kept: why it is used as it is, and neither created nor removed; may be empty.
     @ivar hint: what to do if it does not exist and cannot be created.
     @ivar needs_confirmation: why creating it needs an explicit confirmation; may be
@@ -107,12 +111,13 @@ class Resource:
 
     what: str
     lookup: Lookup
+    key: str = ""
     create: tuple[Request, ...] = ()
     created: Mapping[str, str] = Factory(dict)
     settings: tuple[Setting, ...] = ()
     tags: Request | None = None
     tags_path: str = "Tags"
-    delete: tuple[Request, ...] = ()
+    owner: str = ""
     kept: str = ""
     needs_confirmation: str = ""
     secrets: Mapping[str, Callable[[str], str]] = Factory(dict)

@@ -61,6 +61,7 @@ def bucket(installation: InstallationRequest) -> Resource:
     tagging = {"TagSet": tags(installation)}
     return Resource(
         what="bucket for the agent's voice",
+        key=f"bucket {bucket_name(installation)}",
         lookup=Lookup(s3("HeadBucket"), absent=("404", "NoSuchBucket", "NotFound")),
         create=(Request("s3", "CreateBucket", create),),
         settings=(
@@ -101,7 +102,7 @@ def bucket(installation: InstallationRequest) -> Resource:
         ),
         tags=s3("GetBucketTagging"),
         tags_path="TagSet",
-        delete=(s3("DeleteBucket"),),
+        owner=installation.name,
     )
 
 
@@ -151,6 +152,7 @@ def _queue(
     queue = {"QueueUrl": f"${{{url}}}"}
     return Resource(
         what=what,
+        key=f"queue {name}",
         lookup=Lookup(
             Request("sqs", "GetQueueUrl", {"QueueName": name}),
             {url: "QueueUrl"},
@@ -180,7 +182,7 @@ def _queue(
             ),
         ),
         tags=Request("sqs", "ListQueueTags", queue),
-        delete=(Request("sqs", "DeleteQueue", queue),),
+        owner=installation.name,
     )
 
 
@@ -202,6 +204,7 @@ def event_rule(installation: InstallationRequest) -> Resource:
     first = {**put.parameters, "Tags": tags(installation)}
     return Resource(
         what="event rule",
+        key=f"event rule {name}",
         lookup=Lookup(
             Request("events", "DescribeRule", {"Name": name}),
             {"RULE_ARN": "Arn"},
@@ -227,8 +230,5 @@ def event_rule(installation: InstallationRequest) -> Resource:
             ),
         ),
         tags=Request("events", "ListTagsForResource", {"ResourceARN": "${RULE_ARN}"}),
-        delete=(
-            Request("events", "RemoveTargets", {"Rule": name, "Ids": ["queue"]}),
-            Request("events", "DeleteRule", {"Name": name}),
-        ),
+        owner=installation.name,
     )

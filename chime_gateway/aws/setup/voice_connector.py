@@ -57,8 +57,13 @@ def voice_connector(installation: InstallationRequest) -> Resource:
     )
     return Resource(
         what="Voice Connector",
+        key="connector ${VOICE_CONNECTOR_ID}",
         lookup=Lookup(
-            chime("ListVoiceConnectors"), refs, "VoiceConnectors", {"Name": name}
+            chime("ListVoiceConnectors"),
+            refs,
+            "VoiceConnectors",
+            {"Name": name, "AwsRegion": installation.region},
+            is_renamable=True,
         ),
         create=(create,),
         created=inside,
@@ -73,9 +78,7 @@ def voice_connector(installation: InstallationRequest) -> Resource:
             *_voice_connector_settings(installation),
         ),
         tags=chime("ListTagsForResource", ResourceARN="${VOICE_CONNECTOR_ARN}"),
-        delete=(
-            chime("DeleteVoiceConnector", VoiceConnectorId="${VOICE_CONNECTOR_ID}"),
-        ),
+        owner=installation.name,
     )
 
 

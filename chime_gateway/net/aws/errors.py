@@ -35,13 +35,28 @@ _EXPIRED: Final = frozenset(
 _IAM_PREFIX: Final[Mapping[str, str]] = {
     "chime-sdk-voice": "chime",
     "kinesis-video-media": "kinesisvideo",
+    "resourcegroupstaggingapi": "tag",
     "service-quotas": "servicequotas",
+}
+
+#: What IAM calls an operation, where it is not its name (Service Authorization
+#: Reference, "Amazon S3").
+_IAM_NAMES: Final[Mapping[str, str]] = {
+    "HeadBucket": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "ListObjectVersions": "ListBucketVersions",
+    "DeleteObjects": "DeleteObjectVersion",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
 }
 
 
 def iam_action(service: str, operation: str) -> str:
     """Return the IAM permission that an operation needs."""
-    return f"{_IAM_PREFIX.get(service, service)}:{operation}"
+    name = _IAM_NAMES.get(operation, operation)
+    return f"{_IAM_PREFIX.get(service, service)}:{name}"
 
 
 def is_denied(code: str) -> bool:

@@ -26,6 +26,7 @@ from chime_gateway.sim.aws.protocol import (
 )
 from chime_gateway.sim.aws.queues import Queues
 from chime_gateway.sim.aws.server import Answerer, FakeAws
+from chime_gateway.sim.aws.tagging import Tagging
 
 _Parameters = Mapping[str, Any]
 
@@ -33,7 +34,8 @@ _Parameters = Mapping[str, Any]
 class Events:
     """EventBridge's default bus."""
 
-    def __init__(self) -> None:
+    def __init__(self, region: str = REGION) -> None:
+        self._region = region
         self.rules: dict[str, dict[str, Any]] = {}
 
     def operations(self) -> dict[str, Answerer]:
@@ -47,8 +49,8 @@ class Events:
             "ListTagsForResource": self._list_tags,
         }
 
-    def _arn(self, name: str) -> str:
-        return f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}"
+    def arn_of(self, name: str) -> str:
+        return f"arn:aws:events:{self._region}:{ACCOUNT}:rule/{name}"
 
     def _find(self, name: str) -> dict[str, Any]:
         if name not in self.rules:
@@ -66,13 +68,13 @@ class Events:
         except ValueError as exc:
             raise Fault("InvalidEventPatternException", "not JSON") from exc
         rule["pattern"] = parameters["EventPattern"]
-        return {"RuleArn": self._arn(name)}
+        return {"RuleArn": self.arn_of(name)}
 
     def _describe(self, parameters: _Parameters) -> Any:
         rule = self._find(parameters["Name"])
         return {
             "Name": parameters["Name"],
-            "Arn": self._arn(parameters["Name"]),
+            "Arn": self.arn_of(parameters["Name"]),
             "EventPattern": rule["pattern"],
         }
 
@@ -155,7 +157,11 @@ class Logs:
 
 
 class BucketSettings:
-    """S3's bucket settings."""
+    """
+    S3's bucket settings.
+
+    @ivar locked: the keys that cannot be deleted.
+    """
 
     _KINDS: Final[Mapping[str, tuple[str, str, str, str, str]]] = {
         "tags": (
@@ -177,9 +183,14 @@ class BucketSettings:
         ),
     }
 
-    def __init__(self, files: Files) -> None:
+    #: Keys of one page.
+    page = 1000
+
+    def __init__(self, files: Files, region: str = REGION) -> None:
         self._files = files
+        self._region = region
         self.settings: dict[tuple[str, str], Any] = {}
+        self.locked: set[str] = set()
 
     def operations(self) -> dict[str, Answerer]:
         found: dict[str, Answerer] = dict(self._files.operations())
@@ -191,13 +202,14 @@ class BucketSettings:
             "HeadBucket": self._head,
             "DeleteBucket": self._delete,
             "ListObjectsV2": self._list,
+            "ListObjectVersions": self._list_versions,
             "DeleteObjects": self._delete_objects,
         }
 
     def _head(self, parameters: _Parameters) -> Any:
         if parameters["Bucket"] not in self._files.buckets:
             raise Fault("404", "Not Found", 404)
-        return {}
+        return {"BucketRegion": self._region}
 
     def _putter(self, kind: str, key: str) -> Answerer:
         def put(parameters: _Parameters) -> Any:
@@ -233,33 +245,47 @@ class BucketSettings:
     def _list(self, parameters: _Parameters) -> Any:
         self._head(parameters)
         bucket = parameters["Bucket"]
-        keys = list(self._files.buckets[bucket])[:1000]
+        keys = list(self._files.buckets[bucket])[: self.page]
         found = [{"Key": key, **self._files.described(bucket, key)} for key in keys]
         return {"Contents": found, "KeyCount": len(keys)}
 
+    def _list_versions(self, parameters: _Parameters) -> Any:
+        """Without versioning each has one, and it is called null."""
+        listed = self._list(parameters)["Contents"]
+        found = [{**one, "VersionId": "null", "IsLatest": True} for one in listed]
+        return {"Versions": found} if found else {}
+
     def _delete_objects(self, parameters: _Parameters) -> Any:
-        bucket = self._files.buckets[parameters["Bucket"]]
+        self._head(parameters)
+        errors = []
         for item in parameters["Delete"]["Objects"]:
-            bucket.pop(item["Key"], None)
-        return {}
+            if item["Key"] in self.locked:
+                why = {"Code": "AccessDenied", "Message": "Access Denied"}
+                errors.append({"Key": item["Key"], **why})
+            else:
+                self._files.drop(parameters["Bucket"], item["Key"])
+        return {"Errors": errors} if errors else {}
 
 
 class Account:
     """
     All services of the account, behind one port.
 
+    @param region: one port serves one region.
     @ivar quotas: name -> value, as in Service Quotas.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, region: str = REGION) -> None:
+        self.region = region
         self.iam = Iam()
-        self.functions = Functions(self.iam)
-        self.chime = ChimeVoice(lambda arn: self.functions.has(arn))
-        self.events = Events()
+        self.functions = Functions(self.iam, region)
+        self.chime = ChimeVoice(lambda arn: self.functions.has(arn), region)
+        self.events = Events(region)
         self.logs = Logs()
-        self.queues = Queues(clock)
-        self.files = Files()
-        self.buckets = BucketSettings(self.files)
+        self.queues = Queues(clock, region)
+        self.files = Files(region=region)
+        self.buckets = BucketSettings(self.files, region)
+        self.tagging = Tagging(self._tagged)
         self.quotas: dict[str, float] = {}
         self.services: dict[str, Mapping[str, Answerer]] = {
             "chime-sdk-voice": self.chime.operations(),
@@ -270,9 +296,30 @@ class Account:
             "sqs": self.queues.operations(),
             "s3": self.buckets.operations(),
             "sts": {"GetCallerIdentity": lambda p: {"Account": ACCOUNT}},
+            "resourcegroupstaggingapi": self.tagging.operations(),
             "service-quotas": {"ListServiceQuotas": self._list_quotas},
         }
-        self.aws = FakeAws(self.services, clock)
+        self.aws = FakeAws(self.services, clock, region)
+
+    def _tagged(self) -> dict[str, dict[str, str]]:
+        """By ARN, of what the tagging API knows."""
+        logs = f"arn:aws:logs:{self.region}:{ACCOUNT}:log-group"
+        found = {
+            **{
+                self.functions.arn_of(n): f for n, f in self.functions.functions.items()
+            },
+            **{
+                self.events.arn_of(name): one for name, one in self.events.rules.items()
+            },
+            **{f"{logs}:{name}": group for name, group in self.logs.groups.items()},
+        }
+        tagged = {arn: dict(one["tags"]) for arn, one in found.items()}
+        for name, queue in self.queues.queues.items():
+            tagged[self.queues.arn_of(name)] = dict(queue.tags)
+        for (bucket, kind), value in self.buckets.settings.items():
+            if kind == "tags":
+                tagged[f"arn:aws:s3:::{bucket}"] = tag_map(value["TagSet"])
+        return {arn: tags for arn, tags in tagged.items() if tags}
 
     def _list_quotas(self, parameters: _Parameters) -> Any:
         return {

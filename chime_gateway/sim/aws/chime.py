@@ -32,10 +32,15 @@ class ChimeVoice:
 
     @ivar connectors: Voice Connectors by id; likewise C{applications}, C{rules}, and
         C{numbers}, the telephone numbers in the inventory.
+    @ivar groups: Voice Connector groups by id.
     @ivar for_sale: the telephone numbers that can be ordered.
     """
 
-    def __init__(self, has_function: Callable[[str], bool]) -> None:
+    def __init__(
+        self, has_function: Callable[[str], bool], region: str = REGION
+    ) -> None:
+        self._region = region
+        self.groups: dict[str, dict[str, Any]] = {}
         self.connectors: dict[str, dict[str, Any]] = {}
         self.applications: dict[str, dict[str, Any]] = {}
         self.rules: dict[str, dict[str, Any]] = {}
@@ -57,6 +62,8 @@ class ChimeVoice:
         for noun, key in pairs.items():
             operations[f"PutVoiceConnector{noun}"] = self._putter(noun, key)
             operations[f"GetVoiceConnector{noun}"] = self._getter(noun, key)
+            operations[f"DeleteVoiceConnector{noun}"] = self._deleter(noun)
+        del operations["DeleteVoiceConnectorLoggingConfiguration"]  # there is none
         return {
             **operations,
             "CreateVoiceConnector": self._create_connector,
@@ -68,6 +75,11 @@ class ChimeVoice:
             "DeleteVoiceConnector": self._delete_connector,
             "PutVoiceConnectorTerminationCredentials": self._put_credentials,
             "ListVoiceConnectorTerminationCredentials": self._list_credentials,
+            "DeleteVoiceConnectorTerminationCredentials": self._delete_credentials,
+            "CreateVoiceConnectorGroup": self._create_group,
+            "ListVoiceConnectorGroups": lambda p: {
+                "VoiceConnectorGroups": list(self.groups.values())
+            },
             "GetVoiceConnectorTerminationHealth": lambda p: {},
             "CreateSipMediaApplication": self._create_application,
             "UpdateSipMediaApplication": self._update_application,
@@ -81,11 +93,12 @@ class ChimeVoice:
             "CreateSipRule": self._create_rule,
             "UpdateSipRule": self._update_rule,
             "GetSipRule": lambda p: {"SipRule": self._rule(p)},
-            "ListSipRules": lambda p: {"SipRules": list(self.rules.values())},
+            "ListSipRules": self._list_rules,
             "DeleteSipRule": self._delete_rule,
             "SearchAvailablePhoneNumbers": self._search,
             "CreatePhoneNumberOrder": self._order,
             "GetPhoneNumber": self._get_number,
+            "ListPhoneNumbers": self._list_numbers,
             "AssociatePhoneNumbersWithVoiceConnector": self._associate,
             "DisassociatePhoneNumbersFromVoiceConnector": self._disassociate,
             "ListTagsForResource": self._list_tags,
@@ -102,12 +115,12 @@ class ChimeVoice:
     def _create_connector(self, parameters: _Parameters) -> Any:
         # AWS' ids have 22 characters; here the first is always a letter, for clarity.
         connector_id = "v" + secrets.token_hex(11)[:21]
-        arn = f"arn:aws:chime:{REGION}:{ACCOUNT}:vc/{connector_id}"
+        arn = f"arn:aws:chime:{self._region}:{ACCOUNT}:vc/{connector_id}"
         self.connectors[connector_id] = {
             "VoiceConnectorId": connector_id,
             "VoiceConnectorArn": arn,
             "Name": parameters["Name"],
-            "AwsRegion": parameters.get("AwsRegion", REGION),
+            "AwsRegion": parameters.get("AwsRegion", self._region),
             "RequireEncryption": parameters["RequireEncryption"],
             "OutboundHostName": f"{connector_id}.voiceconnector.chime.aws",
         }
@@ -129,8 +142,33 @@ class ChimeVoice:
             for one in number.get("Associations", ()):
                 if one["Value"] == connector["VoiceConnectorId"]:
                     raise Fault("ConflictException", "It has phone numbers", 409)
-        del self.connectors[connector["VoiceConnectorId"]]
+        connector_id = connector["VoiceConnectorId"]
+        if any(
+            connector_id == item["VoiceConnectorId"]
+            for group in self.groups.values()
+            for item in group["VoiceConnectorItems"]
+        ):
+            raise Fault("ConflictException", "It is in a group", 409)
+        del self.connectors[connector_id]
+        self.tags.pop(connector["VoiceConnectorArn"], None)
+        for key in [key for key in self._of_connector if key[0] == connector_id]:
+            del self._of_connector[key]
         return {}
+
+    def _create_group(self, parameters: _Parameters) -> Any:
+        items = parameters.get("VoiceConnectorItems", [])
+        for item in items:
+            self._connector(item)
+        group_id = str(uuid.uuid4())
+        self.groups[group_id] = {
+            "VoiceConnectorGroupId": group_id,
+            "VoiceConnectorGroupArn": (
+                f"arn:aws:chime:{self._region}:{ACCOUNT}:vcg/{group_id}"
+            ),
+            "Name": parameters["Name"],
+            "VoiceConnectorItems": items,
+        }
+        return {"VoiceConnectorGroup": self.groups[group_id]}
 
     def _putter(self, noun: str, key: str) -> Answerer:
         def put(parameters: _Parameters) -> Any:
@@ -157,6 +195,15 @@ class ChimeVoice:
 
         return get
 
+    def _deleter(self, noun: str) -> Answerer:
+        def delete(parameters: _Parameters) -> Any:
+            connector_id = self._connector(parameters)["VoiceConnectorId"]
+            if self._of_connector.pop((connector_id, noun), None) is None:
+                raise missing(noun)
+            return {}
+
+        return delete
+
     def _put_credentials(self, parameters: _Parameters) -> Any:
         connector_id = self._connector(parameters)["VoiceConnectorId"]
         names = [one["Username"] for one in parameters.get("Credentials", ())]
@@ -166,6 +213,13 @@ class ChimeVoice:
     def _list_credentials(self, parameters: _Parameters) -> Any:
         connector_id = self._connector(parameters)["VoiceConnectorId"]
         return {"Usernames": self._of_connector.get((connector_id, "credentials"), [])}
+
+    def _delete_credentials(self, parameters: _Parameters) -> Any:
+        connector_id = self._connector(parameters)["VoiceConnectorId"]
+        known = self._of_connector.get((connector_id, "credentials"), [])
+        left = [name for name in known if name not in parameters["Usernames"]]
+        self._of_connector[connector_id, "credentials"] = left
+        return {}
 
     # -- applications ------------------------------------------------------------
 
@@ -182,7 +236,7 @@ class ChimeVoice:
     def _create_application(self, parameters: _Parameters) -> Any:
         self._check_endpoints(parameters["Endpoints"])
         application_id = str(uuid.uuid4())
-        arn = f"arn:aws:chime:{REGION}:{ACCOUNT}:sma/{application_id}"
+        arn = f"arn:aws:chime:{self._region}:{ACCOUNT}:sma/{application_id}"
         self.applications[application_id] = {
             "SipMediaApplicationId": application_id,
             "SipMediaApplicationArn": arn,
@@ -210,6 +264,7 @@ class ChimeVoice:
             targets = rule["TargetApplications"]
             if any(t["SipMediaApplicationId"] == application_id for t in targets):
                 raise Fault("ConflictException", "A SIP rule targets it", 409)
+        self.tags.pop(self.applications[application_id]["SipMediaApplicationArn"], None)
         del self.applications[application_id]
         return {}
 
@@ -231,6 +286,18 @@ class ChimeVoice:
         if found is None:
             raise missing("The SIP rule")
         return found
+
+    def _list_rules(self, parameters: _Parameters) -> Any:
+        wanted = parameters.get("SipMediaApplicationId")
+        return {
+            "SipRules": [
+                rule
+                for rule in self.rules.values()
+                if wanted is None
+                or wanted
+                in [one["SipMediaApplicationId"] for one in rule["TargetApplications"]]
+            ]
+        }
 
     def _create_rule(self, parameters: _Parameters) -> Any:
         number = parameters["TriggerValue"]
@@ -280,6 +347,19 @@ class ChimeVoice:
             raise missing("The phone number")
         return {"PhoneNumber": found}
 
+    def _list_numbers(self, parameters: _Parameters) -> Any:
+        wanted = {
+            "Name": parameters.get("FilterName"),
+            "Value": parameters.get("FilterValue"),
+        }
+        return {
+            "PhoneNumbers": [
+                number
+                for number in self.numbers.values()
+                if wanted["Name"] is None or wanted in number.get("Associations", ())
+            ]
+        }
+
     def _associate(self, parameters: _Parameters) -> Any:
         connector_id = self._connector(parameters)["VoiceConnectorId"]
         for name in parameters["E164PhoneNumbers"]:
@@ -297,4 +377,5 @@ class ChimeVoice:
         return {"PhoneNumberErrors": []}
 
     def _list_tags(self, parameters: _Parameters) -> Any:
-        return {"Tags": tag_list(self.tags.get(parameters["ResourceARN"], {}))}
+        tags = self.tags.get(parameters["ResourceARN"], {})
+        return {"Tags": tag_list(tags)} if tags else {}

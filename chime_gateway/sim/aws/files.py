@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chime_gateway.sim.aws.protocol import Fault
+from chime_gateway.sim.aws.protocol import REGION, Fault
 
 _Parameters = Mapping[str, Any]
 
@@ -19,11 +19,15 @@ class Files:
 
     @ivar buckets: name -> key -> content.
     @param wall_time: returns Unix seconds.
+    @param region: where the buckets are.
     """
 
-    def __init__(self, wall_time: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, wall_time: Callable[[], float] = time.time, region: str = REGION
+    ) -> None:
         self.buckets: dict[str, dict[str, bytes]] = {}
         self._wall_time = wall_time
+        self._region = region
         self._written: dict[tuple[str, str], datetime] = {}
 
     def operations(self) -> dict[str, Callable[[_Parameters], Any]]:
@@ -43,21 +47,39 @@ class Files:
         return self.buckets[parameters["Bucket"]]
 
     def _create(self, parameters: _Parameters) -> Any:
+        """The region is named in the request, but for the first there was."""
+        wanted = parameters.get("CreateBucketConfiguration", {})
+        place = wanted.get("LocationConstraint", "")
+        if place != ("" if self._region == REGION else self._region):
+            code = "IllegalLocationConstraintException"
+            if self._region == REGION:
+                code = "InvalidLocationConstraint"
+            raise Fault(code, f"The location constraint {place!r} is incompatible")
         self.buckets.setdefault(parameters["Bucket"], {})
         return {"Location": f"/{parameters['Bucket']}"}
 
     def _put(self, parameters: _Parameters) -> Any:
         body = parameters.get("Body", b"")
         self._bucket(parameters)[parameters["Key"]] = body
-        now = datetime.fromtimestamp(self._wall_time(), UTC)
-        self._written[parameters["Bucket"], parameters["Key"]] = now
+        self._written[parameters["Bucket"], parameters["Key"]] = self.now()
         return {"ETag": _etag(body)}
 
+    def now(self) -> datetime:
+        """S3 tells whole seconds."""
+        return datetime.fromtimestamp(int(self._wall_time()), UTC)
+
     def described(self, bucket: str, key: str) -> dict[str, Any]:
-        """Return the metadata of an existing object."""
-        written = self._written.get((bucket, key))
-        when = {} if written is None else {"LastModified": written}
-        return {"ETag": _etag(self.buckets[bucket][key]), **when}
+        """
+        Of a file that is there, what lists and heads say besides.  A file that was
+        put there without a request is as old as the first look at it.
+        """
+        written = self._written.setdefault((bucket, key), self.now())
+        return {"ETag": _etag(self.buckets[bucket][key]), "LastModified": written}
+
+    def drop(self, bucket: str, key: str) -> None:
+        """A file of that name is a new one from now on."""
+        self.buckets[bucket].pop(key, None)
+        self._written.pop((bucket, key), None)
 
     def _get(self, parameters: _Parameters) -> Any:
         body = self._bucket(parameters).get(parameters["Key"])

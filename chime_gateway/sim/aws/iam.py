@@ -7,7 +7,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from chime_gateway.sim.aws.protocol import (
@@ -25,9 +27,17 @@ _Parameters = Mapping[str, Any]
 
 
 class Iam:
-    """Roles and policies."""
+    """
+    Roles and policies.
 
-    def __init__(self) -> None:
+    @ivar page: entries of one answer.
+    @param wall_time: Unix seconds.
+    """
+
+    page = 2
+
+    def __init__(self, wall_time: Callable[[], float] = time.time) -> None:
+        self._wall_time = wall_time
         self.roles: dict[str, dict[str, Any]] = {}
         self.policies: dict[str, dict[str, Any]] = {}
 
@@ -36,6 +46,12 @@ class Iam:
             "CreateRole": self._create_role,
             "GetRole": lambda p: {"Role": self._shown_role(self._role(p))},
             "DeleteRole": self._delete_role,
+            "ListRoles": lambda p: self._page(
+                p, "Roles", [self._shown_role(role) for role in self.roles.values()]
+            ),
+            "ListRolePolicies": lambda p: {
+                "PolicyNames": list(self._role(p)["inline"])
+            },
             "ListRoleTags": lambda p: {"Tags": tag_list(self._role(p)["tags"])},
             "PutRolePolicy": self._put_inline,
             "GetRolePolicy": self._get_inline,
@@ -45,6 +61,10 @@ class Iam:
             "ListAttachedRolePolicies": self._list_attached,
             "CreatePolicy": self._create_policy,
             "GetPolicy": lambda p: {"Policy": self._shown_policy(self._policy(p))},
+            "ListPolicies": lambda p: self._page(
+                p, "Policies", [self._shown_policy(p) for p in self.policies.values()]
+            ),
+            "ListEntitiesForPolicy": self._list_entities,
             "ListPolicyTags": lambda p: {"Tags": tag_list(self._policy(p)["tags"])},
             "CreatePolicyVersion": self._create_version,
             "GetPolicyVersion": self._get_version,
@@ -52,6 +72,12 @@ class Iam:
             "DeletePolicyVersion": self._delete_version,
             "DeletePolicy": self._delete_policy,
         }
+
+    def _page(self, parameters: _Parameters, key: str, items: list[Any]) -> Any:
+        at = int(parameters.get("Marker") or 0)
+        end = at + self.page
+        more = {"Marker": str(end)} if end < len(items) else {}
+        return {key: items[at:end], "IsTruncated": bool(more), **more}
 
     def _role(self, parameters: _Parameters) -> dict[str, Any]:
         found = self.roles.get(parameters["RoleName"])
@@ -65,7 +91,7 @@ class Iam:
             "RoleName": role["name"],
             "RoleId": "AROA" + "X" * 17,
             "Arn": f"arn:aws:iam::{ACCOUNT}:role/{role['name']}",
-            "CreateDate": "2026-11-22T10:00:00Z",
+            "CreateDate": role["created"],
         }
 
     def _create_role(self, parameters: _Parameters) -> Any:
@@ -74,7 +100,13 @@ class Iam:
             raise Fault("EntityAlreadyExists", f"{name} exists", 409)
         policy_document(parameters["AssumeRolePolicyDocument"])
         tags = tag_map(parameters.get("Tags", []))
-        self.roles[name] = {"name": name, "tags": tags, "inline": {}, "attached": []}
+        self.roles[name] = {
+            "name": name,
+            "tags": tags,
+            "inline": {},
+            "attached": [],
+            "created": datetime.fromtimestamp(int(self._wall_time()), UTC),
+        }
         return {"Role": self._shown_role(self.roles[name])}
 
     def _delete_role(self, parameters: _Parameters) -> Any:
@@ -147,6 +179,11 @@ class Iam:
         }
         return {"Policy": self._shown_policy(self.policies[arn])}
 
+    def _list_entities(self, parameters: _Parameters) -> Any:
+        arn = self._policy(parameters)["arn"]
+        roles = [role for role in self.roles.values() if arn in role["attached"]]
+        return {"PolicyRoles": [{"RoleName": role["name"]} for role in roles]}
+
     def _create_version(self, parameters: _Parameters) -> Any:
         policy = self._policy(parameters)
         policy_document(parameters["PolicyDocument"])
@@ -195,9 +232,17 @@ class Functions:
     Lambda.
 
     @ivar functions: the functions by name.
+    @param wall_time: returns Unix seconds.
     """
 
-    def __init__(self, iam: Iam) -> None:
+    def __init__(
+        self,
+        iam: Iam,
+        region: str = REGION,
+        wall_time: Callable[[], float] = time.time,
+    ) -> None:
+        self._region = region
+        self._wall_time = wall_time
         self.functions: dict[str, dict[str, Any]] = {}
         self._iam = iam
 
@@ -214,7 +259,7 @@ class Functions:
         }
 
     def arn_of(self, name: str) -> str:
-        return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+        return f"arn:aws:lambda:{self._region}:{ACCOUNT}:function:{name}"
 
     def has(self, arn: str) -> bool:
         return arn.rpartition(":")[2] in self.functions
@@ -228,6 +273,11 @@ class Functions:
         if arn.rpartition("/")[2] not in self._iam.roles:
             text = "The role defined for the function cannot be assumed by Lambda."
             raise Fault("InvalidParameterValueException", text)
+
+    def _now(self) -> str:
+        """As Lambda writes a time: ISO 8601 with milliseconds."""
+        now = datetime.fromtimestamp(self._wall_time(), UTC)
+        return now.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
     def _code_facts(self, content: bytes) -> dict[str, Any]:
         digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
@@ -247,6 +297,7 @@ class Functions:
             "FunctionArn": self.arn_of(name),
             "State": "Active",
             "LastUpdateStatus": "Successful",
+            "LastModified": self._now(),
         }
         self.functions[name] = {
             "configuration": configuration,
@@ -263,11 +314,13 @@ class Functions:
         configuration = self._find(parameters["FunctionName"])["configuration"]
         self._check_role(parameters.get("Role", configuration["Role"]))
         configuration.update(parameters)
+        configuration["LastModified"] = self._now()
         return configuration
 
     def _update_code(self, parameters: _Parameters) -> Any:
         configuration = self._find(parameters["FunctionName"])["configuration"]
         configuration.update(self._code_facts(parameters["ZipFile"]))
+        configuration["LastModified"] = self._now()
         return configuration
 
     def _delete(self, parameters: _Parameters) -> Any:

@@ -22,6 +22,7 @@ from botocore.model import OperationModel, ServiceModel
 from botocore.session import Session
 from botocore.validate import ParamValidator
 
+from chime_gateway.sim.aws import cbor
 from chime_gateway.sim.aws.shapes import (
     as_bytes,
     from_json,
@@ -34,7 +35,18 @@ from chime_gateway.sim.aws.shapes import (
 
 #: The account that owns everything in the simulator.
 ACCOUNT: Final = "111122223333"
+
+#: Where it is, unless a simulator is told otherwise.
 REGION: Final = "us-east-1"
+
+#: Smithy's RPC v2 in CBOR (smithy.io, "AWS RPC v2 CBOR").
+_CBOR: Final = "smithy-rpc-v2-cbor"
+
+
+_CBOR_HEADERS: Final[Mapping[str, str]] = {
+    "content-type": "application/cbor",
+    "smithy-protocol": "rpc-v2-cbor",
+}
 
 
 class Fault(Exception):
@@ -78,6 +90,11 @@ def model_of(service: str) -> ServiceModel:
     return _SESSION.get_service_model(service)
 
 
+def _protocol(model: ServiceModel) -> str:
+    """The protocol that botocore speaks with a service that has several."""
+    return str(model.resolved_protocol)
+
+
 def read_request(request: Request, services: tuple[str, ...]) -> Operation:
     """
     Read an operation from a request.
@@ -98,7 +115,7 @@ def read_request(request: Request, services: tuple[str, ...]) -> Operation:
         report = ParamValidator().validate(parameters, shape)
         if report.has_errors():
             code = "BadRequestException"
-            if model.metadata["protocol"] == "query":
+            if _protocol(model) == "query":
                 code = "ValidationError"
             raise Fault(code, report.generate_report())
     return Operation(service, operation.name, parameters)
@@ -115,7 +132,7 @@ def write_answer(
     model = model_of(operation.service)
     described = model.operation_model(operation.name)
     status = int(described.http.get("responseCode", 200))
-    protocol = model.metadata["protocol"]
+    protocol = _protocol(model)
     shape = described.output_shape
     if shape is None:
         body = b"" if protocol != "query" else _query_answer(operation.name, None, {})
@@ -147,6 +164,8 @@ def write_answer(
         root = ElementTree.Element(shape.serialization.get("name", shape.name))
         to_xml(root, shape, rest)
         return status, headers, ElementTree.tostring(root)
+    if protocol == _CBOR:
+        return status, dict(_CBOR_HEADERS), cbor.encode(to_json(shape, rest))
     headers["content-type"] = "application/json"
     return status, headers, json.dumps(to_json(shape, rest)).encode()
 
@@ -154,7 +173,7 @@ def write_answer(
 def write_fault(
     fault: Fault, services: tuple[str, ...]
 ) -> tuple[int, dict[str, str], bytes]:
-    protocol = model_of(services[0]).metadata["protocol"] if services else "json"
+    protocol = _protocol(model_of(services[0])) if services else "json"
     if protocol in ("query", "rest-xml"):
         error = ElementTree.Element("Error")
         ElementTree.SubElement(error, "Code").text = fault.code
@@ -167,6 +186,8 @@ def write_fault(
         return fault.status, {}, ElementTree.tostring(root)
     body = {"__type": fault.code, "Code": fault.code, "Message": fault.message}
     body["message"] = fault.message
+    if protocol == _CBOR:
+        return fault.status, dict(_CBOR_HEADERS), cbor.encode(body)
     headers = {"x-amzn-errortype": fault.code, "content-type": "application/json"}
     return fault.status, headers, json.dumps(body).encode()
 
@@ -177,9 +198,13 @@ def write_fault(
 def _route(
     model: ServiceModel, request: Request
 ) -> tuple[OperationModel, dict[str, str]] | None:
-    protocol = model.metadata["protocol"]
+    protocol = _protocol(model)
     if protocol == "json":
         name = request.headers.get("x-amz-target", "").rpartition(".")[2]
+    elif protocol == _CBOR:
+        if request.headers.get("smithy-protocol") != "rpc-v2-cbor":
+            return None
+        name = request.target.rpartition("/operation/")[2]
     elif protocol == "query":
         name = dict(parse_qsl(request.body.decode())).get("Action", "")
     else:
@@ -248,13 +273,14 @@ def _decode(
     labels: Mapping[str, str],
 ) -> dict[str, Any]:
     shape = operation.input_shape
-    protocol = model.metadata["protocol"]
+    protocol = _protocol(model)
     if protocol == "query":
         flat = dict(parse_qsl(request.body.decode(), keep_blank_values=True))
         value = from_query(shape, flat, "")
         return value if isinstance(value, dict) else {}
-    if protocol == "json":
-        decoded = from_json(shape, _json(request.body))
+    if protocol in ("json", _CBOR):
+        read = _json if protocol == "json" else _cbor
+        decoded = from_json(shape, read(request.body))
         return decoded if isinstance(decoded, dict) else {}
     parameters: dict[str, Any] = {}
     pairs = parse_qsl(urlsplit(request.target).query, keep_blank_values=True)
@@ -305,6 +331,16 @@ def _json(body: bytes) -> dict[str, Any]:
         raise Fault("SerializationException", f"not JSON: {exc}") from exc
     if not isinstance(value, dict):
         raise Fault("SerializationException", "not a JSON object")
+    return value
+
+
+def _cbor(body: bytes) -> dict[str, Any]:
+    try:
+        value = cbor.decode(body) if body else {}
+    except ValueError as exc:
+        raise Fault("SerializationException", f"not CBOR: {exc}") from exc
+    if not isinstance(value, dict):
+        raise Fault("SerializationException", "not a CBOR map")
     return value
 
 

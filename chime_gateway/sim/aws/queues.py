@@ -50,10 +50,11 @@ class Queues:
     @ivar url: the URL at which the queues are reached.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, region: str = REGION) -> None:
         self.url = "http://127.0.0.1"
         self.queues: dict[str, Queue] = {}
         self._clock = clock
+        self._region = region
 
     def operations(self) -> dict[str, Callable[[_Parameters], Any]]:
         return {
@@ -76,7 +77,7 @@ class Queues:
         return f"{self.url}/{ACCOUNT}/{name}"
 
     def arn_of(self, name: str) -> str:
-        return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+        return f"arn:aws:sqs:{self._region}:{ACCOUNT}:{name}"
 
     def send(self, name: str, body: str) -> None:
         queue = self.queues[name]

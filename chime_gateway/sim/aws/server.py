@@ -57,6 +57,7 @@ class FakeAws(Resource):
     All services on one port.
 
     @param services: the functions that handle the operations, by service and name.
+    @param region: where the services are; requests have to be signed for it.
     @ivar asked: every valid operation that was requested, in order.
     @ivar fault_plan: returns the fault to inject into an operation, if any.
     """
@@ -68,8 +69,10 @@ class FakeAws(Resource):
         self,
         services: Mapping[str, Mapping[str, Answerer]],
         clock: IReactorTime,
+        region: str = REGION,
     ) -> None:
         super().__init__()
+        self.region = region
         self.access_key = "AKIA" + secrets.token_hex(8).upper()
         self.secret_key = secrets.token_hex(20)
         self.asked: list[Operation] = []
@@ -82,8 +85,8 @@ class FakeAws(Resource):
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
@@ -121,7 +124,8 @@ class FakeAws(Resource):
         services = services_of(request)
         try:
             host = request.headers.get("host", "")
-            check_signature(request, {self.access_key: self.secret_key}, host)
+            known = {self.access_key: self.secret_key}
+            check_signature(request, known, host, self.region)
             operation = read_request(request, services)
             self.asked.append(operation)
             await self._inject_fault(operation)
@@ -185,11 +189,14 @@ class MediaAws:
     """
 
     def __init__(
-        self, clock: IReactorTime, call_services: Mapping[str, Answerer]
+        self,
+        clock: IReactorTime,
+        call_services: Mapping[str, Answerer],
+        region: str = REGION,
     ) -> None:
-        self.queues = Queues(clock)
-        self.files = Files()
-        self.streams = Streams(clock)
+        self.queues = Queues(clock, region)
+        self.files = Files(region=region)
+        self.streams = Streams(clock, region)
         self.aws = FakeAws(
             {
                 "sqs": self.queues.operations(),
@@ -199,6 +206,7 @@ class MediaAws:
                 "chime-sdk-voice": call_services,
             },
             clock,
+            region,
         )
 
     def listens_on(self, port: int) -> None:

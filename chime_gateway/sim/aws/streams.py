@@ -150,7 +150,8 @@ class Streams:
     @ivar endpoint: the URL of the media operations.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, region: str = REGION) -> None:
+        self._region = region
         self.endpoint = "http://127.0.0.1"
         self.streams: dict[str, Stream] = {}
         self._clock = clock
@@ -163,7 +164,8 @@ class Streams:
 
     def new_stream(self, voice_connector_id: str) -> Stream:
         name = f"ChimeVoiceConnector-{voice_connector_id}-{secrets.token_hex(8)}"
-        arn = f"arn:aws:kinesisvideo:{REGION}:{ACCOUNT}:stream/{name}/1680731924044"
+        place = f"arn:aws:kinesisvideo:{self._region}:{ACCOUNT}"
+        arn = f"{place}:stream/{name}/1680731924044"
         stream = self.streams[arn] = Stream(arn, self._clock)
         return stream
 

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from chime_gateway.aws.setup.verify import Probes
+from chime_gateway.aws.inspection.verify import Probes
 
 _SECONDS: Final = 3.0
 _TLS_PORT: Final = 5061

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from chime_gateway.aws.setup.provision import Cloud, Refused
+from chime_gateway.aws.setup.cloud import Cloud, Refused
 from chime_gateway.aws.setup.request import InstallationRequest, function_name
 from chime_gateway.aws.setup.resource import Request, Resource, Unknown
+from chime_gateway.aws.setup.state import find, is_set
 from chime_gateway.aws.setup.voice_connector import origination_routes
 
 _VOICE_CONNECTOR: Final = ".voiceconnector.chime.aws"
@@ -82,13 +83,13 @@ def verify(
     """
     missing = []
     for resource in resources:
-        if not cloud.find(resource):
+        if not find(cloud, resource):
             missing.append(resource.what)
             yield Finding(
                 resource.what, False, "it does not exist", "chimegw aws apply"
             )
             continue
-        wrong = [one.what for one in resource.settings if not cloud.is_set(one)]
+        wrong = [one.what for one in resource.settings if not is_set(cloud, one)]
         detail = f"differs from the plan: {', '.join(wrong)}" if wrong else ""
         yield Finding(resource.what, not wrong, detail, "chimegw aws apply")
     checks = (

@@ -6,7 +6,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from chime_gateway.aws.setup.request import Gateway
-from chime_gateway.cli.aws import gateway
+from chime_gateway.cli.aws.options import gateway
 
 
 class GatewayTests(SynchronousTestCase):

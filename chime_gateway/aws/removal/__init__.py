@@ -1,0 +1,1 @@
+"""Finds what an installation has in AWS, and removes it."""

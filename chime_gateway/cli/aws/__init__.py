@@ -1,0 +1,1 @@
+"""C{chimegw aws}: sets up an installation in AWS, checks it, and removes it."""
