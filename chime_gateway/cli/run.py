@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from chime_gateway.app.command_options import CommandOptions
+
+#: The log of a terminal.
+_READABLE: Final = ("--log", "readable")
 
 
 class RunOptions(CommandOptions):
@@ -27,7 +30,10 @@ class RunOptions(CommandOptions):
 
         command = ["-n", "--pidfile=", "chimegw"]
         if sys.stdout is not None and sys.stdout.isatty():
-            command += ["--log", "readable"]
+            command += _READABLE
+            if not any(word.startswith("--lo") for word in self.words):
+                # The successor has no terminal: its output goes through this process.
+                sys.orig_argv += _READABLE
         # twistd reads this; a take-over uses sys.orig_argv to start the successor.
         sys.argv = [sys.argv[0], *command, *self.words]
         run()
