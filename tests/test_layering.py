@@ -104,6 +104,7 @@ MOST_LINES = 400
 WITH_SIMULATOR = (
     "chime_gateway.sim",
     "chime_gateway.cli.demo",
+    "chime_gateway.cli.keys",
     "chime_gateway.cli.simulate",
 )
 

@@ -95,6 +95,7 @@ def prepare_call(
     interrupt_after: float | None,
     agent: str = "",
     wait_for_greeting: bool = False,
+    keys: tuple[tuple[float, str], ...] = (),
 ) -> CallPlan:
     """
     Plan a caller who says C{wavs}, each after the answer to the previous one.
@@ -114,6 +115,7 @@ def prepare_call(
         interrupt_after_seconds=tuple(interruptions),
         wait_for_greeting=wait_for_greeting,
         parameters={"agent": agent} if agent else {},
+        keys=keys,
     )
 
 
@@ -144,6 +146,8 @@ def call_report_lines(report: CallReport) -> Iterator[str]:
     yield f"agent audio received  {report.received_bytes / rate:.1f} s"
     latencies = ", ".join(f"{s * 1000:.0f} ms" for s in report.answer_latencies)
     yield f"answered after        {latencies or 'no answer'}"
+    if report.keys:
+        yield f"keys pressed          {report.keys}"
     for cut in report.interruptions:
         yield (
             f"interruption          agent silent {cut.silence_after_ms:.0f} ms after"

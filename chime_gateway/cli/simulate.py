@@ -32,6 +32,7 @@ from chime_gateway.cli.demo import (
     prepare_call,
     save_recording,
 )
+from chime_gateway.cli.keys import read_keys
 from chime_gateway.errors import ConfigError
 from chime_gateway.settings.sources import (
     process_environment,
@@ -39,6 +40,7 @@ from chime_gateway.settings.sources import (
     read_secret,
 )
 from chime_gateway.sim.aws.account import Account
+from chime_gateway.sim.aws.protocol import REGION
 from chime_gateway.sim.caller.dial import (
     SIP_SCHEMES,
     STREAM_SCHEMES,
@@ -88,6 +90,17 @@ class CallOptions(NameFirst):
     ]
     optFlags: ClassVar = [["greeting", "g", "Let the agent speak first."]]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys: list[tuple[float, str]] = []
+
+    def opt_keys(self, text: str) -> None:
+        """DIGITS@SECONDS: press these keys so long after the call began; repeatable."""
+        try:
+            self._keys += read_keys(text)
+        except ValueError as exc:
+            raise usage.UsageError(f"--keys {text}: {exc}") from exc
+
     def parseArgs(self, *wavs: str) -> None:
         self["wavs"] = wavs
 
@@ -120,6 +133,7 @@ class CallOptions(NameFirst):
             interrupt_after=self["interrupt-after"],
             agent=self["agent"],
             wait_for_greeting=bool(self["greeting"]),
+            keys=tuple(self._keys),
         )
         call_secret = read_call_secret(process_environment())
         if call_secret and urlsplit(self["to"]).scheme in SIP_SCHEMES:
@@ -130,11 +144,18 @@ class CallOptions(NameFirst):
         secret = read_secret(process_environment())
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
         meter = TerminalMeter(sys.stdout)
-        report = await place_call(
-            self["to"], plan, codec, reactor=reactor, headers=headers, meter=meter
-        )
+        try:
+            report = await place_call(
+                self["to"], plan, codec, reactor=reactor, headers=headers, meter=meter
+            )
+        except OSError as exc:  # a host that has no address, or no way to it
+            raise ConfigError(f"--to {self['to']}: {exc.strerror or exc}") from exc
         cure = advice(
-            self["to"], report.error, report.close_code, has_secret=bool(secret)
+            self["to"],
+            report.error,
+            report.close_code,
+            has_secret=bool(secret),
+            has_call_secret=bool(call_secret),
         )
         if report.error or (cure and not report.answer_latencies):
             why = report.error or f"{report.close_code} {report.close_reason}"
@@ -332,18 +353,21 @@ class SimulateOptions(CommandOptions):
 
 
 class SimulateAwsOptions(CommandOptions):
-    synopsis = "[--port PORT]"
+    synopsis = "[--port PORT] [--region REGION]"
     longdesc = (
         "Run a local simulator of an empty AWS account, to try chimegw aws (and the AWS"
         " CLI). It prints the environment variables to set. Nothing is stored."
     )
-    optParameters: ClassVar = [["port", "p", 8091, "TCP port on loopback.", int]]
+    optParameters: ClassVar = [
+        ["port", "p", 8091, "TCP port on loopback.", int],
+        ["region", "r", REGION, "The region that it is in."],
+    ]
 
     def run(self, reactor: Any) -> Deferred[int]:
         return Deferred.fromCoroutine(self._serve(reactor))
 
     async def _serve(self, reactor: Any) -> int:
-        account = Account(reactor)
+        account = Account(reactor, self["region"])
         where = f"tcp:{self['port']}:interface=127.0.0.1"
         try:
             port = await serverFromString(reactor, where).listen(account.aws.site())

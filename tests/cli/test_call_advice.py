@@ -24,5 +24,15 @@ class AdviceTests(SynchronousTestCase):
 
     def test_a_successful_call_and_a_refusal_over_sip_get_no_advice(self) -> None:
         self.assertEqual(advice(URL, "", 1000, has_secret=False), "")
+
+    def test_over_sip_there_is_another_secret(self) -> None:
         sip = "sip:+1555@127.0.0.1:5060"
-        self.assertEqual(advice(sip, "403 Forbidden", 403, has_secret=False), "")
+        for error, has_call_secret, word in (
+            ("403 Forbidden", False, "set CHIMEGW_CALL_SECRET"),
+            ("403 Forbidden", True, "CHIMEGW_CALL_SECRET differs"),
+            ("408 the gateway does not answer", True, "at 127.0.0.1:5060,"),
+        ):
+            found = advice(
+                sip, error, 0, has_secret=True, has_call_secret=has_call_secret
+            )
+            self.assertIn(word, found)

@@ -45,6 +45,8 @@ class CallPlan:
     @ivar wait_for_greeting: begin after the agent has spoken.
     @ivar lead_seconds: the silence before the first utterance.
     @ivar answer_seconds: how long to wait for an answer.
+    @ivar keys: the keys to press, with their times in seconds of the call.  The caller
+        does not hang up before the last one, and waits for an answer to it.
     """
 
     utterances: tuple[bytes, ...] = field(repr=lambda u: f"<{len(u)} utterances>")
@@ -53,6 +55,7 @@ class CallPlan:
     lead_seconds: float = 0.3
     answer_seconds: float = 15.0
     parameters: Mapping[str, str] = field(factory=dict, repr=False)
+    keys: tuple[tuple[float, str], ...] = ()
 
 
 @frozen
@@ -83,6 +86,7 @@ class CallReport:
         refusal.
     @ivar audio_sizes: the lengths of the received audio messages.
     @ivar error: why there was no call; empty if there was one.
+    @ivar keys: the keys that were pressed.
     """
 
     codec: Codec
@@ -93,6 +97,7 @@ class CallReport:
     unanswered: int = 0
     stale_bytes: int = 0
     audio_sizes: set[int] = Factory(set)
+    keys: str = ""
     received_bytes: int = 0
     close_code: int | None = None
     close_reason: str = ""
@@ -150,6 +155,10 @@ class Line(Protocol):
         """The call is connected: send what the carrier sends first."""
 
     def send_frame(self, frame: bytes, number: int) -> None: ...
+
+    def press(self, digit: str) -> None:
+        """Send a key, before the next frame or instead of it and some more."""
+
     def hang_up(self) -> None: ...
 
 
@@ -179,6 +188,7 @@ class SimulatedCaller:
             _CallerState.GREETING if plan.wait_for_greeting else _CallerState.WAITING
         )
         self._next = 0
+        self._keys = sorted(plan.keys, key=lambda key: key[0])
         self._to_say = b""
         self._stopped_at = 0.0
         self._began_speaking = 0.0
@@ -258,6 +268,7 @@ class SimulatedCaller:
         due = int((now - self._began) * 1000 / PTIME_MS + 1e-6) + 1
         while self._frames < due:
             self._frames += 1
+            self._press(now)
             self._decide(now)
             self._send_frame()
         if self._state is _CallerState.DONE:
@@ -268,6 +279,20 @@ class SimulatedCaller:
         ahead = self._began + self._frames * PTIME_MS / 1000 - self._clock.seconds()
         self._timer = self._clock.callLater(max(0.0, ahead), self._tick)
 
+    def _press(self, now: float) -> None:
+        while self._keys and now - self._began >= self._keys[0][0]:
+            _, digit = self._keys.pop(0)
+            self.report.keys += digit
+            self._line.press(digit)
+            is_last_said = self._next >= len(self._plan.utterances)
+            if is_last_said and self._state is not _CallerState.SPEAKING:
+                self._listen(now)
+
+    def _listen(self, now: float) -> None:
+        self._state = _CallerState.WAITING
+        self._stopped_at = now
+        self._answer_came = False
+
     def _decide(self, now: float) -> None:
         plan = self._plan
         state = self._state
@@ -276,9 +301,7 @@ class SimulatedCaller:
                 self._look_for_a_cut(now)
             if not self._to_say:
                 self._is_interrupting = False
-                self._state = _CallerState.WAITING
-                self._stopped_at = now
-                self._answer_came = False
+                self._listen(now)
                 self._is_cutting = False
         elif state is _CallerState.GREETING:
             is_over = self._line.playout.heard and self._is_answer_over()
@@ -308,7 +331,11 @@ class SimulatedCaller:
     def _speak(self, now: float) -> None:
         """Say the next utterance, or hang up after the last one."""
         if self._next >= len(self._plan.utterances):
-            self._state = _CallerState.DONE
+            if not self._keys:
+                self._state = _CallerState.DONE
+            elif self._state is _CallerState.WAITING:
+                self._stopped_at = now  # given up once, and counted once
+                self._state = _CallerState.LISTENING
             return
         self._to_say = self._plan.utterances[self._next]
         self._next += 1

@@ -181,6 +181,9 @@ class KinesisLine:
             stream, tags, _ = streaming
             stream.write(decode_mu_law(frame).astype("<i2").tobytes(), tags)
 
+    def press(self, digit: str) -> None:
+        """An application without C{ReceiveDigits} is not told of keys."""
+
     def hang_up(self) -> None:
         self.call.hang_up()
         self.end_streaming()

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chime_gateway.audio import PCMA, PCMU, Codec
 from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter, SimulatedCaller
+from chime_gateway.sim.caller.rtp_keys import RtpKeys
 from chime_gateway.sim.caller.rtp_playout import RtpPlayout
 
 PAYLOAD_TYPES: Final[Mapping[str, int]] = {PCMU.name: 0, PCMA.name: 8}
@@ -77,6 +78,7 @@ class SipCall:
         self._sequence = secrets.randbits(16)
         self._timestamp = secrets.randbits(32)
         self._payload_type = PAYLOAD_TYPES[codec.name]
+        self._keys = RtpKeys(self._send_packet)
         self.playout = RtpPlayout(codec, clock)
         self.caller = SimulatedCaller(plan, codec, clock, self, meter)
 
@@ -86,16 +88,20 @@ class SipCall:
         """Do nothing: the 200 has connected the call."""
 
     def send_frame(self, frame: bytes, number: int) -> None:
-        header = _RTP.pack(
-            0x80,
-            self._payload_type | (0x80 if number == 1 else 0),
-            self._sequence,
-            self._timestamp,
-            self._ssrc,
-        )
-        self._sequence = (self._sequence + 1) & 0xFFFF
+        if not self._keys.sent(self._timestamp, len(frame)):
+            self._send_packet(number == 1, self._payload_type, self._timestamp, frame)
         self._timestamp = (self._timestamp + len(frame)) & 0xFFFFFFFF
-        self._send_rtp(header + frame, self._media)
+
+    def _send_packet(
+        self, has_marker: bool, payload_type: int, timestamp: int, payload: bytes
+    ) -> None:
+        second = payload_type | (0x80 if has_marker else 0)
+        header = _RTP.pack(0x80, second, self._sequence, timestamp, self._ssrc)
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self._send_rtp(header + payload, self._media)
+
+    def press(self, digit: str) -> None:
+        self._keys.press(digit)
 
     def hang_up(self) -> None:
         if self._state == "calling":

@@ -103,6 +103,9 @@ class StreamLine:
             },
         )
 
+    def press(self, digit: str) -> None:
+        self._command("dtmf", dtmf={"track": "inbound_track", "digit": digit})
+
     def hang_up(self) -> None:
         self._command("stop", stop={"callSid": "CAsimulated"})
         self._hang_up()

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from chime_gateway.audio import PCMA, PCMU, Codec
 from chime_gateway.net.timer import Timer
 from chime_gateway.sim.caller.caller import CallPlan, CallReport, Meter, SimulatedCaller
+from chime_gateway.sim.caller.rtp_keys import RtpKeys
 from chime_gateway.sim.caller.rtp_playout import RtpPlayout
 from chime_gateway.sim.caller.webrtc.checks import Address, Checks
 from chime_gateway.sim.realtime.webrtc.dtls import Certificate, DtlsClient, Keys
@@ -118,6 +119,7 @@ class WebRtcCall:
         self._sequence = secrets.randbits(15)
         self._timestamp = secrets.randbits(32)
         self._payload_type = PAYLOAD_TYPES[codec.name]
+        self._keys = RtpKeys(self._send_packet)
         self.playout = RtpPlayout(codec, clock)
         self.caller = SimulatedCaller(plan, codec, clock, self, meter)
 
@@ -195,18 +197,21 @@ class WebRtcCall:
         """Do nothing: the DTLS handshake has connected the call."""
 
     def send_frame(self, frame: bytes, number: int) -> None:
-        marker = 0x80 if number == 1 else 0
-        header = _RTP.pack(
-            0x80,
-            self._payload_type | marker,
-            self._sequence,
-            self._timestamp,
-            self._ssrc,
-        )
-        self._sequence = (self._sequence + 1) & 0xFFFF
+        if not self._keys.sent(self._timestamp, len(frame)):
+            self._send_packet(number == 1, self._payload_type, self._timestamp, frame)
         self._timestamp = (self._timestamp + len(frame)) & 0xFFFFFFFF
+
+    def _send_packet(
+        self, has_marker: bool, payload_type: int, timestamp: int, payload: bytes
+    ) -> None:
+        second = payload_type | (0x80 if has_marker else 0)
+        header = _RTP.pack(0x80, second, self._sequence, timestamp, self._ssrc)
+        self._sequence = (self._sequence + 1) & 0xFFFF
         if self._protect is not None:
-            self._send(self._protect(header + frame), self._place)
+            self._send(self._protect(header + payload), self._place)
+
+    def press(self, digit: str) -> None:
+        self._keys.press(digit)
 
     def hang_up(self) -> None:
         if self._state in ("connecting", "talking"):
