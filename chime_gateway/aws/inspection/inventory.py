@@ -1,6 +1,4 @@
-"""
-Compares what an installation should have with what an account has: one line each.
-"""
+"""Compares an installation's wanted resources with those in the account."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from chime_gateway.aws.setup.request import InstallationRequest
 from chime_gateway.aws.setup.resource import Resource, Unknown, fill
 from chime_gateway.aws.setup.state import find, is_set, whose
 
-#: What C{apply} does about each.
+#: The action of C{apply} for each state.
 _ACTIONS: Final = {
     "ok": "keep",
     "missing": "create",
@@ -30,10 +28,12 @@ _ACTIONS: Final = {
 @frozen
 class Item:
     """
-    @ivar state: C{ok}; C{missing}; C{differs}; C{foreign}: it has the name, and is
-        not of this installation; C{extra}: it is of this installation, and not asked
-        for; C{confirm}: missing, and made only when it is asked for once more;
-        C{unknown}: AWS did not tell.
+    One resource.
+
+    @ivar state: C{ok}; C{missing}; C{differs}; C{foreign}: it has the name but belongs
+        to something else; C{extra}: it belongs to the installation but was not
+        requested; C{confirm}: it is missing, and creating it needs an explicit
+        confirmation; C{unknown}: it could not be read.
     @ivar action: what C{apply} would do.
     """
 
@@ -51,7 +51,7 @@ def plan(
     cloud: Cloud, installation: InstallationRequest, resources: Iterable[Resource]
 ) -> Iterator[Item]:
     """
-    Each resource of the installation, then what else has its tag; nothing is changed.
+    Yield each resource of the installation, then others with its tag; change nothing.
     """
     expected = set()
     for resource in resources:

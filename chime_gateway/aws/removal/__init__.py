@@ -1,1 +1,1 @@
-"""Finds what an installation has in AWS, and removes it."""
+"""Finds the resources of an installation in AWS and removes them."""

@@ -1,8 +1,8 @@
 """
-Removes what C{apply} made, whatever it was told then.
+Removes what C{apply} created, whatever its options were.
 
-There is no file of what was made: everything is found by its tag, and what can have
-none by what it leads to.  So a run that was interrupted is simply repeated.
+There is no state file: resources are found by their tag, and those that cannot have
+tags by the resources they refer to.  So an interrupted run can be repeated.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def find_all(
     cloud: Cloud, installation: InstallationRequest, *, with_buckets: bool = False
 ) -> list[Found]:
     """
-    All that the installation has, in the order in which it can be removed.
+    Find all resources of the installation, in the order in which they can be removed.
 
-    @param installation: its name and region are enough; a Voice Connector that was
-        there before and numbers of its own (C{is_direct}) are known only from here.
+    @param installation: name and region are sufficient; a Voice Connector that existed
+        before, and its own numbers (C{is_direct}), are known only from here.
     """
     identity = cloud.ask(Request("sts", "GetCallerIdentity"))
     cloud.references["ACCOUNT_ID"] = identity["Account"]
@@ -39,7 +39,7 @@ def find_all(
     applications = [one.key for one in telephony.applications if not one.kept]
     event_rules = regional.event_rules()
     functions = regional.functions(applications)
-    # The role of a Lambda that stays is needed, whosever it is.
+    # A Lambda that stays needs its role, whoever owns it.
     lambdas = [one.key for one in functions]
     theirs = list(_their_connectors(cloud, installation, functions, telephony))
     return [
@@ -65,7 +65,7 @@ def _their_connectors(
     functions: list[Found],
     telephony: Telephony,
 ) -> Iterator[Found]:
-    """Voice Connectors that were used as they were found."""
+    """Return the Voice Connectors that existed before the installation."""
     known = {one.key for one in telephony.connectors}
     used = [installation.voice_connector_id]
     for function in functions:
@@ -88,7 +88,7 @@ def _their_connectors(
 def _numbers_at(
     cloud: Cloud, installation: InstallationRequest, connector_id: str
 ) -> Iterator[Found]:
-    """The numbers that C{--direct} has given to a Voice Connector that stays."""
+    """Return the numbers that C{--direct} has assigned to a kept Voice Connector."""
     path = "PhoneNumber.Associations[?Name=='VoiceConnectorId'].Value"
     for number in installation.numbers if installation.is_direct else ():
         found = cloud.seek(chime("GetPhoneNumber", PhoneNumberId=number)) or {}
@@ -108,10 +108,11 @@ def destroy(
     with_buckets: bool = False,
 ) -> Iterator[Change]:
     """
-    Remove it, telling each change when it is done.  What cannot be removed, what
-    needs that, and what is not ours stays, with the reason.
+    Remove the installation, and yield each change when it is done.  Resources that
+    cannot be removed, their dependencies, and foreign resources are kept, with the
+    reason.
 
-    @param is_real: otherwise nothing is changed, and what would be is told.
+    @param is_real: if false, nothing is changed, and the changes are only listed.
     @raise Refused: the credentials have expired.
     """
     blocked: dict[str, str] = {}

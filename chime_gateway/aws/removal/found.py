@@ -8,18 +8,20 @@ from attrs import frozen
 
 
 def nothing() -> None:
-    """There is nothing to be removed."""
+    """Do nothing: there is nothing to remove."""
 
 
 @frozen(kw_only=True)
 class Found:
     """
-    @ivar key: names it among all, as C{Resource.key} does.
-    @ivar what: for people.
-    @ivar kept: why it is left and should be; empty: it should go.
-    @ivar blocked: why it cannot go, although it should; empty: it can.
-    @ivar after: keys of what has to be gone first.
-    @ivar remove: removes it; does the rest of it where a part is gone already.
+    A resource that exists.
+
+    @ivar key: its unique key, like C{Resource.key}.
+    @ivar what: a readable name.
+    @ivar kept: why it is to be kept; empty: it is to be removed.
+    @ivar blocked: why it cannot be removed although it should be; empty: it can.
+    @ivar after: the keys of the resources that must be removed first.
+    @ivar remove: removes it; completes a removal that was interrupted.
     """
 
     key: str

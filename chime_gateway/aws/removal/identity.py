@@ -1,8 +1,8 @@
 """
 The IAM role of the Lambda, and the policy for gateways.
 
-C{tag:GetResources} does not know roles, and IAM is of all regions: every name is
-looked at that ends as those of this region do, then its tags.
+C{tag:GetResources} does not cover roles, and IAM is not regional.  So the tags of every
+role and policy are read whose name ends like those of this region.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from chime_gateway.aws.setup.request import (
 from chime_gateway.aws.setup.resource import Request
 from chime_gateway.aws.setup.state import read_tags
 
-#: What a policy is attached to: the list, the name in it, and how it is detached.
+#: To what a policy can be attached: the list, the name in it, and the request that
+#: detaches it.
 _ATTACHED: Final = (
     ("PolicyRoles", "RoleName", "DetachRolePolicy"),
     ("PolicyUsers", "UserName", "DetachUserPolicy"),

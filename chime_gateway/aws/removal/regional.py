@@ -1,9 +1,9 @@
 """
 The Lambda, its log group, event rules, queues and buckets.
 
-They are found twice, and their own service is asked for the tags of each: by tag
-(C{tag:GetResources}), which finds what other options or an older release made, but
-may be minutes old; and by name, which finds what was made a moment ago.
+They are found in two ways, and the tags of each are then read from its own service:
+by tag (C{tag:GetResources}), which finds what other options or an older release
+created, but may be minutes out of date; and by name, which finds the newest ones.
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ from chime_gateway.aws.setup.request import (
 from chime_gateway.aws.setup.resource import Request, fill
 from chime_gateway.aws.setup.state import read_tags
 
-#: What a list of a bucket's objects has of each; both keep it from being deleted.
+#: The lists of a bucket's object versions; entries in either prevent its deletion.
 _ALL_VERSIONS: Final = ("Versions", "DeleteMarkers")
 
 
 @frozen
 class Kind:
     """
-    @ivar noun: what its keys begin with.
-    @ivar arn: what its ARNs look like, with the name in a group.
-    @ivar tags: reads the tags of one; C{None}: it does not exist.
+    A kind of resource.
+
+    @ivar noun: the start of its keys.
+    @ivar arn: matches its ARNs, with the name in a group.
+    @ivar tags: reads the tags of one; returns C{None} if it does not exist.
     @ivar remove: removes one.
     """
 
@@ -119,7 +121,7 @@ def _bucket_tags(cloud: Cloud, name: str) -> dict[str, str] | None:
 
 
 def _remove_bucket(cloud: Cloud, name: str) -> None:
-    """A bucket goes only when nothing is in it, of any version."""
+    """Empty and delete a bucket; only a bucket without any versions can be deleted."""
     bucket = {"Bucket": name}
     while listed := cloud.seek(Request("s3", "ListObjectVersions", bucket)):
         which = [
@@ -167,9 +169,9 @@ BUCKET: Final = Kind("bucket", "bucket", _arn("s3", ""), _bucket_tags, _remove_b
 
 def tagged(cloud: Cloud, name: str) -> list[str]:
     """
-    @param name: of the installation.
-    @return: ARNs of what has its tag, and of the queues of gateways; some may be
-        gone, and some be missing.
+    @param name: the name of the installation.
+    @return: the ARNs of the resources with its tag, and of the gateways' queues; some
+        may no longer exist, and some may be missing.
     """
     tag = {"Key": TAG, "Values": [name, GATEWAYS_TAG]}
     ask = Request("resourcegroupstaggingapi", "GetResources", {"TagFilters": [tag]})
@@ -179,10 +181,10 @@ def tagged(cloud: Cloud, name: str) -> list[str]:
 
 class Regional:
     """
-    Finds them.
+    Finds the regional resources.
 
-    @param arns: as L{tagged} has them.
-    @param with_buckets: buckets are removed as well, with all that is in them.
+    @param arns: the result of L{tagged}.
+    @param with_buckets: buckets are removed too, with all their contents.
     """
 
     def __init__(
@@ -243,7 +245,7 @@ class Regional:
             )
 
     def _why_kept(self, kind: Kind, name: str, tags: dict[str, str]) -> str | None:
-        """@return: C{None}: it has nothing to do with this installation."""
+        """@return: C{None} if the resource is unrelated to this installation."""
         if kind is QUEUE and tags.get(TAG) == GATEWAYS_TAG:
             ours = f"{self._installation.name}-"
             is_gateways = self._gateways_queue.fullmatch(name) is not None
@@ -254,7 +256,7 @@ class Regional:
         if kind is not BUCKET:
             return why
         if not tags:
-            # An apply that was interrupted had no time to put the tag on it.
+            # An interrupted apply may not have tagged it.
             bucket = Request("s3", "ListObjectVersions", {"Bucket": name})
             listed = self._cloud.seek(bucket) or {}
             if not any(listed.get(one) for one in _ALL_VERSIONS):

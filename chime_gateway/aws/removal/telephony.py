@@ -1,9 +1,9 @@
 """
 Voice Connectors, SIP media applications and what belongs to them.
 
-Voice Connectors and applications have tags, which only their own service tells.
-SIP rules, numbers and groups of Voice Connectors have none: they are found by what
-they lead to.
+Voice Connectors and applications have tags, which only their own service reports.
+SIP rules, numbers and groups of Voice Connectors have none, so they are found by the
+resources they refer to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chime_gateway.aws.setup.request import (
 from chime_gateway.aws.setup.resource import Request
 from chime_gateway.aws.setup.state import read_tags
 
-#: What a Voice Connector has besides, in the order in which it is taken away.
+#: A Voice Connector's settings, in the order in which they are removed.
 _SETTINGS: Final = ("StreamingConfiguration", "Termination", "Origination")
 
 _FOREIGN_RULE: Final = "apply did not make it, or it leads elsewhere as well"
@@ -31,11 +31,11 @@ _FOREIGN_RULE: Final = "apply did not make it, or it leads elsewhere as well"
 
 class Telephony:
     """
-    Finds them.
+    Finds the telephony resources.
 
-    @ivar applications: SIP media applications that are ours, or have our name.
-    @ivar connectors: Voice Connectors that are ours, or have our name.
-    @ivar inventory: telephone numbers that led to any of them; they stay.
+    @ivar applications: the SIP media applications with the installation's tag or name.
+    @ivar connectors: the Voice Connectors with the installation's tag or name.
+    @ivar inventory: the telephone numbers that led to any of them; they are kept.
     """
 
     def __init__(self, cloud: Cloud, installation: InstallationRequest) -> None:
@@ -72,7 +72,10 @@ class Telephony:
     def _whose(
         self, items: Iterable[Mapping[str, Any]], arn: str, suffix: str
     ) -> Iterator[tuple[Mapping[str, Any], str]]:
-        """Those with our tag, and those with our name, and why they are not ours."""
+        """
+        Return those with the installation's tag, and those with only its name, with
+        the reason why they are foreign.
+        """
         for item in items:
             if item.get("AwsRegion") != self._installation.region:
                 continue
@@ -96,7 +99,7 @@ class Telephony:
             name = sip_rule_name(self._installation.name, value)
             is_named_so = rule.get("Name") == name
             leads_here = any(one in applications for one in targets)
-            # Rules are of all regions; what is not in the list may be in another one.
+            # Rules are global; a target not in the list may be in another region.
             leads_elsewhere = any(
                 one not in applications
                 and (region != self._installation.region or one in self._known_ids)
@@ -120,7 +123,7 @@ class Telephony:
                 yield _kept_number(value)
 
     def _remove_rule(self, rule: Mapping[str, Any]) -> None:
-        """An enabled rule cannot be deleted."""
+        """Disable and delete a rule; an enabled one cannot be deleted."""
         which = {"SipRuleId": rule["SipRuleId"]}
         found = self._cloud.seek(chime("GetSipRule", **which))
         if found is None:
@@ -183,7 +186,7 @@ class Telephony:
             what=f"Voice Connector {connector.get('Name')} ({connector_id})",
             kept=why,
             blocked=blocked and f"{blocked}, which apply did not make: take it out",
-            # While an application may bridge to it, calls need it.
+            # It is needed as long as an application may bridge calls to it.
             after=(
                 *(number.key for number in numbers),
                 *(one.key for one in self.applications if not one.kept),

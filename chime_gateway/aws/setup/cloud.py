@@ -1,7 +1,5 @@
 """
-Blocking requests to AWS, for a command and not for the gateway.
-
-What the requests are for is not known here.
+Sends requests to AWS and waits for the answers; for commands, not for the gateway.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ _PAUSE_SECONDS: Final = 2.0
 _THROTTLED_ATTEMPTS: Final = 6
 _THROTTLED: Final = BackOff.doubling(0.5, 16.0)
 
-#: Refusals that pass: a role that is not known yet, a function that is changing.
+#: Temporary refusals: a role is not known yet, a function is changing.
 _UNSETTLED: Final[Mapping[str, str]] = {
     "InvalidParameterValueException": "assumed",
     "ResourceConflictException": "in progress",
@@ -40,7 +38,7 @@ _UNSETTLED: Final[Mapping[str, str]] = {
     "OperationAborted": "",
 }
 
-#: Refusals that mean that there is no such thing, or that it has no such settings.
+#: Error codes that mean that the resource, or its setting, does not exist.
 ABSENT: Final = frozenset(
     {
         *("NotFoundException", "NoSuchEntity", "ResourceNotFoundException"),
@@ -59,8 +57,8 @@ _NEXT_PAGE: Final[Mapping[str, str]] = {
     "Marker": "Marker",
 }
 
-#: Members of a successful answer that list what was refused all the same, and the
-#: names of code and text in each entry.
+#: Members of a successful answer that list partial failures, and the names of the
+#: error code and the text in each entry.
 _PARTLY_REFUSED: Final[Mapping[str, tuple[str, str]]] = {
     "PhoneNumberErrors": ("ErrorCode", "ErrorMessage"),
     "FailedEntries": ("ErrorCode", "ErrorMessage"),
@@ -70,9 +68,9 @@ _PARTLY_REFUSED: Final[Mapping[str, tuple[str, str]]] = {
 
 class Refused(ConfigError):
     """
-    AWS said no; the text says what to do about it.
+    AWS refused a request; the text says what to do.
 
-    @ivar code: as the service has it.
+    @ivar code: the service's error code.
     """
 
     def __init__(self, request: Request, code: str, message: str) -> None:
@@ -87,7 +85,7 @@ class Refused(ConfigError):
 
     @property
     def is_expired(self) -> bool:
-        """No request will be accepted until somebody logs in."""
+        """Whether the credentials have expired, so that every request will fail."""
         return "ExpiredToken" in self.code or self.code == "InvalidClientTokenId"
 
 
@@ -95,8 +93,8 @@ class Cloud:
     """
     One account in one region.
 
-    @ivar references: values of the C{${NAME}} in requests.
-    @param sleep: waits so many seconds.
+    @ivar references: the values of C{${NAME}} in requests.
+    @param sleep: waits a number of seconds.
     """
 
     def __init__(
@@ -112,7 +110,7 @@ class Cloud:
         self._clients: dict[str, Any] = {}
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         for client in self._clients.values():
             client.close()
 
@@ -120,11 +118,11 @@ class Cloud:
         self, request: Request, more: Mapping[str, Any] = _NOTHING
     ) -> dict[str, Any]:
         """
-        All pages of the answer, in one.
+        Send a request and return all pages of the answer in one.
 
-        @param more: parameters that take the place of the request's.
-        @raise Refused: it was, or a part of it.
-        @raise Unknown: the request means something that does not exist.
+        @param more: parameters that override the request's.
+        @raise Refused: the request, or a part of it, was refused.
+        @raise Unknown: the request refers to something that does not exist.
         """
         answer = page = self._ask_slowly(request, more)
         while following := _next_page(page, request):
@@ -138,9 +136,9 @@ class Cloud:
         self, request: Request, more: Mapping[str, Any] = _NOTHING
     ) -> dict[str, Any]:
         """
-        The same, and again while AWS has not made up its mind.
+        Like L{ask}, but repeat the request while the refusal is temporary.
 
-        @raise Refused: it was.
+        @raise Refused: the request was refused.
         """
         waited = 0.0
         while True:
@@ -158,8 +156,8 @@ class Cloud:
         self, request: Request, more: Mapping[str, Any] = _NOTHING
     ) -> dict[str, Any] | None:
         """
-        @return: the answer; C{None}: there is no such thing.
-        @raise Refused: for another reason.
+        @return: the answer; C{None} if the resource does not exist.
+        @raise Refused: the request was refused for another reason.
         """
         try:
             return self.ask(request, more)
@@ -170,9 +168,9 @@ class Cloud:
 
     def remove(self, request: Request) -> None:
         """
-        Have something removed that may be gone already.
+        Send a request that removes a resource, which may be gone already.
 
-        @raise Refused: it cannot be removed.
+        @raise Refused: the resource cannot be removed.
         """
         try:
             self.ask_patiently(request)
@@ -231,7 +229,7 @@ class Cloud:
 
 
 def _next_page(page: Mapping[str, Any], request: Request) -> dict[str, str]:
-    """@return: the parameter of the next page; empty: this is the last."""
+    """@return: the parameter that requests the next page; empty after the last."""
     if page.get("IsTruncated") is False:
         return {}
     return {

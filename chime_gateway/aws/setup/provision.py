@@ -1,9 +1,8 @@
 """
 Creates an installation, or brings it up to date.
 
-Everything is looked up anew each time: there is no file of what was done, so an
-interrupted run is simply repeated.  L{chime_gateway.aws.setup.installation} describes
-what is wanted.
+Every run looks everything up again and keeps no state file, so an interrupted run can
+be repeated.  L{chime_gateway.aws.setup.installation} describes the wanted resources.
 """
 
 from __future__ import annotations
@@ -26,9 +25,10 @@ from chime_gateway.errors import ConfigError
 @frozen
 class Change:
     """
-    @ivar action: C{create}, C{set}, C{delete}, C{keep}, C{confirm}: something that
-        is done only when it is asked for once more, or C{blocked}: it should go,
-        and cannot.
+    One change of an installation.
+
+    @ivar action: C{create}, C{set}, C{delete}, C{keep}, C{confirm}: needs an explicit
+        confirmation, or C{blocked}: should be removed but cannot be.
     """
 
     action: str
@@ -43,7 +43,7 @@ class Change:
 
 
 def apply(cloud: Cloud, resources: Iterable[Resource]) -> Iterator[Change]:
-    """Do it, telling each change when it is done."""
+    """Apply the changes, and yield each one when it is done."""
     for resource in resources:
         is_there = find(cloud, resource)
         settle_secrets(cloud, resource)
@@ -68,13 +68,13 @@ def apply(cloud: Cloud, resources: Iterable[Resource]) -> Iterator[Change]:
 
 
 def settle_secrets(cloud: Cloud, resource: Resource) -> None:
-    """Decide what each secret of a resource should be, from what it is now."""
+    """Set the wanted value of each secret of a resource, from its present value."""
     for name, wanted in resource.secrets.items():
         cloud.references[name] = wanted(cloud.references.get(name, ""))
 
 
 def named(cloud: Cloud, resource: Resource) -> str:
-    """What AWS calls it; empty: nothing is known that may be shown."""
+    """Return AWS' name of a resource; empty if none is known that may be shown."""
     names = {**resource.lookup.references, **resource.created}
     shown = [name for name in names if name not in resource.secrets]
     known = [cloud.references[name] for name in shown if name in cloud.references]
@@ -83,11 +83,13 @@ def named(cloud: Cloud, resource: Resource) -> str:
 
 def put(cloud: Cloud, setting: Setting) -> None:
     """
-    @raise ConfigError: it cannot work with what is there.
+    Write a setting.
+
+    @raise ConfigError: it is not compatible with the present values.
     """
     for request in setting.write:
         if request.operation == "CreatePolicyVersion":
-            # Five are allowed.
+            # A policy may have five versions.
             forget_versions(cloud, str(request.parameters["PolicyArn"]))
         found = cloud.ask(setting.read) if setting.read and setting.keeps else {}
         kept = with_what_is_there(setting, request, found, cloud.references)
@@ -95,7 +97,7 @@ def put(cloud: Cloud, setting: Setting) -> None:
 
 
 def forget_versions(cloud: Cloud, policy_arn: str) -> None:
-    """Delete all versions of a policy but the one in force."""
+    """Delete all versions of a policy except the default version."""
     policy = {"PolicyArn": policy_arn}
     for version in cloud.ask(Request("iam", "ListPolicyVersions", policy))["Versions"]:
         if not version["IsDefaultVersion"]:

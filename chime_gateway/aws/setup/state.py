@@ -1,4 +1,4 @@
-"""What an account has of a resource.  Nothing is changed here."""
+"""Reads the present state of a resource in an account; changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from chime_gateway.aws.setup.resource import (
 
 
 def find(cloud: Cloud, resource: Resource) -> bool:
-    """Return whether it exists; if so, the cloud's references tell where."""
+    """Return whether a resource exists; if so, store its references."""
     lookup = resource.lookup
     try:
         answer: Any = cloud.ask(lookup.request)
@@ -50,7 +50,10 @@ def find(cloud: Cloud, resource: Resource) -> bool:
 def _candidates(
     items: list[Any], match: Mapping[str, Any], *, is_renamable: bool
 ) -> Iterator[Any]:
-    """Those with the right name first; a name can be changed in the console."""
+    """
+    Return the possible resources, those with the right name first, because a name can
+    be changed in the console.
+    """
     yield from (item for item in items if is_within(match, item))
     if is_renamable:
         rest = {key: value for key, value in match.items() if key != "Name"}
@@ -62,7 +65,7 @@ def _candidates(
 def learn(
     cloud: Cloud, references: Mapping[str, str], answer: Mapping[str, Any]
 ) -> None:
-    """Keep the parts of an answer that other requests refer to."""
+    """Store the values of an answer to which other requests refer."""
     for name, path in references.items():
         value = jmespath.search(path, answer)
         if value is not None:
@@ -71,8 +74,8 @@ def learn(
 
 def read_tags(cloud: Cloud, request: Request, path: str) -> dict[str, str]:
     """
-    @param path: JMESPath of the tags in the answer.
-    @return: empty as well if there is no such thing.
+    @param path: the JMESPath of the tags in the answer.
+    @return: the tags; empty if the resource does not exist.
     """
     tags = jmespath.search(path, cloud.seek(request) or {}) or {}
     if isinstance(tags, list):
@@ -82,7 +85,8 @@ def read_tags(cloud: Cloud, request: Request, path: str) -> dict[str, str]:
 
 def whose(cloud: Cloud, resource: Resource) -> str:
     """
-    @return: why a resource that exists is not ours, by its tags; empty: it is ours.
+    @return: why an existing resource does not belong to the installation, by its tags;
+        empty if it does.
     """
     if resource.tags is None:
         return ""
@@ -90,7 +94,7 @@ def whose(cloud: Cloud, resource: Resource) -> str:
 
 
 def is_set(cloud: Cloud, setting: Setting) -> bool:
-    """Return whether it is as it should be; one that cannot be read is not."""
+    """Return whether a setting has the wanted value; an unreadable one has not."""
     if setting.read is None:
         return False
     try:
