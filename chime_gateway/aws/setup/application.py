@@ -89,7 +89,7 @@ def order(installation: InstallationRequest, number: str) -> Resource:
 
 
 def inventory_number(number: str) -> Resource:
-    """A number that the account must have already."""
+    """Return a number that the account must already have."""
     return Resource(
         what=f"telephone number {number}",
         lookup=Lookup(chime("GetPhoneNumber", PhoneNumberId=number)),
@@ -122,7 +122,7 @@ def association(number: str) -> Resource:
 
 def sip_rule_name(name: str, number: str) -> str:
     """
-    A rule has no tags: it is known by its name and by where it leads.
+    A rule has no tags, so it is recognized by its name and its target.
 
     @param name: of the installation.
     """

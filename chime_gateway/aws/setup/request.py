@@ -13,10 +13,10 @@ from chime_gateway.aws.setup.resource import Request
 #: The tag of all created resources; its value is the installation's name.
 TAG: Final = "chime-gateway"
 
-#: The value of the tag of a queue that a running gateway makes for itself.
+#: The tag's value for queues that running gateways create for themselves.
 GATEWAYS_TAG: Final = "events"
 
-#: CloudFormation tags what it makes with the name of the stack.
+#: CloudFormation's tag with the name of the stack.
 _STACK_TAG: Final = "aws:cloudformation:stack-name"
 
 ZIP_FILE: Final = "chimegw-sma.zip"
@@ -91,7 +91,7 @@ def queue_name(installation: InstallationRequest) -> str:
 
 
 def gateway_queues(installation: InstallationRequest) -> str:
-    """What the names of the queues begin with that running gateways make."""
+    """Return the prefix of the names of the queues that running gateways create."""
     return f"{installation.name}-events-"
 
 
@@ -122,9 +122,9 @@ def tags(installation: InstallationRequest) -> list[dict[str, str]]:
 
 def not_ours(found: Mapping[str, str], name: str) -> str:
     """
-    @param found: tags of something that exists.
-    @param name: of the installation.
-    @return: why it is not a part of the installation; empty: it is.
+    @param found: the tags of an existing resource.
+    @param name: the name of the installation.
+    @return: why the resource is not part of the installation; empty if it is.
     """
     if _STACK_TAG in found:
         return f"it belongs to the CloudFormation stack {found[_STACK_TAG]}"

@@ -1,7 +1,7 @@
 """
-CBOR (RFC 8949), as far as Smithy's RPC v2 protocol needs it.
+The part of CBOR (RFC 8949) that Smithy's RPC v2 protocol needs.
 
-Of timestamps the caller makes numbers before; byte strings are not needed.
+The caller converts timestamps to numbers; byte strings are not supported.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _head(major: int, number: int) -> bytes:
 
 def decode(data: bytes) -> Any:
     """
-    @raise ValueError: it is not CBOR, or of a kind that is not needed here.
+    @raise ValueError: the data is not CBOR, or of an unsupported type.
     """
     try:
         value, end = _decode(data, 0, 0)

@@ -1,9 +1,8 @@
 """
-The Resource Groups Tagging API: what of a region has which tags.
+Simulates the Resource Groups Tagging API: the tagged resources of a region.
 
-As the service does, it knows neither IAM nor what was changed a moment ago, and it
-tells a page at a time.  That Chime's resources are among them is not documented, so
-they are not.
+Like the real service, it does not cover IAM, can be out of date, and answers in pages.
+Chime's resources are left out because their support is not documented.
 """
 
 from __future__ import annotations
@@ -20,9 +19,11 @@ Tagged = Mapping[str, Mapping[str, str]]
 
 class Tagging:
     """
-    @param truth: what has tags now.
-    @ivar stale: what it tells instead; C{None}: the truth.
-    @ivar page: entries of one answer.
+    The API.
+
+    @param truth: returns the present tags.
+    @ivar stale: outdated tags to report instead; C{None}: report the present ones.
+    @ivar page: the number of entries in one answer.
     """
 
     def __init__(self, truth: Callable[[], Tagged]) -> None:

@@ -1,5 +1,5 @@
 """
-Keys of a telephone as RTP events (RFC 4733), each in the place of some frames.
+Sends DTMF digits as RTP events (RFC 4733), each of which replaces some frames.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-#: Of C{telephone-event}, as the caller offers it.
+#: The payload type with which the caller offers C{telephone-event}.
 PAYLOAD_TYPE: Final = 101
 
 #: The digit is the index of its event (RFC 4733 table 3).
@@ -19,17 +19,19 @@ _EVENT: Final = struct.Struct("!BBH")
 _VOLUME: Final = 10  # -10 dBm0
 _END: Final = 0x80
 
-#: A key is down for five frames, and its end is sent three times (section 2.5.1.4).
+#: A digit lasts five frames, and its end is sent three times (section 2.5.1.4).
 _FRAMES: Final = 5
 _END_REPEATS: Final = 3
 
-#: Frames of speech between two keys.
+#: The number of frames of speech between two digits.
 _GAP: Final = 3
 
 
 class RtpKeys:
     """
-    @param send: takes marker bit, payload type, timestamp and payload of a packet.
+    The digits of one call.
+
+    @param send: sends a packet: marker bit, payload type, timestamp and payload.
     """
 
     def __init__(self, send: Callable[[bool, int, int, bytes], None]) -> None:
@@ -41,15 +43,15 @@ class RtpKeys:
 
     def press(self, digit: str) -> None:
         """
-        @raise ValueError: there is no such key.
+        @raise ValueError: there is no such digit.
         """
         DIGITS.index(digit)
         self._waiting.append(digit)
 
     def sent(self, timestamp: int, samples: int) -> bool:
         """
-        @param samples: of the frame that is due at C{timestamp}.
-        @return: whether a key takes the place of the frame.
+        @param samples: the number of samples of the frame due at C{timestamp}.
+        @return: whether a digit replaces the frame.
         """
         if self._gap:
             self._gap -= 1
