@@ -15,7 +15,9 @@ from chime_gateway.settings.tools import HttpTool
 class InThread(Protocol):
     """Runs a blocking function in a thread."""
 
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+    def __call__(
+        self, function: Callable[..., object], *args: object
+    ) -> Deferred[Any]: ...
 
 
 class AwsCalls(Protocol):

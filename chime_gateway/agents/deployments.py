@@ -295,7 +295,7 @@ class Deployments:
             self.health.dropped(candidate, permit)
             failure.trap(CancelledError)
 
-        def over(result: Any) -> Any:
+        def over(result: object) -> Any:
             del self._watched[ready]
             return result
 

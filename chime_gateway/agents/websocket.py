@@ -296,7 +296,7 @@ def connect(
     """
     give_up = dial(url, headers, session, endpoint, sockets, batch)
 
-    def over(result: Any) -> Any:
+    def over(result: object) -> Any:
         if isinstance(result, Failure):
             give_up()
         return result

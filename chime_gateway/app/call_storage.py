@@ -58,7 +58,7 @@ class CallStorage:
         self,
         settings: GatewaySettings,
         reactor: Any,
-        in_thread: Callable[..., Deferred[Any]],
+        in_thread: Callable[..., Deferred[object]],
         post: SignedPost,
         aws: AwsApi | None,
         kin: Kin,

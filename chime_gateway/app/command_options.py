@@ -34,7 +34,7 @@ class CommandOptions(usage.Options):
             words.insert(0, str(options.subCommand))
         return " ".join(["Usage: chimegw", *words, self.synopsis])
 
-    def parseOptions(self, options: Any = None) -> None:
+    def parseOptions(self, options: object = None) -> None:
         """
         Parse a command line.
 

@@ -242,7 +242,9 @@ class Composition:
         threads = self._threads("names", most_lookups)
         return Resolver(partial(threads.run, system_addresses), self._reactor)
 
-    def in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    def in_thread(
+        self, function: Callable[..., object], *args: object
+    ) -> Deferred[Any]:
         pool = self._reactor.getThreadPool()
         return deferToThreadPool(self._reactor, pool, function, *args)
 

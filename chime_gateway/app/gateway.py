@@ -106,7 +106,7 @@ class GatewayService(MultiService):
 
     # -- IService --------------------------------------------------------------
 
-    def setServiceParent(self, parent: Any) -> None:
+    def setServiceParent(self, parent: object) -> None:
         super().setServiceParent(parent)
         # The application of twistd chooses its log by this component, unless
         # --logger says otherwise.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -31,7 +31,7 @@ class SampleWork:
 
     _log = Logger()
 
-    def __init__(self, in_thread: Callable[..., Deferred[Any]]) -> None:
+    def __init__(self, in_thread: Callable[..., Deferred[object]]) -> None:
         self._in_thread = in_thread
         self._is_loaded = False
 

@@ -103,7 +103,7 @@ class Options(CommandOptions):
 
     opt_l = opt_listen
 
-    def parseOptions(self, options: Any = None) -> None:
+    def parseOptions(self, options: object = None) -> None:
         """
         Parse a command line.
 
@@ -170,7 +170,7 @@ class Options(CommandOptions):
         if found:
             raise SystemExit("\n".join(f"chimegw: {line}" for line in found))
 
-    def _launched(self, options: Any) -> Launch:
+    def _launched(self, options: object) -> Launch:
         inherited = take_inherited(VARIABLE)
         environ = process_environment()
         try:

@@ -422,7 +422,7 @@ class _Call:
 
     def __init__(
         self,
-        event: Mapping[str, Any],
+        event: Mapping[str, object],
         settings: Settings,
         is_ready: Callable[[str], bool],
         now: float,

@@ -46,7 +46,7 @@ _BATCH: Final = 1000
 _SECRETS: Final = frozenset({"secret", "bearer", "authorization"})
 
 
-def encode(value: Any) -> Any:
+def encode(value: object) -> Any:
     """Convert an argument to its JSON form."""
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
@@ -127,7 +127,7 @@ class CaptureFiles:
     def start(self) -> None:
         self.worker.start()
 
-    def put(self, call_id: str, what: Any) -> None:
+    def put(self, call_id: str, what: object) -> None:
         """
         Write an entry, or the head of the file.
 
@@ -143,7 +143,7 @@ class CaptureFiles:
 
     # -- in the thread -----------------------------------------------------------
 
-    def _work(self, jobs: list[tuple[str, Any]]) -> None:
+    def _work(self, jobs: list[tuple[str, object]]) -> None:
         lines: dict[str, list[bytes]] = {}
         for call_id, what in jobs:
             try:
@@ -176,7 +176,7 @@ class CaptureFiles:
             self._missing = 0
 
 
-def _line(what: Any) -> bytes:
+def _line(what: object) -> bytes:
     if isinstance(what, tuple):
         at, is_input, depth, name, arguments = what
         what = [

@@ -81,7 +81,7 @@ class ReplayReport:
     record: CallRecord | None = None
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: object) -> Any:
     if isinstance(value, dict):
         if "$bytes" in value:
             return base64.b64decode(value["$bytes"])
@@ -130,7 +130,7 @@ def _tool(value: Any) -> Tool:
     raise ConfigError(f"profile.tools: this version has no {value!r}")
 
 
-def _sound(value: Mapping[str, Any] | None) -> Sound | None:
+def _sound(value: Mapping[str, object] | None) -> Sound | None:
     if value is None:
         return None
     return Sound(**{**value, "data": _decode(value["data"])})
@@ -254,7 +254,7 @@ class Replay:
 
     # -- outputs -----------------------------------------------------------------
 
-    def output(self, what: str, arguments: Sequence[Any]) -> None:
+    def output(self, what: str, arguments: Sequence[object]) -> None:
         """Compare an output with the capture."""
         lines, at = self._lines, self._at
         now = Line(self.now, 0, what, tuple(arguments))
@@ -281,7 +281,7 @@ class Replay:
         self.report.differences.append(Difference(line.at, _text(line), now))
 
 
-def _same(then: Sequence[Any], now: Sequence[Any]) -> bool:
+def _same(then: Sequence[object], now: Sequence[object]) -> bool:
     return [encode(a) for a in then] == [encode(a) for a in now]
 
 
@@ -357,7 +357,7 @@ class _Agents:
 class _Side:
     """A leg, session or other object that the call uses; its requests are outputs."""
 
-    def __init__(self, replay: Replay, name: str, **attributes: Any) -> None:
+    def __init__(self, replay: Replay, name: str, **attributes: object) -> None:
         self._replay = replay
         self._name = name
         self.__dict__.update(attributes)

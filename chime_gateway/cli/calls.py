@@ -196,12 +196,12 @@ class ShowOptions(NameFirst, _StoreCommand):
         return 0
 
 
-def turn_lines(turn: Mapping[str, Any]) -> Iterator[str]:
+def turn_lines(turn: Mapping[str, object]) -> Iterator[str]:
     """Yield a turn of a transcript, for people: each text on one line."""
     yield from map(printable, _turn_lines(turn))
 
 
-def _turn_lines(turn: Mapping[str, Any]) -> Iterator[str]:
+def _turn_lines(turn: Mapping[str, object]) -> Iterator[str]:
     at = f"{turn['started']:8.1f} s"
     speaker = turn["speaker"]
     if speaker == "tool":
@@ -293,7 +293,7 @@ _BEGINS_A_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _PLAIN_NUMBER: Final = re.compile(r"[+-][0-9]+")
 
 
-def _harmless(value: Any) -> Any:
+def _harmless(value: object) -> Any:
     """
     Return a value that a spreadsheet does not take for a formula, nor a terminal for a
     control sequence: callers choose parts of it.

@@ -261,7 +261,7 @@ class Demo:
         reactor = self._reactor
         environ: dict[str, str] = {}
 
-        def function(event: dict[str, Any]) -> Deferred[Any]:
+        def function(event: dict[str, object]) -> Deferred[Any]:
             pool = reactor.getThreadPool()
             return deferToThreadPool(reactor, pool, sma.answer, event, environ)
 

@@ -331,7 +331,7 @@ class SimulateOptions(CommandOptions):
                 f"--log {self['log']}: it cannot be written: {exc.strerror}"
             ) from exc
 
-        def tell(number: int, what: str, members: Mapping[str, Any]) -> None:
+        def tell(number: int, what: str, members: Mapping[str, object]) -> None:
             at = {"t": time.monotonic(), "session": number, "what": what}
             print(json.dumps({**at, **members}), file=file, flush=True)
 

@@ -189,7 +189,7 @@ def storage_families(storage: StorageCounts) -> Iterator[Metric]:
     yield from _worker_families(list(storage.workers()))
 
 
-def _worker_families(workers: Iterable[WorkerThread[Any]]) -> Iterator[Metric]:
+def _worker_families(workers: Iterable[WorkerThread[object]]) -> Iterator[Metric]:
     up = GaugeMetricFamily(
         "chimegw_worker_up", "1 while the thread runs.", labels=["worker"]
     )

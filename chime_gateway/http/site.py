@@ -213,7 +213,7 @@ class GatewaySite(Site):
         """The number of open HTTP connections, without streams."""
         return len(self._open)
 
-    def buildProtocol(self, addr: Any) -> Any:
+    def buildProtocol(self, addr: object) -> Any:
         channel: Any = super().buildProtocol(addr)
         channel.turns = self.turns
         channel.connections = self.connections

@@ -125,7 +125,7 @@ class BoundedConnection(HTTP11ClientProtocol):
     transport: Any
 
     def __init__(
-        self, clock: IReactorTime, quiescent: Callable[[Any], None] = lambda _: None
+        self, clock: IReactorTime, quiescent: Callable[[object], None] = lambda _: None
     ) -> None:
         super().__init__(quiescent)
         self._head_bytes = 0
@@ -197,7 +197,7 @@ class _Connections:
     """The pool's factory of connections."""
 
     def __init__(
-        self, clock: IReactorTime, quiescent: Callable[[Any], None], metadata: str
+        self, clock: IReactorTime, quiescent: Callable[[object], None], metadata: str
     ) -> None:
         self._clock = clock
         self._quiescent = quiescent

@@ -217,7 +217,7 @@ class LeanWebSocket:
 
     # -- sending -------------------------------------------------------------
 
-    def sendData(self, data: bytes, *args: Any, **kwargs: Any) -> None:
+    def sendData(self, data: bytes, *args: object, **kwargs: object) -> None:
         """
         Send a control frame of Autobahn: ping, pong, close.
 
@@ -269,7 +269,7 @@ class LeanWebSocket:
     def stopProducing(self) -> None:
         """The connection ends."""
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: object) -> None:
         path = self.path
         try:
             super().connectionLost(reason)  # type: ignore[misc]

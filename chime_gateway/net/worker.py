@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from twisted.logger import Logger
 
@@ -139,7 +139,7 @@ class WorkerThread(Generic[_Job]):
             self._guarded(self._work, jobs)
         self._guarded(self._last)
 
-    def _guarded(self, do: Callable[..., None], *arguments: Any) -> None:
+    def _guarded(self, do: Callable[..., None], *arguments: object) -> None:
         try:
             do(*arguments)
         except Exception:

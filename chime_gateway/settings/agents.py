@@ -55,7 +55,7 @@ _TEMPLATES: Final = ("instructions", "greeting", "goodbye", "recording_notice")
 
 
 def agents(
-    file: Mapping[str, Any],
+    file: Mapping[str, object],
     env: Mapping[str, str],
     *,
     built_in: Iterable[BuiltInTool],
@@ -172,7 +172,7 @@ def _known_agent(name: str, profiles: Mapping[str, AgentProfile], where: str) ->
 
 
 def _chosen(
-    rest: dict[str, Any], key: str, where: str, known: Mapping[str, Any]
+    rest: dict[str, object], key: str, where: str, known: Mapping[str, object]
 ) -> dict[str, Any]:
     names = strings(rest.pop(key, []), f"{where}.{key}")
     for name in names:
@@ -186,7 +186,7 @@ def _chosen(
 
 
 def _read_instructions(
-    rest: dict[str, Any], where: str, read: Callable[[str], str]
+    rest: dict[str, object], where: str, read: Callable[[str], str]
 ) -> None:
     """C{instructions_file} instead of C{instructions}."""
     name = rest.pop("instructions_file", None)
@@ -199,7 +199,7 @@ def _read_instructions(
     rest["instructions"] = read(structure(name, str, f"{where}.instructions_file"))
 
 
-def _name_transcriber(rest: dict[str, Any], where: str) -> None:
+def _name_transcriber(rest: dict[str, object], where: str) -> None:
     """If only the kind is given, the deployment has the name of its model."""
     kind = rest.get("transcription_kind")
     if kind == REALTIME_MODEL and rest.get("transcription_model"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -42,7 +42,7 @@ _WHAT: Final = {
 
 
 def deployment_settings(
-    file: Mapping[str, Any], env: Mapping[str, str]
+    file: Mapping[str, object], env: Mapping[str, str]
 ) -> tuple[DeploymentSettings, ...]:
     """
     Read the deployment of the environment, then those of the file.

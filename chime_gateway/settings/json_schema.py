@@ -24,7 +24,7 @@ def as_python(pattern: str) -> str:
 
 
 def _match(
-    _: Any, pattern: str, value: Any, schema: Mapping[str, Any]
+    _: object, pattern: str, value: object, schema: Mapping[str, object]
 ) -> Iterator[ValidationError]:
     if isinstance(value, str) and not re.search(as_python(pattern), value):
         yield ValidationError(f"{value!r} does not match {pattern!r}")

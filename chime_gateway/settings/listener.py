@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 
@@ -66,7 +66,7 @@ def listener(text: str, variable: str, transports: Sequence[str]) -> Listener:
 
 
 def listed(
-    found_in: dict[str, Any],
+    found_in: dict[str, object],
     key: str,
     where: str,
     env: Mapping[str, str],

@@ -130,7 +130,7 @@ def _foreign_variables(
     env_file: Mapping[str, str],
     environ: Mapping[str, str],
     env_path: str | None,
-    file: Mapping[str, Any],
+    file: Mapping[str, object],
 ) -> tuple[str, ...]:
     """
     Return warnings about variables that look like settings but are not.  In the
@@ -154,7 +154,7 @@ def _foreign_variables(
 
 def _checked(
     env: Mapping[str, str],
-    file: Mapping[str, Any],
+    file: Mapping[str, object],
     *,
     built_in: Iterable[BuiltInTool],
     config_path: str | None,
@@ -217,7 +217,7 @@ def _checked(
     )
 
 
-def _public_address(env: Mapping[str, str], file: Mapping[str, Any]) -> str:
+def _public_address(env: Mapping[str, str], file: Mapping[str, object]) -> str:
     if said := env.get("CHIMEGW_PUBLIC_ADDRESS"):
         return checked_address(said, "CHIMEGW_PUBLIC_ADDRESS")
     said = structure(file.get("public_address", ""), str, "public_address")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Final
 
 #: Variables that Kubernetes sets in each container for a Service named C{chimegw}.
 _SERVICE_LINK: Final = re.compile(
@@ -78,7 +78,7 @@ def _is_service_link(name: str, value: str) -> bool:
     return bool(_SERVICE_LINK.match(name) and _LINK_VALUE.match(value))
 
 
-def mentioned_variables(value: Any) -> Iterator[str]:
+def mentioned_variables(value: object) -> Iterator[str]:
     """Yield the names that a file of settings refers to, as C{env:NAME}."""
     if isinstance(value, str):
         kind, colon, name = value.partition(":")

@@ -268,7 +268,7 @@ def default_of(attribute: Any) -> str:
     return toml(value)
 
 
-def toml(value: Any) -> str:
+def toml(value: object) -> str:
     """Write a value as in a TOML file."""
     match value:
         case None:

@@ -118,7 +118,7 @@ def read_sound(path: Path, where: str, most_seconds: float) -> Sound:
     return sound
 
 
-def read_sounds(rest: dict[str, Any], where: str, read: ReadSound) -> dict[str, Any]:
+def read_sounds(rest: dict[str, object], where: str, read: ReadSound) -> dict[str, Any]:
     """
     Read the sounds that C{filler} and C{apology} of a profile's table name.  Return
     C{filler_sound} and C{apology_sound}, each a L{Sound} or C{None}.

@@ -53,7 +53,9 @@ class BuiltInTool(ABC):
         return self.name
 
 
-def object_schema(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+def object_schema(
+    required: tuple[str, ...] = (), **properties: object
+) -> dict[str, Any]:
     """Make a JSON Schema of these arguments and no others."""
     return {
         "type": "object",

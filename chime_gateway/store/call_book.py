@@ -108,7 +108,7 @@ class CallBook:
         ]
         return {**columns(row), "turns": turns}
 
-    def _row(self, call: CallFacts, record: Mapping[str, Any]) -> CallRow:
+    def _row(self, call: CallFacts, record: Mapping[str, object]) -> CallRow:
         row = opened_row(call, self._whose, record)
         return evolve(
             row,
@@ -118,7 +118,7 @@ class CallBook:
         )
 
 
-def _turn_row(call_id: str, turn: TurnFacts, document: Mapping[str, Any]) -> TurnRow:
+def _turn_row(call_id: str, turn: TurnFacts, document: Mapping[str, object]) -> TurnRow:
     return TurnRow(
         call_id=call_id,
         number=turn.number,

@@ -168,7 +168,7 @@ class Database:
                 self._turns(connection, turns)
         connection.execute(*self._statements.of(kind, values))
 
-    def _turns(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    def _turns(self, connection: Connection, rows: Sequence[dict[str, object]]) -> None:
         """Write them by one statement: one for each would hold the GIL for longer."""
         statement, _ = self._statements.of(TURN, rows[0])
         connection.execute(statement, rows)
@@ -201,7 +201,7 @@ class Database:
         with self._engine.connect() as connection:
             return [CallRow(**row._mapping) for row in connection.execute(query)]
 
-    def close_lost(self, values: dict[str, Any], told: Sequence[Entry]) -> bool:
+    def close_lost(self, values: dict[str, object], told: Sequence[Entry]) -> bool:
         """
         Close a call, unless another process has closed it meanwhile.
 

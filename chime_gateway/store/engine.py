@@ -122,7 +122,7 @@ def _with_deadlines() -> Any:
     class ConnectionWithDeadlines(psycopg.Connection):  # type: ignore[misc]
         deadline_seconds = STATEMENT_SECONDS
 
-        def wait(self, generator: Any, *args: Any, **kwargs: Any) -> Any:
+        def wait(self, generator: object, *args: object, **kwargs: object) -> Any:
             by = time.monotonic() + self.deadline_seconds
             return super().wait(self._until(generator, by), *args, **kwargs)
 

@@ -269,7 +269,7 @@ def _in_json(text: str, guard_text: _Guard) -> str:
     return text if guarded == document else json.dumps(guarded, ensure_ascii=False)
 
 
-def _in_document(value: Any, guard_text: _Guard) -> Any:
+def _in_document(value: object, guard_text: _Guard) -> Any:
     if isinstance(value, str):
         return guard_text(value)
     if isinstance(value, int) and not isinstance(value, bool):

@@ -103,7 +103,7 @@ class StoredCall:
     transcript: Sequence[Mapping[str, Any]] = field(repr=False)
 
 
-def opened_row(call: CallFacts, whose: Whose, record: Mapping[str, Any]) -> CallRow:
+def opened_row(call: CallFacts, whose: Whose, record: Mapping[str, object]) -> CallRow:
     """
     Return the row of a call that has just begun.
 
@@ -131,7 +131,9 @@ def columns(row: AttrsInstance) -> dict[str, Any]:
     return asdict(row, recurse=False)
 
 
-def chronological(transcript: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def chronological(
+    transcript: Sequence[Mapping[str, object]],
+) -> list[Mapping[str, Any]]:
     """Sort turns by their start; numbers are in the order in which they were known."""
     return sorted(
         transcript,

@@ -52,7 +52,7 @@ class Store:
         *,
         post: SignedPost,
         in_thread: InThread,
-        in_reactor: Callable[..., Any],
+        in_reactor: Callable[..., object],
         clock: IReactorTime,
         wall_time: Callable[[], float],
         jitter: Callable[[], float],

@@ -358,9 +358,9 @@ class _Dial(ClientFactory):
     def buildProtocol(self, addr: IAddress | None) -> TcpConnection:
         return _Outgoing(self)
 
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+    def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
         self.owner.ended(self)
 
-    def clientConnectionLost(self, connector: Any, reason: Failure) -> None:
+    def clientConnectionLost(self, connector: object, reason: Failure) -> None:
         self.connection = None
         self.owner.ended(self)

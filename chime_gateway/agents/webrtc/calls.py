@@ -85,7 +85,7 @@ class Calls:
         self._ending: set[Deferred[Any]] = set()
 
     def mint(
-        self, url: str, headers: Mapping[str, str], asked: Mapping[str, Any]
+        self, url: str, headers: Mapping[str, str], asked: Mapping[str, object]
     ) -> Deferred[bytes]:
         """
         Request a secret for calls that begin with a session.
@@ -146,7 +146,7 @@ class Calls:
         ending = self._ask(f"{base}/calls/{call_id}/hangup", headers, b"")
         self._ending.add(ending)
 
-        def over(result: Any) -> None:
+        def over(result: object) -> None:
             self._ending.discard(ending)
             if isinstance(result, Failure):
                 # The service also notices that the media has ended.
@@ -231,7 +231,7 @@ def _is_of_profile(body: bytes) -> bool:
     return param.startswith("session.audio.")
 
 
-def _too_late(result: Any, _: float) -> Any:
+def _too_late(result: object, _: float) -> Any:
     if isinstance(result, Failure):
         result.trap(CancelledError, AgentUnavailable)
         raise AgentUnavailable("the agent's service took too long to answer")

@@ -94,7 +94,7 @@ class GaPlace:
         self._calls = calls
         self._secrets = ClientSecrets(self._mint, clock, time.time)
 
-    def _mint(self, session: Mapping[str, Any]) -> Deferred[bytes]:
+    def _mint(self, session: Mapping[str, object]) -> Deferred[bytes]:
         url = f"{self._base}/client_secrets"
         asking = _mint(self._calls, self.credential, url, {"session": session})
         return Deferred.fromCoroutine(asking)
@@ -167,7 +167,7 @@ class PreviewPlace:
 
 
 async def _mint(
-    calls: Calls, credential: Credential, url: str, asked: Mapping[str, Any]
+    calls: Calls, credential: Credential, url: str, asked: Mapping[str, object]
 ) -> bytes:
     headers = await credential.headers()
     try:

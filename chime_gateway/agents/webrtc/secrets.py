@@ -67,7 +67,7 @@ class Secret:
 class Mint(Protocol):
     """Mints a secret, over HTTP."""
 
-    def __call__(self, session: Mapping[str, Any]) -> Deferred[bytes]:
+    def __call__(self, session: Mapping[str, object]) -> Deferred[bytes]:
         """
         Mint a secret.
 
@@ -143,7 +143,7 @@ class ClientSecrets:
         self._timer = Timer(clock)
         self._is_stopped = False
 
-    def get(self, session: Mapping[str, Any]) -> Deferred[Secret]:
+    def get(self, session: Mapping[str, object]) -> Deferred[Secret]:
         """
         Return a valid secret.  The Deferred fails with L{AgentUnavailable}, and may be
         cancelled.
@@ -164,7 +164,7 @@ class ClientSecrets:
         self._ask(kept)
         return waiting
 
-    def want(self, session: Mapping[str, Any]) -> None:
+    def want(self, session: Mapping[str, object]) -> None:
         """Mint a secret in advance, for future calls."""
         kept = self._find(session)
         kept.used_at = self._clock.seconds()
@@ -183,7 +183,7 @@ class ClientSecrets:
 
     # -- inside ------------------------------------------------------------------
 
-    def _find(self, session: Mapping[str, Any]) -> _CachedSecret:
+    def _find(self, session: Mapping[str, object]) -> _CachedSecret:
         key = msgspec.json.encode(session, order="sorted")
         kept = self._kept.get(key)
         if kept is None:

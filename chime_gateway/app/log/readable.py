@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
@@ -50,7 +50,7 @@ class ReadableLines:
             pass
 
 
-def _more(members: dict[str, Any], text: str) -> Iterator[str]:
+def _more(members: dict[str, object], text: str) -> Iterator[str]:
     """Yield the members that the text does not contain."""
     for name, value in members.items():
         if name in _EVERYWHERE or name == "traceback" or not isinstance(value, _SIMPLE):

@@ -134,7 +134,7 @@ class Blob:
     file: str = ""
 
 
-def fill(value: Any, references: References) -> Any:
+def fill(value: object, references: References) -> Any:
     """
     Fill in the references.
 
@@ -161,7 +161,7 @@ def references_in(value: str) -> list[str]:
     return _REFERENCE.findall(value)
 
 
-def is_within(wanted: Any, found: Any) -> bool:
+def is_within(wanted: object, found: object) -> bool:
     """
     Return whether C{found} contains everything in C{wanted}; it may contain more.
 
@@ -182,7 +182,7 @@ def is_within(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
-def laid_over(found: Any, wanted: Any) -> Any:
+def laid_over(found: object, wanted: object) -> Any:
     """Merge what is wanted over what was found; L{is_within} is true of the result."""
     if not isinstance(wanted, Mapping) or not isinstance(found, Mapping):
         return wanted
@@ -191,7 +191,7 @@ def laid_over(found: Any, wanted: Any) -> Any:
 
 
 def with_what_is_there(
-    setting: Setting, request: Request, found: Any, references: References
+    setting: Setting, request: Request, found: object, references: References
 ) -> dict[str, Any]:
     """
     Return the parameters of C{request} that keep the present values.
@@ -214,7 +214,7 @@ def with_what_is_there(
     return parameters
 
 
-def _meaning(text: Any) -> Any:
+def _meaning(text: object) -> Any:
     if not isinstance(text, str):
         return text
     try:

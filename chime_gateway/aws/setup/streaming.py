@@ -55,7 +55,7 @@ def bucket(installation: InstallationRequest) -> Resource:
         }
     )
 
-    def s3(operation: str, **more: Any) -> Request:
+    def s3(operation: str, **more: object) -> Request:
         return Request("s3", operation, {**bucket, **more})
 
     tagging = {"TagSet": tags(installation)}

@@ -6,7 +6,6 @@ hears an apology.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred, fail
 
@@ -24,7 +23,7 @@ class NoAgentLines:
     def __init__(self, why: str) -> None:
         self._why = why
 
-    def open(self, *_: Any, **__: Any) -> Deferred[AgentLine]:
+    def open(self, *_: object, **__: object) -> Deferred[AgentLine]:
         return fail(NoRoom(self._why))
 
     def through(self, wrap: Callable[[Agents], Agents]) -> NoAgentLines:

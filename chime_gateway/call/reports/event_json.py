@@ -65,7 +65,7 @@ def payload_json(payload: Payload) -> dict[str, Any]:
     assert_never(payload)
 
 
-def event_json(event: CallEvent, data: Mapping[str, Any]) -> dict[str, Any]:
+def event_json(event: CallEvent, data: Mapping[str, object]) -> dict[str, Any]:
     """
     The form in which live events are sent.
 

@@ -199,7 +199,7 @@ class ToolBelt:
     # -- inside ------------------------------------------------------------------
 
     def _finished(
-        self, result: Any, response_id: str, call_id: str, running: _Running
+        self, result: object, response_id: str, call_id: str, running: _Running
     ) -> None:
         if self._is_closed:
             if isinstance(result, Failure):
@@ -245,7 +245,7 @@ class ToolBelt:
         return tool.run(self._user, ToolRequest(response_id, given, self._targets))
 
     def _request(
-        self, tool: HttpTool, call_id: str, given: Mapping[str, Any]
+        self, tool: HttpTool, call_id: str, given: Mapping[str, object]
     ) -> Deferred[str]:
         body = {"tool": tool.name, "arguments": given, "tool_call_id": call_id}
         body["call"] = self._user.context()
@@ -253,7 +253,7 @@ class ToolBelt:
         self._requests += 1
         return self._runner.run(tool, call_id, text.encode()).addBoth(self._answered)
 
-    def _answered(self, result: Any) -> Any:
+    def _answered(self, result: object) -> Any:
         self._requests -= 1
         return result
 

@@ -141,7 +141,7 @@ class KinesisLeg:
         transfer = PendingTransfer(self._carrier.clock, _TRANSFER_SECONDS)
         self._transfer = transfer
 
-        def over(result: Any) -> Any:
+        def over(result: object) -> Any:
             if not self._is_over:
                 # The call goes on: the Lambda brings the caller back.
                 self._returning.start(_RETURN_SECONDS, self._returned)

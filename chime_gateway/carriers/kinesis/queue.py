@@ -81,7 +81,7 @@ class MessageQueue:
         """Delete the queue itself."""
         await self._attempt("DeleteQueue", {})
 
-    async def _attempt(self, operation: str, parameters: Mapping[str, Any]) -> None:
+    async def _attempt(self, operation: str, parameters: Mapping[str, object]) -> None:
         try:
             await self._aws.call("sqs", operation, {"QueueUrl": self.url, **parameters})
         except AwsError as exc:

@@ -51,7 +51,7 @@ class StreamingAws(AwsCalls, Protocol):
         self,
         service: str,
         operation: str,
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         receiver: TwistedProtocol,
         *,
         endpoint: str = ...,

@@ -5,7 +5,7 @@ credentials, 503 when no new call is accepted.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 from twisted.web.server import Request
@@ -22,7 +22,7 @@ from chime_gateway.switchboard import Switchboard
 _RETRY_AFTER: Final = b"5"
 
 
-def host_of(address: Any) -> str:
+def host_of(address: object) -> str:
     """Return the host of an address; empty for a Unix socket."""
     return getattr(address, "host", "")
 

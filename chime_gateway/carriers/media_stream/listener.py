@@ -107,7 +107,7 @@ class StreamProtocol(LeanWebSocket, WebSocketServerProtocol):  # type: ignore[mi
         """The connection belongs to a call: its peer is no longer a stranger."""
         self._listener.connections.known(self.transport)
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: object) -> None:
         self._listener.connections.left(self.transport)
         super().connectionLost(reason)
 

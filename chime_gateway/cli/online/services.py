@@ -61,7 +61,9 @@ class Services:
             if isinstance(tool, HttpTool)
         }
 
-    def _in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    def _in_thread(
+        self, function: Callable[..., object], *args: object
+    ) -> Deferred[Any]:
         pool = self._reactor.getThreadPool()
         return deferToThreadPool(self._reactor, pool, function, *args)
 

@@ -169,7 +169,7 @@ class TextProbe:
         )
         return events.find(kind) is not None
 
-    def _send(self, events: KeptEvents, command: Mapping[str, Any]) -> None:
+    def _send(self, events: KeptEvents, command: Mapping[str, object]) -> None:
         if events.socket is not None:
             events.socket.send_message(msgspec.json.encode(command))
 
@@ -183,12 +183,12 @@ def _not_opened(events: KeptEvents) -> tuple[str, str]:
     return said or f"no session within {_OPEN_SECONDS:.0f} s", _NO_CONNECTION
 
 
-def _error_of(event: Mapping[str, Any] | None) -> str:
+def _error_of(event: Mapping[str, object] | None) -> str:
     error = (event or {}).get("error")
     return str(error.get("message", "")) if isinstance(error, dict) else ""
 
 
-def _failure_of(response: Mapping[str, Any]) -> str:
+def _failure_of(response: Mapping[str, object]) -> str:
     details = response.get("status_details")
     error = details.get("error") if isinstance(details, dict) else None
     if isinstance(error, dict):

@@ -36,7 +36,7 @@ class Answering(Protocol):
     def live(self) -> list[dict[str, Any]]:
         """Return the rows of the calls in progress."""
 
-    async def do(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+    async def do(self, method: str, path: str, body: Mapping[str, object]) -> Any:
         """@raise Problem: the request cannot be carried out."""
 
 
@@ -111,7 +111,7 @@ class Elsewhere:
         return None, unanswered
 
     async def do(
-        self, peer: Peer, method: str, path: str, body: Mapping[str, Any]
+        self, peer: Peer, method: str, path: str, body: Mapping[str, object]
     ) -> Any:
         """
         Carry out a request in the process that has the call.
@@ -133,7 +133,7 @@ class Elsewhere:
         return said.get("answer")
 
     async def _ask_all(
-        self, kind: str, head: Mapping[str, Any]
+        self, kind: str, head: Mapping[str, object]
     ) -> dict[str, Message | None]:
         """Return the answers by generation; C{None} where there was none."""
         older = {} if self._kin is None else dict(self._kin.older)

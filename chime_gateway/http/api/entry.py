@@ -131,7 +131,7 @@ class Entry:
                 wanted += schema.uses
         return found
 
-    def described(self, links: Mapping[str, Any]) -> dict[str, Any]:
+    def described(self, links: Mapping[str, object]) -> dict[str, Any]:
         """
         Return the description in OpenAPI's form.
 
@@ -167,7 +167,7 @@ class Entry:
             }
         return description
 
-    def _reply(self, links: Mapping[str, Any]) -> dict[str, Any]:
+    def _reply(self, links: Mapping[str, object]) -> dict[str, Any]:
         reply = self.reply
         schema = reply.schema
         shape = schema.reference if isinstance(schema, Schema) else schema

@@ -57,7 +57,7 @@ class KeyStore(Protocol):
         """@raise OSError: the key could not be stored."""
 
 
-def fingerprint(secret: str, request: Mapping[str, Any]) -> str:
+def fingerprint(secret: str, request: Mapping[str, object]) -> str:
     """
     Return a hash that identifies a request without revealing its content.
 
@@ -108,7 +108,7 @@ class IdempotencyKeys:
                 self._kept[kept.key] = kept
 
     async def answer(
-        self, key: str, request: str, do: Callable[[], Awaitable[dict[str, Any]]]
+        self, key: str, request: str, do: Callable[[], Awaitable[dict[str, object]]]
     ) -> Mapping[str, Any]:
         """
         Carry out a request the first time; afterwards return the same answer.

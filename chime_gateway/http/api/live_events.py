@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.logger import Logger
@@ -57,7 +57,7 @@ class LiveEvents:
     def __init__(
         self,
         clock: IReactorTime,
-        shown: Callable[[CallEvent], dict[str, Any]],
+        shown: Callable[[CallEvent], dict[str, object]],
         wall_time: Callable[[], float],
         chance: Callable[[], float],
     ) -> None:

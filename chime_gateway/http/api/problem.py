@@ -53,7 +53,7 @@ def header(request: Request, name: str) -> str:
     return value.decode("ascii")
 
 
-def read_body(request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
+def read_body(request: Request, schema: Mapping[str, object]) -> dict[str, Any]:
     """@raise Problem: the body is not JSON, or does not match C{schema}."""
     kind = header(request, "content-type").partition(";")[0].strip()
     if kind.lower() != "application/json":
@@ -73,7 +73,7 @@ def read_body(request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def check(value: Any, schema: Mapping[str, Any], what: str) -> None:
+def check(value: object, schema: Mapping[str, object], what: str) -> None:
     fault = next(faults(value, schema), None)
     if fault is not None:
         where = "/".join(str(part) for part in fault.absolute_path) or what
@@ -81,7 +81,7 @@ def check(value: Any, schema: Mapping[str, Any], what: str) -> None:
 
 
 def read_query(
-    request: Request, schemas: Mapping[str, Mapping[str, Any]]
+    request: Request, schemas: Mapping[str, Mapping[str, object]]
 ) -> dict[str, Any]:
     """Read the query string by its schemas; unknown parameters are rejected."""
     given: dict[str, Any] = {}
@@ -114,7 +114,7 @@ def read_query(
 def reply(
     request: Request,
     status: int,
-    content: Mapping[str, Any],
+    content: Mapping[str, object],
     kind: bytes = b"application/json",
 ) -> None:
     request.setResponseCode(status)

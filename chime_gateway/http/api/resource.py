@@ -134,7 +134,7 @@ class Api(Resource):
             for call in context.calls.calls()
         ]
 
-    async def do(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+    async def do(self, method: str, path: str, body: Mapping[str, object]) -> Any:
         """
         Carry out a request about a call of this process; another process has checked
         its token.

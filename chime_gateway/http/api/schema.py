@@ -32,7 +32,7 @@ class Schema:
         return {"$ref": f"#/components/schemas/{self.name}"}
 
 
-def text_schema(most: int, **more: Any) -> dict[str, Any]:
+def text_schema(most: int, **more: object) -> dict[str, Any]:
     return {"type": "string", "pattern": _TEXT, "maxLength": most, **more}
 
 

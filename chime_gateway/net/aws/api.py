@@ -57,7 +57,9 @@ _T = TypeVar("_T")
 
 
 class InThread(Protocol):
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]: ...
+    def __call__(
+        self, function: Callable[..., object], *args: object
+    ) -> Deferred[Any]: ...
 
 
 class AwsApi:
@@ -117,7 +119,7 @@ class AwsApi:
         self,
         service: str,
         operation: str,
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         seconds: int,
     ) -> str:
         """
@@ -138,7 +140,7 @@ class AwsApi:
         self,
         service: str,
         operation: str,
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         receiver: TwistedProtocol,
         *,
         endpoint: str = "",
@@ -167,7 +169,7 @@ class AwsApi:
         self,
         service: str,
         operation: str,
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         seconds: float,
     ) -> dict[str, Any]:
         answer, model, until = await self._send(
@@ -182,7 +184,7 @@ class AwsApi:
         self,
         service: str,
         operation: str,
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         seconds: float,
         endpoint: str,
     ) -> tuple[Answer, OperationModel, float]:
@@ -274,7 +276,7 @@ class AwsApi:
         return parsed
 
 
-def _too_late(result: Any, _: float) -> Any:
+def _too_late(result: object, _: float) -> Any:
     """
     Return the result if the request completed all the same when it timed out.
 

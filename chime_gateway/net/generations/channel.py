@@ -116,7 +116,7 @@ class Channel:
         self._begun = None
 
     def send(
-        self, kind: str, head: Mapping[str, Any] | None = None, body: bytes = b""
+        self, kind: str, head: Mapping[str, object] | None = None, body: bytes = b""
     ) -> bool:
         """
         Send a message.

@@ -58,7 +58,7 @@ class Peer:
         return self.channel.is_open
 
     def send(
-        self, kind: str, head: Mapping[str, Any] | None = None, body: bytes = b""
+        self, kind: str, head: Mapping[str, object] | None = None, body: bytes = b""
     ) -> bool:
         """Send a message; return whether it was sent."""
         return self.channel.send(kind, head, body)
@@ -66,7 +66,7 @@ class Peer:
     def ask(
         self,
         kind: str,
-        head: Mapping[str, Any] | None = None,
+        head: Mapping[str, object] | None = None,
         body: bytes = b"",
         seconds: float = 5.0,
     ) -> Deferred[Message]:
@@ -101,7 +101,7 @@ class Peer:
             self._answered(number, NotAnswered("the process is gone"))
 
 
-def _overdue(result: Any, seconds: float) -> Any:
+def _overdue(result: object, seconds: float) -> Any:
     return result
 
 

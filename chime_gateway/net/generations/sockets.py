@@ -93,7 +93,11 @@ class SharedSockets:
         return self.listenTCP(port, over_tls, backlog, interface)
 
     def listenUDP(
-        self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192
+        self,
+        port: int,
+        protocol: object,
+        interface: str = "",
+        maxPacketSize: int = 8192,
     ) -> Any:
         def adopted(descriptor: int, family: int) -> Any:
             return self._reactor.adoptDatagramPort(
@@ -129,7 +133,7 @@ class SharedSockets:
             return self._opened(Listening("unix", address, 0), mine)
         return self._adopt(found, Listening("unix", address, 0), adopted)
 
-    def share(self, what: Listening, opened: Callable[[int | None], Any]) -> Any:
+    def share(self, what: Listening, opened: Callable[[int | None], object]) -> Any:
         """
         Share a port that the reactor does not provide.
 

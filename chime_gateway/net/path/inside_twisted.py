@@ -111,7 +111,7 @@ def write_at_once(tcp: Connection, data: bytes) -> None:
     tcp.write(data)
 
 
-def _has(one: Any, attributes: tuple[str, ...]) -> bool:
+def _has(one: object, attributes: tuple[str, ...]) -> bool:
     missing = [name for name in attributes if not hasattr(one, name)]
     for name in missing:
         if name not in _reported:

@@ -8,7 +8,7 @@ With a line for each refused connection, strangers could fill the disk.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -68,13 +68,13 @@ class SummedLog:
     def __init__(self, summary: Summary) -> None:
         self._summary = summary
 
-    def _tell(self, format: str, **values: Any) -> None:
+    def _tell(self, format: str, **values: object) -> None:
         if self._summary.allows("WebSocket of a stranger"):
             self._log.info(format, **values)
 
     info = warn = error = _tell
 
-    def debug(self, format: str, **values: Any) -> None:
+    def debug(self, format: str, **values: object) -> None:
         """Does nothing."""
 
     trace = debug

@@ -61,7 +61,7 @@ class Certificate:
     def getContext(self) -> Any:
         return self._contexts.getContext()
 
-    def serverConnectionForTLS(self, protocol: Any) -> Connection:
+    def serverConnectionForTLS(self, protocol: object) -> Connection:
         return Connection(self.getContext(), None)
 
     # -- blocking ----------------------------------------------------------------
@@ -104,7 +104,7 @@ class Certificates:
     _log = Logger()
 
     def __init__(
-        self, in_thread: Callable[..., Deferred[Any]], clock: IReactorTime
+        self, in_thread: Callable[..., Deferred[object]], clock: IReactorTime
     ) -> None:
         self._in_thread = in_thread
         self._timer = Timer(clock)

@@ -78,7 +78,7 @@ class ResumedTls:
         self._options = client_tls(host)
         self._session: Session | None = None
 
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> Connection:
+    def clientConnectionForTLS(self, tlsProtocol: object) -> Connection:
         connection: Connection = self._options.clientConnectionForTLS(tlsProtocol)
         _makers[connection.get_context()] = ref(self)
         if self._session is not None:

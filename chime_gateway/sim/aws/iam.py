@@ -85,7 +85,7 @@ class Iam:
             raise missing("The role", "NoSuchEntity")
         return found
 
-    def _shown_role(self, role: Mapping[str, Any]) -> dict[str, Any]:
+    def _shown_role(self, role: Mapping[str, object]) -> dict[str, Any]:
         return {
             "Path": "/",
             "RoleName": role["name"],
@@ -157,7 +157,7 @@ class Iam:
             raise missing("The policy", "NoSuchEntity")
         return found
 
-    def _shown_policy(self, policy: Mapping[str, Any]) -> dict[str, Any]:
+    def _shown_policy(self, policy: Mapping[str, object]) -> dict[str, Any]:
         return {
             "PolicyName": policy["name"],
             "Arn": policy["arn"],

@@ -318,7 +318,7 @@ def _decode(
     return parameters
 
 
-def _from_body(protocol: str, shape: Any, body: bytes) -> Any:
+def _from_body(protocol: str, shape: object, body: bytes) -> Any:
     if protocol == "rest-xml":
         return from_xml(shape, ElementTree.fromstring(body))
     return from_json(shape, _json(body))

@@ -99,7 +99,7 @@ class KinesisWorld:
     def give_back(self, stream: Stream) -> None:
         self._free_streams.append(stream)
 
-    def notify(self, detail: Mapping[str, Any]) -> None:
+    def notify(self, detail: Mapping[str, object]) -> None:
         event = {
             "version": "0",
             "id": str(uuid.uuid4()),

@@ -23,7 +23,7 @@ class _Datagrams(DatagramProtocol):
     def __init__(self, received: Callable[[bytes], None]) -> None:
         self._received = received
 
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+    def datagramReceived(self, datagram: bytes, addr: object) -> None:
         self._received(datagram)
 
 

@@ -131,7 +131,7 @@ class StreamLine:
         delay = _JITTER_SECONDS if self._is_raw else 0.0
         return PlayoutBuffer(self._codec, self._clock, self._mark_reached, delay)
 
-    def _command(self, event: str, **members: Any) -> None:
+    def _command(self, event: str, **members: object) -> None:
         message = {"event": event, "streamSid": "MZsimulated", **members}
         self._send(json.dumps(message).encode(), False)
 

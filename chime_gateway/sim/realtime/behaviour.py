@@ -165,7 +165,7 @@ class SessionLog:
     notes: list[tuple[float, str, Mapping[str, Any]]] = Factory(list)
     tell: Callable[[str, Mapping[str, Any]], None] | None = None
 
-    def note(self, at: float, what: str, /, **members: Any) -> None:
+    def note(self, at: float, what: str, /, **members: object) -> None:
         self.notes.append((at, what, members))
         if self.tell is not None:
             self.tell(what, members)

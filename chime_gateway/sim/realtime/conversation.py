@@ -108,7 +108,7 @@ class Conversation:
 
     # -- commands ----------------------------------------------------------------
 
-    def create(self, message: Mapping[str, Any]) -> None:
+    def create(self, message: Mapping[str, object]) -> None:
         body = message.get("item")
         if not isinstance(body, dict) or "type" not in body:
             raise missing("item.type")
@@ -141,7 +141,7 @@ class Conversation:
         self._insert(item, place)
         self._tell(item, place)
 
-    def _check(self, body: Mapping[str, Any]) -> None:
+    def _check(self, body: Mapping[str, object]) -> None:
         """@raise Refused: the item is invalid."""
         kind = body["type"]
         if kind == "message":
@@ -181,7 +181,7 @@ class Conversation:
             if part.get("type") != wanted or not isinstance(part.get("text"), str):
                 raise missing(f"{at}.text")
 
-    def truncate(self, message: Mapping[str, Any]) -> None:
+    def truncate(self, message: Mapping[str, object]) -> None:
         item = self._named(message, "truncating", "item_truncate_invalid_item_id")
         if item.body.get("role") != "assistant":
             raise Refused("invalid_value", "Only assistant audio can be truncated.")
@@ -233,12 +233,12 @@ class Conversation:
             audio_end_ms=end_ms,
         )
 
-    def delete(self, message: Mapping[str, Any]) -> None:
+    def delete(self, message: Mapping[str, object]) -> None:
         item = self._named(message, "deleting", "item_delete_invalid_item_id")
         del self.items[item.id]
         self._events.emit("conversation.item.deleted", item_id=item.id)
 
-    def retrieve(self, message: Mapping[str, Any]) -> None:
+    def retrieve(self, message: Mapping[str, object]) -> None:
         item = self._named(message, "retrieving", "item_retrieve_invalid_item_id")
         public = item.public()
         if item.audio:
@@ -246,7 +246,7 @@ class Conversation:
             public["content"] = [{**part, "audio": audio} for part in public["content"]]
         self._events.emit("conversation.item.retrieved", item=public)
 
-    def _named(self, message: Mapping[str, Any], doing: str, code: str) -> Item:
+    def _named(self, message: Mapping[str, object], doing: str, code: str) -> Item:
         if "item_id" not in message:
             raise missing("item_id")
         item = self.items.get(str(message.get("item_id")))
@@ -259,7 +259,7 @@ class Conversation:
             )
         return item
 
-    def _foreign(self, command: str, item_id: Any) -> None:
+    def _foreign(self, command: str, item_id: object) -> None:
         """Note an id that was never issued here: it must be from another session."""
         if item_id not in self.issued:
             self._violated(f"{command} of {item_id}, which is not of this session")

@@ -26,7 +26,7 @@ class Refused(Exception):
 
     def __init__(
         self,
-        code: Any,
+        code: object,
         message: str,
         param: str | None = None,
         *,
@@ -162,7 +162,7 @@ _TYPES: Final[Mapping[type, str]] = {
 }
 
 
-def refuse_type(value: Any, expected: type, where: str) -> None:
+def refuse_type(value: object, expected: type, where: str) -> None:
     """@raise Refused: the value is of another type."""
     if not isinstance(value, expected):
         raise Refused(
@@ -173,7 +173,7 @@ def refuse_type(value: Any, expected: type, where: str) -> None:
         )
 
 
-def refuse_reasoning(patch: Mapping[str, Any]) -> None:
+def refuse_reasoning(patch: Mapping[str, object]) -> None:
     """
     Refuse reasoning settings, as models without reasoning do: without saying why.
 
@@ -188,7 +188,7 @@ def _ga_codec(value: Any, where: str) -> Codec:
     return _named_codec(value.get("type"), _GA_FORMATS, f"{where}.type")
 
 
-def _preview_codec(value: Any, where: str) -> Codec:
+def _preview_codec(value: object, where: str) -> Codec:
     return _named_codec(value, _PREVIEW_FORMATS, where)
 
 
@@ -197,14 +197,14 @@ def _named_codec(name: Any, formats: Mapping[str, Codec], where: str) -> Codec:
     return formats[name]
 
 
-def _ga_voice(value: Any) -> Any:
+def _ga_voice(value: object) -> Any:
     # A custom voice is an object with its id.
     if not isinstance(value, dict):
         _refuse_other(value, GA_VOICES, "session.audio.output.voice")
     return value
 
 
-def _refuse_other(name: Any, known: Collection[str], where: str) -> None:
+def _refuse_other(name: object, known: Collection[str], where: str) -> None:
     if not isinstance(name, str) or name not in known:
         supported = ", ".join(f"'{one}'" for one in known)
         raise Refused(
@@ -214,7 +214,9 @@ def _refuse_other(name: Any, known: Collection[str], where: str) -> None:
         )
 
 
-def refuse_unknown(patch: Mapping[str, Any], known: frozenset[str], where: str) -> None:
+def refuse_unknown(
+    patch: Mapping[str, object], known: frozenset[str], where: str
+) -> None:
     for key, value in patch.items():
         name = f"{where}.{key}"
         if key not in known:
@@ -223,7 +225,7 @@ def refuse_unknown(patch: Mapping[str, Any], known: frozenset[str], where: str) 
             refuse_unknown(value, _NESTED[name], name)
 
 
-def merged(old: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+def merged(old: Mapping[str, object], patch: Mapping[str, object]) -> dict[str, Any]:
     result = dict(old)
     for key, value in patch.items():
         before = result.get(key)
@@ -348,14 +350,14 @@ class Configuration:
         }
         self.settings = self._settings(self.session)
 
-    def _settings(self, session: Mapping[str, Any]) -> Settings:
+    def _settings(self, session: Mapping[str, object]) -> Settings:
         settings = self.dialect.settings(session)
         codec = self.rtp_codec
         if codec is None:
             return settings
         return evolve(settings, input_codec=codec, output_codec=codec)
 
-    def patched(self, message: Mapping[str, Any]) -> tuple[dict[str, Any], Settings]:
+    def patched(self, message: Mapping[str, object]) -> tuple[dict[str, Any], Settings]:
         """
         Return the session object and settings that an update would result in.
 

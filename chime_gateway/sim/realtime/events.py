@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import string
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -43,7 +43,7 @@ class ServerEvents:
         behaviour: Behaviour,
         log: SessionLog,
         *,
-        send: Callable[[Mapping[str, Any]], None],
+        send: Callable[[Mapping[str, object]], None],
         clock: IReactorTime,
     ) -> None:
         self.is_mute = behaviour.silent_start
@@ -55,7 +55,7 @@ class ServerEvents:
         self._clock = clock
         self._timers: set[IDelayedCall] = set()
 
-    def emit(self, kind: str, /, **members: Any) -> None:
+    def emit(self, kind: str, /, **members: object) -> None:
         """@param kind: the event's name in GA."""
         if self.is_mute or self.is_over:
             return
@@ -71,7 +71,7 @@ class ServerEvents:
             self._send({"type": "future.event", "event_id": new_id("event")})
             self._send({"type": kind, "event_id": new_id("event"), **members})
 
-    def refuse(self, refused: Refused, event_id: Any) -> None:
+    def refuse(self, refused: Refused, event_id: object) -> None:
         """@param event_id: the C{event_id} of the refused command."""
         self._log.errors.append(str(refused.code))
         self.emit(
@@ -89,7 +89,7 @@ class ServerEvents:
         return float(self._clock.seconds())
 
     def later(
-        self, seconds: float, function: Callable[..., None], *args: Any
+        self, seconds: float, function: Callable[..., None], *args: object
     ) -> IDelayedCall:
         """Call a function after a delay, unless the session is over by then."""
 

@@ -115,7 +115,7 @@ class InputBuffer:
                 del self._buffer[:surplus]
                 self._start += surplus
 
-    def commit(self, message: Mapping[str, Any]) -> None:
+    def commit(self, message: Mapping[str, object]) -> None:
         codec = self._configuration.settings.input_codec
         length = len(self._buffer) * 1000 / codec.bytes_per_second
         if length < 100:
@@ -126,7 +126,7 @@ class InputBuffer:
             )
         self._commit(self._take(len(self._buffer)), new_id("item"))
 
-    def clear(self, message: Mapping[str, Any]) -> None:
+    def clear(self, message: Mapping[str, object]) -> None:
         self._take(len(self._buffer))
         self._events.emit("input_audio_buffer.cleared")
 
@@ -220,7 +220,7 @@ class InputBuffer:
         if wanted is not None:
             self._events.later(0.2, self._transcribe, item, wanted)
 
-    def _transcribe(self, item: Item, wanted: Mapping[str, Any]) -> None:
+    def _transcribe(self, item: Item, wanted: Mapping[str, object]) -> None:
         seconds = self._configuration.settings.seconds_of(item.audio)
         text = words_in(self._conversation.sound(item))
         for kind, members in self._transcription.events(wanted, item.id, seconds, text):

@@ -133,7 +133,7 @@ class Response:
     open_item: Item | None = None
     output_bytes: int = 0
 
-    def members(self, item: Item, **more: Any) -> dict[str, Any]:
+    def members(self, item: Item, **more: object) -> dict[str, Any]:
         """Return the members that identify an item in an event of this response."""
         return {
             "response_id": self.id,
@@ -237,7 +237,7 @@ class ResponseEvents:
         response: Response,
         status: str,
         reason: str | ServiceError | None,
-        counted: Mapping[str, Any],
+        counted: Mapping[str, object],
     ) -> None:
         """
         @param reason: the reason; for a failed response the error or its name.
@@ -272,7 +272,7 @@ class ResponseEvents:
         )
 
 
-def emit_text(events: ServerEvents, at: Mapping[str, Any], words: str) -> int:
+def emit_text(events: ServerEvents, at: Mapping[str, object], words: str) -> int:
     """
     Send the events of one text part.
 

@@ -160,7 +160,7 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         return ("realtime" if "realtime" in request.protocols else None), {}
 
     def sendHttpErrorResponse(
-        self, code: int, reason: str, responseHeaders: Any = None
+        self, code: int, reason: str, responseHeaders: object = None
     ) -> None:
         kind, message = refusal_body(code)
         if code == 404 and self._call_id:
@@ -229,7 +229,7 @@ class SimulatorProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         else:
             self.dropConnection(abort=True)
 
-    def send_event(self, event: Mapping[str, Any]) -> None:
+    def send_event(self, event: Mapping[str, object]) -> None:
         if self.state == self.STATE_OPEN:
             payload = json.dumps(event, separators=(",", ":")).encode()
             self.sendMessage(payload, fragmentSize=self.factory.fragment_bytes)
@@ -267,7 +267,7 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         door: Door | None = None,
         api_keys: frozenset[str] = frozenset(),
         fragment_bytes: int | None = None,
-        tell: Callable[[int, str, Mapping[str, Any]], None] = lambda *what: None,
+        tell: Callable[[int, str, Mapping[str, object]], None] = lambda *what: None,
     ) -> None:
         super().__init__(reactor=reactor, protocols=["realtime"])
         # No timeout: a silent door stays silent.
@@ -282,14 +282,14 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         self._webrtc: WebRtcService | None = None
         self._site: Site | None = None
 
-    def buildProtocol(self, addr: Any) -> ProtocolSwitch:
+    def buildProtocol(self, addr: object) -> ProtocolSwitch:
         return ProtocolSwitch(self, addr)
 
-    def websocket(self, addr: Any) -> IProtocol:
+    def websocket(self, addr: object) -> IProtocol:
         protocol: IProtocol = super().buildProtocol(addr)
         return protocol
 
-    def http(self, addr: Any) -> IProtocol:
+    def http(self, addr: object) -> IProtocol:
         if self._site is None:
             from chime_gateway.sim.realtime.webrtc.requests import ServiceRequests
 
@@ -321,7 +321,7 @@ class SimulatorFactory(WebSocketServerFactory):  # type: ignore[misc]
         self,
         *,
         is_preview: bool,
-        send: Callable[[Mapping[str, Any]], None],
+        send: Callable[[Mapping[str, object]], None],
         close: Callable[[int, str], None],
         freeze: Callable[[], None],
         uri: str = "",
@@ -353,7 +353,7 @@ class ProtocolSwitch(Protocol):
     requests.
     """
 
-    def __init__(self, factory: SimulatorFactory, address: Any) -> None:
+    def __init__(self, factory: SimulatorFactory, address: object) -> None:
         self._factory = factory
         self._address = address
         self._within: IProtocol | None = None

@@ -73,12 +73,12 @@ class SimulatedSession:
         behaviour: Behaviour,
         *,
         is_preview: bool,
-        send: Callable[[Mapping[str, Any]], None],
+        send: Callable[[Mapping[str, object]], None],
         close: Callable[[int, str], None],
         clock: IReactorTime,
         wall_time: Callable[[], float],
         freeze: Callable[[], None] = lambda: None,
-        tell: Callable[[str, Mapping[str, Any]], None] | None = None,
+        tell: Callable[[str, Mapping[str, object]], None] | None = None,
         rtp_codec: Codec | None = None,
     ) -> None:
         self.log = SessionLog(tell=tell)
@@ -190,7 +190,7 @@ class SimulatedSession:
                 how.close_after_seconds, self._close, how.close_code, "fault"
             )
 
-    def adopt(self, session: Mapping[str, Any]) -> None:
+    def adopt(self, session: Mapping[str, object]) -> None:
         """@param session: the client's initial settings, which were checked."""
         configuration = self._configuration
         configuration.session, configuration.settings = configuration.patched(
@@ -286,7 +286,7 @@ class SimulatedSession:
 
     # -- commands ----------------------------------------------------------------
 
-    def _refuse_over_rtp(self, message: dict[str, Any]) -> None:
+    def _refuse_over_rtp(self, message: dict[str, object]) -> None:
         """Refuse commands about audio, which the service itself sends over RTP."""
         kind = message["type"]
         self.log.violated(self._events.seconds(), f"{kind} in a session over WebRTC")
@@ -332,7 +332,7 @@ class SimulatedSession:
         session = copy.deepcopy(self._configuration.session)
         self._events.emit("session.updated", session=session)
 
-    def _respond(self, message: dict[str, Any]) -> None:
+    def _respond(self, message: dict[str, object]) -> None:
         wanted = ResponseRequest.read(
             message,
             self._configuration.dialect,

@@ -181,7 +181,7 @@ class SpokenResponses:
             self._in_response(max(seconds, wait), self._speak_next, parts)
 
     def _in_response(
-        self, seconds: float, function: Callable[..., None], *args: Any
+        self, seconds: float, function: Callable[..., None], *args: object
     ) -> None:
         assert self._active is not None
         self._active.timers.append(self._events.later(seconds, function, *args))
@@ -212,7 +212,7 @@ class SpokenResponses:
             self._open_speech(response, part)
             self._speak(part, 0, 0, rest)
 
-    def _open_item(self, response: Response, body: dict[str, Any]) -> Item:
+    def _open_item(self, response: Response, body: dict[str, object]) -> Item:
         item = Item(new_id("item"), {"status": "in_progress", **body})
         response.items.append(item)
         if response.request.is_out_of_band:
@@ -262,7 +262,7 @@ class SpokenResponses:
             )
 
     def _speak(
-        self, speech: Speech, sent: int, count: int, rest: Sequence[Any]
+        self, speech: Speech, sent: int, count: int, rest: Sequence[object]
     ) -> None:
         response = self._active
         assert response is not None and response.open_item is not None

@@ -133,7 +133,7 @@ class Transcription:
         )
         return None if is_retired else found
 
-    def check(self, wanted: Mapping[str, Any], where: str) -> None:
+    def check(self, wanted: Mapping[str, object], where: str) -> None:
         """
         Check the C{transcription} of an update.
 
@@ -164,7 +164,7 @@ class Transcription:
                 )
 
     def events(
-        self, wanted: Mapping[str, Any], item_id: str, seconds: float, text: str = ""
+        self, wanted: Mapping[str, object], item_id: str, seconds: float, text: str = ""
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """
         Yield type and members of the events for one item of the caller's audio.

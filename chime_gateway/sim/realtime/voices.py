@@ -176,7 +176,7 @@ class Script:
     """
 
     def __init__(
-        self, answers: Sequence[Sequence[Mapping[str, Any]]], folder: Path
+        self, answers: Sequence[Sequence[Mapping[str, object]]], folder: Path
     ) -> None:
         self._answers = answers
         self._folder = folder

@@ -50,7 +50,7 @@ class AwsFiles(AwsCalls, Protocol):
         self,
         service: str,
         operation: str,
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, object],
         seconds: int,
     ) -> str: ...
 
@@ -207,7 +207,9 @@ class Uploads:
             self._log.error("could not make a link to a recording: {why}", why=str(exc))
             return ""
 
-    async def _s3(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    async def _s3(
+        self, operation: str, parameters: dict[str, object]
+    ) -> dict[str, Any]:
         return await self._aws.call(
             "s3", operation, parameters, seconds=_REQUEST_SECONDS
         )

@@ -123,7 +123,7 @@ class Webhooks:
         # Try again, but not at once.
         self._look_in(_LOOK_SECONDS)
 
-    def _looked(self, _: Any) -> None:
+    def _looked(self, _: object) -> None:
         self._looking = None
         if self._look_again:
             self._look_again = False

@@ -130,7 +130,7 @@ def _object(body: str) -> dict[str, Any]:
     return value
 
 
-def _text(detail: dict[str, Any], name: str) -> str:
+def _text(detail: dict[str, object], name: str) -> str:
     value = detail.get(name, "")
     if not isinstance(value, str) or len(value) > 2048:
         raise RemoteProtocolError(f"{name} of a notification is not text")

@@ -152,7 +152,7 @@ def _codec(media_format: _MediaFormat) -> Codec:
     return codec
 
 
-def _parameters(given: Mapping[str, Any] | None) -> dict[str, str]:
+def _parameters(given: Mapping[str, object] | None) -> dict[str, str]:
     """Convert values to text: carriers write numbers with and without quotes."""
     if not given:
         return {}

@@ -193,7 +193,7 @@ class Succession:
         self._towards(generation_of(distant.name), "sip.out", head, data)
 
     def _towards(
-        self, generation: str, kind: str, head: Mapping[str, Any], body: bytes = b""
+        self, generation: str, kind: str, head: Mapping[str, object], body: bytes = b""
     ) -> None:
         """Send to a process, through the newest one if that is another."""
         peer = self._kin.newest or self._kin.older.get(generation)

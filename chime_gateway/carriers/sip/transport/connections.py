@@ -321,7 +321,7 @@ class ClientFactory(Factory):
         self._transport_name = transport_name
         self._streams = streams
 
-    def buildProtocol(self, addr: Any) -> StreamProtocol:
+    def buildProtocol(self, addr: object) -> StreamProtocol:
         return Connection(self._transport_name, self._streams)
 
 

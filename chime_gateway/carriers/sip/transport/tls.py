@@ -41,7 +41,7 @@ class _AddressTls:
     def __init__(self) -> None:
         self._options = CertificateOptions(verify=False, acceptableCiphers=CIPHERS)
 
-    def clientConnectionForTLS(self, protocol: Any) -> Any:
+    def clientConnectionForTLS(self, protocol: object) -> Any:
         return Connection(self._options.getContext(), None)
 
 

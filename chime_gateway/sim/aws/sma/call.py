@@ -127,7 +127,7 @@ class SmaCall:
                 self._left(leg, code)
 
     def happened(
-        self, kind: str, data: Mapping[str, Any] | None = None, **top: Any
+        self, kind: str, data: Mapping[str, object] | None = None, **top: object
     ) -> None:
         """Queue an invocation of the Lambda."""
         doing = self._turns.run(
@@ -138,7 +138,7 @@ class SmaCall:
     # -- the Lambda --------------------------------------------------------------------
 
     async def _invoke(
-        self, kind: str, data: Mapping[str, Any] | None, top: Mapping[str, Any]
+        self, kind: str, data: Mapping[str, object] | None, top: Mapping[str, object]
     ) -> None:
         event: dict[str, Any] = {
             "SchemaVersion": "1.0",
@@ -180,7 +180,7 @@ class SmaCall:
         if kind not in IGNORED:
             self._take(answer.get("Actions"), kind == "CALL_UPDATE_REQUESTED")
 
-    async def _ask(self, event: dict[str, Any]) -> Any:
+    async def _ask(self, event: dict[str, object]) -> Any:
         """
         Invoke the function, and again if it is slow; the first response counts.
 
@@ -194,7 +194,7 @@ class SmaCall:
             asking = maybeDeferred(self._application.function, copy)
             asking.addCallbacks(came, failed)
 
-        def came(answer: Any) -> None:
+        def came(answer: object) -> None:
             if not answered.called:
                 answered.callback(answer)
 
@@ -212,7 +212,9 @@ class SmaCall:
 
     # -- actions -----------------------------------------------------------------------
 
-    def _take(self, actions: list[Mapping[str, Any]] | None, interrupts: bool) -> None:
+    def _take(
+        self, actions: list[Mapping[str, object]] | None, interrupts: bool
+    ) -> None:
         if actions is None or self.is_over:
             return
         self._list = deque(actions)
@@ -332,7 +334,7 @@ class SmaCall:
         self.legs.append(leg)
         self._answer()
 
-    def _named(self, parameters: Mapping[str, Any]) -> Leg:
+    def _named(self, parameters: Mapping[str, object]) -> Leg:
         for leg in reversed(self.legs):
             if parameters.get("CallId") in (None, leg.call_id) and (
                 parameters.get("CallId") or parameters.get("ParticipantTag") == leg.tag

@@ -78,13 +78,13 @@ def check_action(
     _CHECKS[action["Type"]](parameters, owned, caller)
 
 
-def _need(parameters: Mapping[str, Any], *names: str) -> None:
+def _need(parameters: Mapping[str, object], *names: str) -> None:
     for name in names:
         if parameters.get(name) in (None, ""):
             raise InvalidAction(f"{name} is missing")
 
 
-def _leg(parameters: Mapping[str, Any]) -> None:
+def _leg(parameters: Mapping[str, object]) -> None:
     tag = parameters.get("ParticipantTag")
     if not parameters.get("CallId") and tag not in ("LEG-A", "LEG-B"):
         raise InvalidAction("CallId or ParticipantTag is missing")
@@ -137,13 +137,13 @@ def _bridge(p: Mapping[str, Any], owned: frozenset[str], caller: str) -> None:
         raise InvalidAction("Invalid SIP header(s) provided: too many")
 
 
-def _hangup(p: Mapping[str, Any], owned: frozenset[str], caller: str) -> None:
+def _hangup(p: Mapping[str, object], owned: frozenset[str], caller: str) -> None:
     _leg(p)
     if str(p.get("SipResponseCode", "0")) not in ("0", "480", "486"):
         raise InvalidAction("The SipResponseCode parameter is invalid.")
 
 
-def _pause(p: Mapping[str, Any], owned: frozenset[str], caller: str) -> None:
+def _pause(p: Mapping[str, object], owned: frozenset[str], caller: str) -> None:
     _need(p, "DurationInMilliseconds")
     _leg(p)
     _number(p, "DurationInMilliseconds", 100, 30_000)

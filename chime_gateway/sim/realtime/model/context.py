@@ -32,7 +32,7 @@ def words_in(sound: Sound) -> str:
     return words(heard(sound.codec, sound.audio))
 
 
-def lines_of(items: Iterable[tuple[Mapping[str, Any], Sound]]) -> tuple[Line, ...]:
+def lines_of(items: Iterable[tuple[Mapping[str, object], Sound]]) -> tuple[Line, ...]:
     """
     Convert items to lines.
 

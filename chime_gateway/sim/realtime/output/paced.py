@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
 
 from attrs import Factory, define
 
@@ -126,7 +125,7 @@ class PacedOutput:
 
     # -- commands -----------------------------------------------------------------
 
-    def clear(self, message: Mapping[str, Any]) -> None:
+    def clear(self, message: Mapping[str, object]) -> None:
         """Handle C{output_audio_buffer.clear}."""
         self.interrupt()
 

@@ -11,7 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -39,7 +39,7 @@ _UDP_PRIORITY, _TCP_PRIORITY = 2130706431, 1671430143
 class Sideband(Protocol):
     """A WebSocket with the events of a call."""
 
-    def send_event(self, event: Mapping[str, Any]) -> None: ...
+    def send_event(self, event: Mapping[str, object]) -> None: ...
 
     def end(self, code: int, reason: str) -> None: ...
 
@@ -147,7 +147,7 @@ class WebRtcCall:
         if sideband in self._sidebands:
             self._sidebands.remove(sideband)
 
-    def send_event(self, event: Mapping[str, Any]) -> None:
+    def send_event(self, event: Mapping[str, object]) -> None:
         for sideband in list(self._sidebands):
             sideband.send_event(event)
 
@@ -288,6 +288,6 @@ class WebRtcCall:
         self._timers = [timer for timer in self._timers if timer.active()]
         self._timers.append(self._clock.callLater(seconds, function))
 
-    def _note(self, what: str, **members: Any) -> None:
+    def _note(self, what: str, **members: object) -> None:
         now = self._clock.seconds()
         self.session.log.note(now, "media", state=what, **members)

@@ -154,5 +154,5 @@ class _TcpFactory(protocol.Factory):
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
 
-    def buildProtocol(self, addr: Any) -> TcpPath:
+    def buildProtocol(self, addr: object) -> TcpPath:
         return TcpPath(self._ports)
