@@ -69,11 +69,18 @@ class _StoreCommand(CommandOptions):
         )
         if settings.database_url.startswith("sqlite:///"):
             path = settings.database_url.removeprefix("sqlite:///")
-            if not Path(path).exists():
+            try:
+                os.stat(path)
+            except PermissionError as exc:
+                raise ConfigError(
+                    f"{path}: permission denied; run this as the gateway's user"
+                    " (sudo -u chimegw ...)"
+                ) from exc
+            except OSError as exc:
                 raise ConfigError(
                     f"{path}: there is no such store; name it by --env-file,"
                     " CHIMEGW_STATE or CHIMEGW_DATABASE_URL"
-                )
+                ) from exc
         database = Database(settings.database_url, Path(settings.state_directory))
         self._guard = NumberGuard(settings.numbers, settings.numbers_key)
         try:

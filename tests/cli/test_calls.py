@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
+from chime_gateway.cli import calls as calls_module
 from chime_gateway.cli import main as module
 from chime_gateway.cli.calls import _csv, turn_lines
 from chime_gateway.cli.main import Options, main
@@ -223,6 +226,15 @@ class CallsTests(CliTestCase):
         self.patch(os, "environ", {"CHIMEGW_STATE": str(self.folder / "no")})
         error = self.assertRaises(ConfigError, self.run_command, "calls")
         self.assertIn("CHIMEGW_STATE", str(error))
+
+    def test_the_store_of_another_user_is_not_called_missing(self) -> None:
+        def denied(path: Any, **more: Any) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+
+        # Root may read every folder.
+        self.patch(calls_module, "os", SimpleNamespace(stat=denied))
+        error = self.assertRaises(ConfigError, self.run_command, "calls")
+        self.assertIn("permission denied; run this as", str(error))
 
     def test_a_file_that_is_not_a_store_is_an_error(self) -> None:
         (self.folder / "chimegw.sqlite").write_bytes(b"not a database at all" * 100)

@@ -54,13 +54,13 @@ def _make(folder: Path) -> list[Path]:
 
     @return: the folders that were missing, outermost first.
     """
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    missing = [one for one in (folder, *folder.parents) if not os.path.exists(one)]
     made: list[Path] = []
     try:
         for one in reversed(missing):
             one.mkdir(mode=0o700)
             made.append(one)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise FileExistsError
     except OSError:
         for one in reversed(made):
@@ -114,9 +114,10 @@ def _database_faults(store: StoreSettings, here: Path) -> Iterator[str]:
         )
         return
     path = here / name
-    if path.is_dir():
+    # A folder of another user may hide what is in it.
+    if os.path.isdir(path):
         yield f"CHIMEGW_DATABASE_URL: {path} is a folder; name a file in it"
-    elif path.exists():
+    elif os.path.exists(path):
         yield from _sqlite_faults(path)
     elif path.parent != here / store.state_directory and (
         why := write_fault(path.parent)
@@ -155,7 +156,7 @@ def little_room(settings: GatewaySettings, here: Path) -> Iterator[str]:
         if not name:
             continue
         path = (here / name).absolute()
-        there = next(one for one in (path, *path.parents) if one.exists())
+        there = next(one for one in (path, *path.parents) if os.path.exists(one))
         free = shutil.disk_usage(there).free
         if free < _LEAST_FREE_BYTES:
             yield (

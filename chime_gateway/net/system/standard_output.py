@@ -109,7 +109,9 @@ def read_or_not() -> Iterator[None]:
         raise SystemExit(UNREAD_STATUS) from exc
     except OSError as exc:
         _discard_output()
-        raise SystemExit(f"standard output: {exc.strerror or exc}") from exc
+        # Writing to a stream names no file.
+        what = exc.filename or "standard output"
+        raise SystemExit(f"{what}: {exc.strerror or exc}") from exc
 
 
 def _discard_output() -> None:

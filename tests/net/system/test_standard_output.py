@@ -91,6 +91,13 @@ class StandardOutputTests(SynchronousTestCase):
         self.output_to(os.open("/dev/full", os.O_WRONLY))
         self.assertIn("No space left", self.status("one"))
 
+    def test_an_error_of_a_file_names_the_file(self) -> None:
+        self.output_to(os.open(os.devnull, os.O_WRONLY))
+        with self.assertRaises(SystemExit) as caught, read_or_not():
+            os.stat("/no/such/file")
+        told = "/no/such/file: No such file or directory"
+        self.assertEqual(caught.exception.code, told)
+
     def test_other_exits_are_unchanged(self) -> None:
         self.output_to(os.open(os.devnull, os.O_WRONLY))
         self.assertEqual(self.status("one", code="chimegw: no"), "chimegw: no")
