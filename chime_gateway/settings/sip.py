@@ -152,8 +152,8 @@ def sip_advice(settings: GatewaySettings) -> Iterator[str]:
         )
     elif public and ip_address(sip.public_address).is_private:
         yield (
-            f"sip: {sip.public_address} is a private address, which a Voice Connector"
-            " cannot reach; set CHIMEGW_PUBLIC_ADDRESS to a public one"
+            f"sip: {sip.public_address} is not a public address: a Voice Connector"
+            " cannot reach it; set CHIMEGW_PUBLIC_ADDRESS to a public one"
         )
     yield from unreached("sip", sip.listen, sip.public_address)
     for network in sip.allow:

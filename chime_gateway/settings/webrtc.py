@@ -126,9 +126,9 @@ def webrtc_advice(settings: WebRtcSettings, *, is_local: bool) -> Iterator[str]:
             )
     elif ip_address(settings.public_address).is_private and not is_local:
         yield (
-            f"webrtc: {settings.public_address} is a private address, which callers"
-            " outside its network cannot reach; set CHIMEGW_PUBLIC_ADDRESS to a public"
-            " one"
+            f"webrtc: {settings.public_address} is not a public address: callers"
+            " outside its network cannot reach it; set CHIMEGW_PUBLIC_ADDRESS to a"
+            " public one"
         )
     if settings.of("udp") is None:
         yield (

@@ -111,7 +111,7 @@ class VerifyTests(AccountTestCase):
 
     async def test_a_private_address_is_found(self) -> None:
         wanted = await self.installed()
-        await self.finding("private", wanted, addresses=lambda host: ["10.0.0.7"])
+        await self.finding("not a public", wanted, addresses=lambda host: ["10.0.0.7"])
 
     async def test_a_gateway_that_does_not_answer_is_found(self) -> None:
         wanted = await self.installed()

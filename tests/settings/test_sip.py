@@ -133,7 +133,7 @@ class SipConfigTests(ConfigTestCase):
         notes = "\n".join(sip_advice(self.load(SIP)))
         self.assertIn("CHIMEGW_PUBLIC_ADDRESS is not set", notes)
         private = {**SIP, "CHIMEGW_PUBLIC_ADDRESS": "10.0.0.4"}
-        self.assertIn("private address", "\n".join(sip_advice(self.load(private))))
+        self.assertIn("not a public address", "\n".join(sip_advice(self.load(private))))
         other = {**SIP, "CHIMEGW_PUBLIC_ADDRESS": "2600::1"}
         self.assertIn("the other IPv6", "\n".join(sip_advice(self.load(other))))
         open_to_all = {**SIP, "CHIMEGW_SIP_ALLOW": "0.0.0.0/0"}

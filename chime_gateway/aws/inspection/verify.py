@@ -147,7 +147,7 @@ def _route(
     private = [one for one in found if not ip_address(one).is_global]
     loopback = [one for one in found if ip_address(one).is_loopback]
     if private and not loopback:
-        detail = f"{private[0]} is a private address"
+        detail = f"{private[0]} is not a public address"
         yield Finding(what, False, detail, "use the Elastic IP")
         return
     status = probes.options(host, port, protocol)
