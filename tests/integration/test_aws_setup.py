@@ -244,6 +244,19 @@ class SetupTests(AccountTestCase):
         self.assertIn("--confirm-order", asked.detail)
         self.assertEqual(self.account.chime.numbers, {})
 
+    async def test_a_number_that_is_not_confirmed_has_no_rule(self) -> None:
+        second = "+12065550101"
+        wanted = installation(
+            mode="bridge",
+            confirms_order=False,
+            order=(NUMBER, second),
+            numbers=(NUMBER, second),
+        )
+        changes = await self.apply(wanted)
+        asked = [c.what for c in changes if c.action == "confirm"]
+        self.assertEqual(len(asked), 2)
+        self.assertEqual(self.account.chime.rules, {})
+
     async def test_numbers_may_belong_to_the_voice_connector_itself(self) -> None:
         wanted = installation(mode="bridge", is_direct=True, gateway_role="")
         with self.assertRaisesRegex(ConfigError, "--order"):

@@ -43,13 +43,20 @@ class Change:
 
 
 def apply(cloud: Cloud, resources: Iterable[Resource]) -> Iterator[Change]:
-    """Apply the changes, and yield each one when it is done."""
+    """
+    Apply the changes, and yield each one when it is done.  After a resource that has to
+    be confirmed nothing more is changed: a SIP rule needs its number.
+    """
+    waits = False
     for resource in resources:
+        if waits and not resource.needs_confirmation:
+            continue
         is_there = find(cloud, resource)
         settle_secrets(cloud, resource)
         if not is_there:
             if resource.needs_confirmation:
                 yield Change("confirm", resource.what, resource.needs_confirmation)
+                waits = True
                 continue
             if not resource.create:
                 why = resource.hint or resource.kept

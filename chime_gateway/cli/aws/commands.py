@@ -99,8 +99,9 @@ class PlanOptions(AwsCommand):
         if self["json"]:
             print(json.dumps({"numbers": numbers}))
         else:
-            print("\n".join(numbers) or "none")
-            print("buy one: chimegw aws apply --order NUMBER --confirm-order ...")
+            print("\n".join(numbers) or "no number is for sale there; try another area")
+            if numbers:
+                print("buy one: chimegw aws apply --order NUMBER --confirm-order ...")
         return 0 if numbers else 1
 
 
@@ -130,13 +131,13 @@ class ApplyOptions(AwsCommand):
     def work(self, installation: InstallationRequest, cloud: Cloud) -> int:
         told: dict[str, Any] = {}
         changes = self.show(self._apply(installation, cloud, told), "changes", told)
+        is_done = all(change.action != "confirm" for change in changes)
         if not self["json"]:
-            there: Mapping[str, str] = {}
-            if self["env-file"]:
-                print(f"done. The gateway's settings are in {self['env-file']}.")
-                there = read_env_file(self["env-file"])
-            else:
-                print("done. Settings for the gateway:")
+            env_file = self["env-file"]
+            there = read_env_file(env_file) if env_file else {}
+            where = f" are in {env_file}" if env_file else ""
+            print("done" if is_done else "not finished: a line with ? says what to add")
+            print(f"The gateway's settings{where}:")
             for name, value in told["gateway"].items():
                 print(f"  {name}={value}")
             if installation.call_secret == "keep":
@@ -149,7 +150,7 @@ class ApplyOptions(AwsCommand):
                     f" one, run: chimegw aws apply --region {installation.region}"
                     f" --name {installation.name} --retire-call-secret"
                 )
-        return 1 if any(change.action == "confirm" for change in changes) else 0
+        return 0 if is_done else 1
 
     def _apply(
         self, installation: InstallationRequest, cloud: Cloud, told: dict[str, Any]
