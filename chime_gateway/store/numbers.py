@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import evolve, field, fields, frozen, has
 
+from chime_gateway.call.conversation.transcript import Speaker
 from chime_gateway.call.reports.events import (
     CallAnswered,
     CallEnded,
@@ -56,6 +57,16 @@ _SHORTEST: Final = 5
 #: A number is also recognised without its country code, which has at most three digits.
 _COUNTRY_DIGITS: Final = 3
 _SHORTEST_NATIONAL: Final = 7
+
+#: Not names of people: some callers send these, and every transcript has them.
+_SPEAKERS: Final = frozenset(speaker.value for speaker in Speaker)
+
+#: Fields with words of the gateway and of its settings only.  A caller's name can be
+#: one of these words.
+_OWN_FIELDS: Final = (
+    *("call_id", "carrier", "direction", "agent_profile", "codec", "outcome"),
+    *("frames_dropped", "tokens", "recording"),
+)
 
 _Guard: TypeAlias = Callable[[str], str]
 
@@ -104,10 +115,9 @@ class NumberGuard:
         guarded: CallFacts = _replaced(rest, self._texts(known, _CERTAIN))
         return evolve(
             guarded,
-            # Made by the gateway, and the key of everything about the call.
-            call_id=call.call_id,
             caller=self.guard(call.caller),
             called=self.guard(call.called),
+            **{name: getattr(call, name) for name in _OWN_FIELDS},
         )
 
     def guard_payload(
@@ -213,7 +223,11 @@ def own_numbers(call: CallFacts) -> frozenset[str]:
         found.update(numbers_in(value))
     for transfer in call.transfers:
         found.update(numbers_in(transfer.target))
-    return frozenset(n for n in map(normalised, found) if len(n) >= _SHORTEST)
+    return frozenset(
+        number
+        for number in map(normalised, found)
+        if len(number) >= _SHORTEST and number not in _SPEAKERS
+    )
 
 
 def _named_in(payload: Payload) -> frozenset[str]:
@@ -246,7 +260,7 @@ def _writings(number: str) -> re.Pattern[str]:
 def _turn(turn: TurnFacts, certain: _Guard, likely: _Guard) -> TurnFacts:
     tool = turn.tool and _tool(turn.tool, certain, likely)
     rest: TurnFacts = _replaced(evolve(turn, tool=None), certain)
-    return evolve(rest, tool=tool)
+    return evolve(rest, speaker=turn.speaker, tool=tool)
 
 
 def _tool(tool: ToolFacts, certain: _Guard, likely: _Guard) -> ToolFacts:

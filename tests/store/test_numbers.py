@@ -107,6 +107,24 @@ class NumberTests(SynchronousTestCase):
             guarded: Any = guard.guard_payload(said, frozenset({NUMBER}))
             self.assertEqual(guarded.turn.text, "I am at +49******56, call me")
 
+    def test_a_caller_whose_name_is_a_word_of_the_gateway(self) -> None:
+        turn = TurnFacts(number=1, speaker="agent", started=0.0, ended=1.0, text="Hi.")
+        for name in ("caller", "agent", "default", "inbound", "completed", "folder"):
+            call = facts(
+                caller=name,
+                called="sales",
+                agent_profile="sales",
+                recording="/folder/c.wav",
+                reason="the caller hung up",
+            )
+            guarded: Any = NumberGuard("masked").guard_payload(CallEnded(call, (turn,)))
+            self.assertEqual(guarded.transcript, (turn,))
+            shown: CallFacts = guarded.call
+            self.assertEqual(shown.caller, "*" * (len(name) - 2) + name[-2:])
+            for field in ("agent_profile", "direction", "outcome", "recording"):
+                self.assertEqual(getattr(shown, field), getattr(call, field))
+            self.assertEqual(shown.reason, "the caller hung up")
+
 
 #: All numbers drawn here have a country code of two digits.
 NUMBERS = st.integers(10**9, 10**10 - 1).map(lambda rest: f"+49{rest}")
