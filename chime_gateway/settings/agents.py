@@ -59,7 +59,7 @@ def agents(
     env: Mapping[str, str],
     *,
     built_in: Iterable[BuiltInTool],
-    read: Callable[[str], str],
+    read: Callable[[str, str], str],
     read_sound: ReadSound,
     has_recordings: bool,
     is_preview: bool,
@@ -68,7 +68,8 @@ def agents(
     Return all profiles by name; C{default} is always among them.
 
     @param built_in: the gateway's own tools.
-    @param read: reads the text of a file beside the configuration.
+    @param read: reads the text of a file beside the configuration; the second argument
+        is the setting that names it.
     @param read_sound: reads the sound of such a file.
     @param is_preview: a deployment speaks the preview protocol, which has no MCP.
     @raise ConfigError: a setting is invalid.
@@ -186,7 +187,7 @@ def _chosen(
 
 
 def _read_instructions(
-    rest: dict[str, object], where: str, read: Callable[[str], str]
+    rest: dict[str, object], where: str, read: Callable[[str, str], str]
 ) -> None:
     """C{instructions_file} instead of C{instructions}."""
     name = rest.pop("instructions_file", None)
@@ -196,7 +197,8 @@ def _read_instructions(
         raise ConfigError(
             f"{where}: both instructions and instructions_file are set; leave one out"
         )
-    rest["instructions"] = read(structure(name, str, f"{where}.instructions_file"))
+    where = f"{where}.instructions_file"
+    rest["instructions"] = read(structure(name, str, where), where)
 
 
 def _name_transcriber(rest: dict[str, object], where: str) -> None:

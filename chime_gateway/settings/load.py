@@ -178,7 +178,7 @@ def _checked(
         file,
         env,
         built_in=built_in,
-        read=lambda name: _read_text(name, config_path),
+        read=lambda name, where: _read_text(name, where, config_path),
         read_sound=lambda name, where, most: read_sound(
             _beside(name, config_path), where, most
         ),
@@ -254,17 +254,21 @@ def _beside(name: str, config_path: str | None) -> Path:
     return Path(config_path or ".").parent / name
 
 
-def _read_text(name: str, config_path: str | None) -> str:
+def _read_text(name: str, where: str, config_path: str | None) -> str:
     """
     Read a file beside the configuration.
 
+    @param where: the setting that names it.
     @raise ConfigError: it cannot be read.
     """
     path = _beside(name, config_path)
     try:
         return path.read_text(encoding="utf-8")
+    except FileNotFoundError as exc:
+        raise ConfigError(f"{where}: there is no file {path}") from exc
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: it cannot be read: {exc}") from exc
+        why = getattr(exc, "strerror", None) or exc
+        raise ConfigError(f"{where}: {path} cannot be read: {why}") from exc
 
 
 def _listen(

@@ -73,7 +73,11 @@ class AgentTests(ConfigTestCase):
             (agent + "fallback = 'moon'", "agents.default.fallback", "moon"),
             (agent + "mcp_servers = ['x']", "mcp_servers", "'x'"),
             (agent + "instructions = 'Hi {calller}'", "{calller}", "caller"),
-            (agent + "instructions_file = '/no'", "/no"),
+            (
+                agent + "instructions_file = '/no'",
+                "agents.default.instructions_file: there is no file /no",
+            ),
+            (agent + "instructions_file = '/'", "instructions_file: / cannot be read"),
             (agent + "instructions_file = 'a'\ninstructions = 'b'", "leave one out"),
             (agent + "recording = true", "recording", "CHIMEGW_RECORDINGS"),
             (agent + "reasoning = 'hard'", "reasoning"),

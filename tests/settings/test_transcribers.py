@@ -35,7 +35,7 @@ def profile(**values: Any) -> AgentProfile:
     found = agents(
         {"agents": {"default": values}},
         {},
-        read=lambda name: "",
+        read=lambda name, where: "",
         read_sound=lambda name, where, most: read_sound(Path(name), where, most),
         has_recordings=False,
         built_in=(),
