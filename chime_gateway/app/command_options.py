@@ -23,6 +23,7 @@ class CommandOptions(usage.Options):
 
     parent: Any
     synopsis = "[options]"
+    shortOpt: Any  # Twisted's, for getopt
     longOpt: Any  # Twisted's: names; those with a value end in an equals sign
 
     def getSynopsis(self) -> str:
@@ -54,6 +55,8 @@ class CommandOptions(usage.Options):
             )
 
     def _plainly(self, text: str) -> str:
+        if text == "Wrong number of arguments.":
+            return f"expected {self.getSynopsis().removeprefix('Usage: ')}"
         text = text.removeprefix("Parameter type enforcement failed: ")
         if unknown := _UNKNOWN.match(text):
             known = [f"--{name.rstrip('=')}" for name in self.longOpt]

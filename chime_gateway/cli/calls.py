@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from getopt import GetoptError, getopt
 from pathlib import Path
 from typing import Any, ClassVar, Final, TextIO
 
@@ -160,14 +161,28 @@ class CallsOptions(_QueryCommand):
 
 
 class NameFirst(CommandOptions):
-    """A command whose arguments may also come before its options."""
+    """A command whose arguments may also come before and between its options."""
 
     def parseOptions(self, options: Any = None) -> None:
-        words = list(options or ())
-        count = next(
-            (at for at, word in enumerate(words) if word.startswith("-")), len(words)
-        )
-        super().parseOptions(words[count:] + words[:count])
+        rest = list(options or ())
+        given: list[str] = []
+        names: list[str] = []
+        try:
+            while rest:
+                _, left = getopt(rest, self.shortOpt, self.longOpt)
+                given += rest[: len(rest) - len(left)]
+                if given[-1:] == ["--"]:
+                    names += left
+                    break
+                names += left[:1]
+                rest = left[1:]
+        except GetoptError:
+            # Twisted raises it again, as an error of its own.
+            super().parseOptions(rest)
+            return
+        if given[-1:] != ["--"]:
+            given.append("--")
+        super().parseOptions(given + names)
 
 
 class ShowOptions(NameFirst, _StoreCommand):

@@ -245,10 +245,27 @@ class CallsTests(CliTestCase):
         for words, name in (
             (["export", "--format", "xml"], "xml"),
             (["calls", "--since", "soon"], "soon"),
-            (["show"], "show"),
+            (["show"], "expected chimegw show ID"),
+            (["show", "c1", "c2"], "expected chimegw show ID"),
+            (["show", "c1", "--josn"], "did you mean --json?"),
+            (["call", "a.wav", "--record"], "--record requires"),
         ):
             with self.subTest(words=words):
                 options = Options()
                 error = self.assertRaises(usage.UsageError, options.parseOptions, words)
-                if name != "show":
-                    self.assertIn(name, str(error))
+                self.assertIn(name, str(error))
+
+    def test_arguments_may_be_anywhere(self) -> None:
+        to = ["--to", "ws://127.0.0.1/stream"]
+        for words, wavs in (
+            (["a.wav", "b.wav", "-g", *to], ("a.wav", "b.wav")),
+            (["-g", "a.wav", *to, "b.wav"], ("a.wav", "b.wav")),
+            ([*to, "-g", "--", "-a.wav"], ("-a.wav",)),
+            ([*to, "--greet"], ()),
+        ):
+            options = Options()
+            options.parseOptions(["call", *words])
+            call: Any = options.subOptions
+            self.assertEqual(call["wavs"], wavs)
+            self.assertTrue(call["greeting"])
+            self.assertEqual(call["to"], to[1])
