@@ -20,8 +20,9 @@ _CURES: Final[Mapping[str, str]] = {
     " that port does not use TLS, write ws://",
     "refused by other side": "check that a gateway is listening at {netloc}",
     "DNS lookup failed": "check the name {host}",
-    "does not answer": "check that a gateway is listening at {netloc}, and that its"
-    " CHIMEGW_SIP_ALLOW has this machine's address",
+    "does not answer": "check that a gateway is listening at {netloc}, over UDP unless"
+    " the address ends in ;transport=tcp, and that its CHIMEGW_SIP_ALLOW has this"
+    " machine's address",
     "[404]": "check the path {path}: there are /stream and /stream/raw",
 }
 _REFUSED: Final = ("[401]", "[403]", "401 ", "403 ")

@@ -117,6 +117,11 @@ class CallOptions(NameFirst):
                 f"--to {self['to']}: expected ws://, wss://, sip:USER@HOST:PORT or"
                 " http(s)://HOST/webrtc/offer"
             )
+        if scheme in SIP_SCHEMES and "transport=tls" in self["to"].lower():
+            raise usage.UsageError(
+                f"--to {self['to']}: this command has no TLS for SIP; call a tcp or udp"
+                " listener of the gateway"
+            )
         if scheme in over_rtp and self["codec"] not in ("PCMU", "PCMA"):
             raise usage.UsageError(
                 f"--codec {self['codec']}: expected PCMU or PCMA over SIP and WebRTC"

@@ -31,6 +31,7 @@ class AdviceTests(SynchronousTestCase):
             ("403 Forbidden", False, "set CHIMEGW_CALL_SECRET"),
             ("403 Forbidden", True, "CHIMEGW_CALL_SECRET differs"),
             ("408 the gateway does not answer", True, "at 127.0.0.1:5060,"),
+            ("408 the gateway does not answer", True, ";transport=tcp"),
         ):
             found = advice(
                 sip, error, 0, has_secret=True, has_call_secret=has_call_secret

@@ -16,6 +16,7 @@ class CliTests(SynchronousTestCase):
             ([], "a command is missing"),
             (["call", "x.wav"], "--to"),
             (["call", "x.wav", "--to", "ftp://x"], "ws://"),
+            (["call", "--to", "sip:a@x:5061;transport=tls"], "TLS"),
             (["call", "x.wav", "--to", "ws://x", "--codec", "mp3"], "codec"),
             (["demo", "--agent", "human"], "--agent human"),
             (["demo", "--path", "/x"], "--path /x"),
