@@ -207,15 +207,23 @@ class ShowOptions(NameFirst, _StoreCommand):
             print(f"{name:18} {'' if value is None else printable(str(value))}")
         record = call.row.record
         for name in ("turns", "barge_ins", "turn_latency_p50", "tool_calls", "tokens"):
-            print(f"{name:18} {printable(str(record.get(name)))}")
+            print(f"{name:18} {printable(_in_words(record.get(name)))}")
         for note in record.get("transfers", ()):
-            said = f"{note['target']}: {note['outcome']} {note['reason']}"
+            why = f": {note['reason']}" if note["reason"] else ""
+            said = f"{note['target']}: {note['outcome']}{why}"
             print(f"{'transfer':18} {printable(said)}")
         print()
         for turn in chronological(call.transcript):
             for line in turn_lines(turn):
                 print(line)
         return 0
+
+
+def _in_words(value: object) -> str:
+    """Return a value of the record for people; C{None} is nothing."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+    return "" if value is None else str(value)
 
 
 def turn_lines(turn: Mapping[str, object]) -> Iterator[str]:

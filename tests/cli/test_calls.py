@@ -139,7 +139,7 @@ class TerminalTests(CliTestCase):
             called=said,
             reason=reason,
             recording=said,
-            record={"transfers": [note], "tokens": said},
+            record={"transfers": [note], "tokens": {said: said}},
         )
         database.apply([(CLOSED, fields)])
         lines = {}
@@ -205,6 +205,24 @@ class CallsTests(CliTestCase):
         self.assertIn("outcome            completed", text)
         self.assertIn("caller   Hello?", text)
         self.assertIn("interrupted after 500 of 1000 ms: one", text)
+
+    def test_what_a_record_has_is_shown_in_words(self) -> None:
+        path = self.folder / "chimegw.sqlite"
+        database = Database(f"sqlite:///{path}", self.folder)
+        notes = [
+            {"target": "office", "outcome": "transferred", "reason": ""},
+            {"target": "lab", "outcome": "failed", "reason": "busy"},
+        ]
+        tokens = {"input_tokens": 7, "output_tokens": 8}
+        record = {"transfers": notes, "tokens": tokens, "turn_latency_p50": None}
+        database.apply([(CLOSED, closed("w", 3000.0, record=record))])
+        database.close()
+        _, text = self.run_command("show", "w")
+        lines = [line.split(maxsplit=1) for line in text.splitlines()]
+        self.assertIn(["tokens", "input_tokens 7, output_tokens 8"], lines)
+        self.assertIn(["turn_latency_p50"], lines)
+        self.assertIn(["transfer", "office: transferred"], lines)
+        self.assertIn(["transfer", "lab: failed: busy"], lines)
 
     def test_an_unknown_call_is_an_error(self) -> None:
         self.assertRaises(ConfigError, self.run_command, "show", "nobody")
