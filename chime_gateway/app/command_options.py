@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from twisted.python import usage
 
@@ -14,6 +14,7 @@ from chime_gateway import __version__
 from chime_gateway.net.system.standard_output import read_or_not
 
 _UNKNOWN: Final = re.compile(r"option (-\S+) not recognized\Z")
+_NO_COMMAND: Final = "Unknown command: "
 
 
 class CommandOptions(usage.Options):
@@ -25,6 +26,7 @@ class CommandOptions(usage.Options):
     synopsis = "[options]"
     shortOpt: Any  # Twisted's, for getopt
     longOpt: Any  # Twisted's: names; those with a value end in an equals sign
+    subCommands: ClassVar[Any]  # Twisted's: the name is the first of each
 
     def getSynopsis(self) -> str:
         """Return the command as it is typed, with the program's name."""
@@ -58,6 +60,11 @@ class CommandOptions(usage.Options):
         if text == "Wrong number of arguments.":
             return f"expected {self.getSynopsis().removeprefix('Usage: ')}"
         text = text.removeprefix("Parameter type enforcement failed: ")
+        if text.startswith(_NO_COMMAND):
+            command = text.removeprefix(_NO_COMMAND)
+            near = get_close_matches(command, [str(c[0]) for c in self.subCommands], 1)
+            cure = f"did you mean {near[0]}?" if near else "--help lists the commands"
+            return f"{command[:80]!r}: there is no such command; {cure}"
         if unknown := _UNKNOWN.match(text):
             known = [f"--{name.rstrip('=')}" for name in self.longOpt]
             near = get_close_matches(unknown[1], known, 1)

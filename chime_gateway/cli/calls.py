@@ -243,7 +243,8 @@ def _turn_lines(turn: Mapping[str, object]) -> Iterator[str]:
     yield f"{at}  {speaker:8} {turn['text'] or '(no text)'}"
     if turn.get("interrupted"):
         heard = f"{turn['heard_ms']} of {turn['spoken_ms']} ms"
-        yield f"{'':10}           interrupted after {heard}: {turn['heard_text']}"
+        text = turn["heard_text"] or "(no text)"
+        yield f"{'':10}           interrupted after {heard}, the caller heard: {text}"
 
 
 class ExportOptions(_QueryCommand):

@@ -74,9 +74,9 @@ class CallOptions(NameFirst):
     synopsis = "[WAV ...] --to URL [options]"
     longdesc = (
         "Place a test call to a gateway: play WAV, listen to the answer, play the next"
-        " WAV, and hang up. Without WAV a shipped recording is played. The shared"
-        " secret is read from CHIMEGW_SHARED_SECRET, the call secret for SIP from"
-        " CHIMEGW_CALL_SECRET."
+        " WAV, listen again, and hang up. Without WAV a shipped recording is played."
+        " The shared secret is read from CHIMEGW_SHARED_SECRET, the call secret for SIP"
+        " from CHIMEGW_CALL_SECRET."
     )
     optParameters: ClassVar = [
         [
@@ -84,8 +84,12 @@ class CallOptions(NameFirst):
             "URL of /stream, /stream/raw or /webrtc/offer, or sip:USER@HOST:PORT.",
         ],
         ["codec", "c", "PCMU", "PCMU, PCMA or L16/8000, /16000, /24000.", _codec],
-        ["agent", "a", "", "Agent profile to ask for."],
-        ["interrupt-after", "i", None, "Interrupt after this many seconds.", float],
+        ["agent", "a", None, "The agent to ask for. [default: the gateway chooses]"],
+        [
+            *("interrupt-after", "i", None),
+            "Interrupt the last answer after this many seconds of it.",
+            float,
+        ],
         ["record", "r", None, "Write a stereo WAV: caller left, agent right."],
     ]
     optFlags: ClassVar = [["greeting", "g", "Let the agent speak first."]]
@@ -136,7 +140,7 @@ class CallOptions(NameFirst):
             self["wavs"],
             codec,
             interrupt_after=self["interrupt-after"],
-            agent=self["agent"],
+            agent=self["agent"] or "",
             wait_for_greeting=bool(self["greeting"]),
             keys=tuple(self._keys),
         )

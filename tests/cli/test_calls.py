@@ -204,7 +204,7 @@ class CallsTests(CliTestCase):
         _, text = self.run_command("show", "c1", "--env-file", env)
         self.assertIn("outcome            completed", text)
         self.assertIn("caller   Hello?", text)
-        self.assertIn("interrupted after 500 of 1000 ms: one", text)
+        self.assertIn("interrupted after 500 of 1000 ms, the caller heard: one", text)
 
     def test_what_a_record_has_is_shown_in_words(self) -> None:
         path = self.folder / "chimegw.sqlite"

@@ -14,6 +14,8 @@ class CliTests(SynchronousTestCase):
     def test_mistakes_are_named(self) -> None:
         for words, name in (
             ([], "a command is missing"),
+            (["cals"], "'cals': there is no such command; did you mean calls?"),
+            (["xyzzy"], "--help lists the commands"),
             (["call", "x.wav"], "--to"),
             (["call", "x.wav", "--to", "ftp://x"], "ws://"),
             (["call", "--to", "sip:a@x:5061;transport=tls"], "TLS"),
@@ -33,3 +35,17 @@ class CliTests(SynchronousTestCase):
         ):
             with self.subTest(words=words):
                 self.assertIn(name, self.refused(*words))
+
+    def test_names_may_stand_anywhere_among_the_options(self) -> None:
+        for words in (
+            ["a.wav", "b.wav", "--greeting", "--to", "ws://x", "-c", "PCMA"],
+            ["--greeting", "a.wav", "--to=ws://x", "b.wav", "-cPCMA"],
+            ["-g", "-t", "ws://x", "--codec", "PCMA", "--agent", "", "a.wav", "b.wav"],
+        ):
+            with self.subTest(words=words):
+                options = CliOptions()
+                options.parseOptions(["call", *words])
+                call = options.subOptions
+                self.assertEqual(call["wavs"], ("a.wav", "b.wav"))
+                self.assertEqual((call["to"], call["codec"]), ("ws://x", "PCMA"))
+                self.assertTrue(call["greeting"])

@@ -19,13 +19,15 @@ def read_wav(path: str) -> tuple[Samples, int]:
     """
     Read mono samples and their rate; several channels are mixed.
 
-    @raise ConfigError: the file is not a WAV file of 8, 16, 24 or 32 bit PCM.
+    @raise ConfigError: it cannot be read, or is no WAV file of 8 to 32 bit PCM.
     """
     try:
         with wave.open(path, "rb") as file:
             channels, width = file.getnchannels(), file.getsampwidth()
             rate, data = file.getframerate(), file.readframes(file.getnframes())
-    except (OSError, EOFError, wave.Error) as exc:
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except (EOFError, wave.Error) as exc:
         why = str(exc) or "the file is truncated"
         raise ConfigError(f"{path}: not a PCM WAV file ({why})") from exc
     if not 1 <= width <= 4:

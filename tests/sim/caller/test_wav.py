@@ -33,7 +33,12 @@ class WavTests(SynchronousTestCase):
             Path(path).write_bytes(content)
             error = self.assertRaises(ConfigError, read_wav, path)
             self.assertRegex(str(error), r"not a PCM WAV file \(.+\)")
-        self.assertRaises(ConfigError, read_wav, "/nonexistent.wav")
+
+    def test_a_missing_file_is_named_as_missing(self) -> None:
+        error = self.assertRaises(ConfigError, read_wav, "/nonexistent.wav")
+        self.assertEqual(
+            str(error), "/nonexistent.wav: cannot be read: No such file or directory"
+        )
 
     def test_any_sample_rate_converts_to_any_codec(self) -> None:
         for rate in (8000, 11025, 16000, 22050, 24000, 44100, 48000):
