@@ -155,7 +155,17 @@ class Options(CommandOptions):
             said = [already] if already else []
             said += notes(self.settings, here)
             said += advice(self.settings, date.today())
+            said += (
+                f"deployments.{one.name} has no key (AZURE_OPENAI_API_KEY, or api_key):"
+                " the gateway signs in with Microsoft Entra ID"
+                for one in self.settings.deployments
+                if not one.api_key
+            )
             sys.stderr.writelines(f"note: {line}\n" for line in said)
+            sys.stderr.write(
+                "no faults; chimegw check --online also asks Azure and the other"
+                " services\n"
+            )
         raise SystemExit(0)
 
     def _refuse_what_cannot_start(self) -> None:

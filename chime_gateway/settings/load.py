@@ -110,7 +110,7 @@ def load(
         if config_path and key is not None and key[0] in file:
             raise ConfigError(f"{config_path}: {exc}") from exc
         if foreign and str(exc).startswith(OWN_PREFIXES):
-            raise ConfigError(f"{exc} ({foreign[0]})") from exc
+            raise ConfigError(f"{exc} ({'; '.join(foreign)})") from exc
         raise
     return attrs.evolve(settings, foreign=foreign, probes=probes)
 
@@ -141,15 +141,22 @@ def _foreign_variables(
     """
     mentioned = frozenset(mentioned_variables(file))
     for name in unknown_variables(env_file, NAMES, mentioned):
-        raise ConfigError(
-            f"--env-file {env_path}: unknown name {name} ({suggestion(name, NAMES)})"
-        )
+        cure = _in_the_file(name) or suggestion(name, NAMES)
+        raise ConfigError(f"--env-file {env_path}: unknown name {name} ({cure})")
     found = []
     for name in unknown_variables(environ, NAMES, mentioned):
         near = nearest(name, NAMES)
         cure = f"did you mean {near}?" if near else "unset it"
+        cure = _in_the_file(name) or cure
         found.append(f"{name} is not a setting of the gateway: {cure}")
     return tuple(found)
+
+
+def _in_the_file(variable: str) -> str:
+    """The key of the TOML file that a variable is named after; empty: there is none."""
+    key = variable.removeprefix("CHIMEGW_").lower()
+    is_limit = key in attrs.fields_dict(Limits)
+    return f"a --config file sets it, as {key} in [limits]" if is_limit else ""
 
 
 def _checked(

@@ -125,6 +125,21 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(shown["listen"], ["tcp:9:interface=127.0.0.1"])
         self.assertNotIn("azure-key-1234", out.getvalue())
 
+    def test_check_ends_with_its_result_and_names_a_deployment_without_a_key(
+        self,
+    ) -> None:
+        self.azure()
+        said: list[str] = []
+        for key in (AZURE["AZURE_OPENAI_API_KEY"], ""):
+            self.patch_environ("AZURE_OPENAI_API_KEY", key)
+            error = io.StringIO()
+            self.patch(sys, "stdout", io.StringIO())
+            self.patch(sys, "stderr", error)
+            self.assertRaises(SystemExit, self.parse, "--check", "--port", "9")
+            self.assertIn("no faults; ", error.getvalue().splitlines()[-1])
+            said.append(error.getvalue())
+        self.assertEqual(["has no key" in one for one in said], [False, True])
+
     def test_deployments_are_probed_at_the_start_if_requested(self) -> None:
         self.azure()
         asks = [self.parse(*words).settings.probes for words in ((), ("--probe",))]

@@ -56,6 +56,13 @@ class ForeignNameTests(ConfigTestCase):
             found = self.load({**AZURE, name: "x"}).foreign
             self.assertEqual(len(found), 1)
             self.assertIn(name, found[0])
+        limit = "CHIMEGW_MAX_CALLS"
+        self.assertIn(
+            "max_calls in [limits]", self.load({**AZURE, limit: "9"}).foreign[0]
+        )
+        self.refused(limit, "max_calls in [limits]", env_file=f"{limit}=9")
+        two = {"CHIMEGW_SECRT": "x", limit: "9", "CHIMEGW_SHARED_SECRET": "short"}
+        self.refused("CHIMEGW_SECRT", limit, env=two)
         env = {
             "AZURE_OPENAI_ENDPOINT": AZURE["AZURE_OPENAI_ENDPOINT"],
             "AZURE_OPENAI_DEPLOYMENT_NAME": "x",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import frozen
+
+#: More of what a service says is not printed.
+_MOST_CHARACTERS: Final = 300
 
 
 @frozen
@@ -21,7 +26,9 @@ class Finding:
 
     def __str__(self) -> str:
         word = "FAULT" if self.cure else "ok"
-        said = " ".join(self.said.split())[:300]
+        said = " ".join(self.said.split())
+        if len(said) > _MOST_CHARACTERS:
+            said = f"{said[:_MOST_CHARACTERS]}..."
         return f"{word:6} {self.about}: {said}" + (
             f"; {self.cure}" if self.cure else ""
         )
