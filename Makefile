@@ -25,9 +25,9 @@ SOURCES = setup.cfg pyproject.toml $(shell find chime_gateway twisted -type f ! 
 # A normal installation, as users have it, so that twistd finds the plugin.  build/ is
 # removed because files that an earlier build left there would be installed again.
 $(VENV)/.installed: $(SOURCES)
+	@echo "Installing into $(VENV); the first time takes a minute or two."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	rm -rf build
-	@echo "Installing into $(VENV); the first time takes a minute or two."
 	$(BIN)/python -m pip install --disable-pip-version-check --upgrade .
 	touch $@
 

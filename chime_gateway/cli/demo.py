@@ -9,6 +9,7 @@ the caller heard.
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -318,7 +319,9 @@ class Demo:
         save_recording(self._recording, report)
         say("")
         say(f"recording             {self._recording} (caller left, agent right)")
-        say(f"stored in             {_STATE}; CHIMEGW_STATE={_STATE} chimegw calls")
+        program = sys.argv[0] if sys.argv[0].endswith("chimegw") else "chimegw"
+        say(f"stored in             {_STATE}; to list the calls:")
+        say(f"                      CHIMEGW_STATE={_STATE} {program} calls")
         for fault in faults:
             say(f"unexpected            {fault}")
         if gateway.errors.strip():

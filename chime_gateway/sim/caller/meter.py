@@ -31,6 +31,7 @@ class TerminalMeter:
     def show(
         self, seconds: float, state: str, caller_dbfs: float, agent_dbfs: float
     ) -> None:
+        """@param state: what the caller does."""
         caller, agent = self._peaks
         self._peaks = (max(caller, caller_dbfs), max(agent, agent_dbfs))
         if not self._is_live and seconds < self._line_at:
@@ -39,7 +40,7 @@ class TerminalMeter:
         self._peaks = (_LOWEST_DBFS, _LOWEST_DBFS)
         self._line_at = seconds + _LINE_SECONDS
         line = (
-            f"{seconds:6.1f} s  caller [{bar(caller)}]  agent [{bar(agent)}]  {state}"
+            f"{seconds:6.1f} s  caller [{bar(caller)}] {state:14}  agent [{bar(agent)}]"
         )
         self._write(f"\r{line:<78}" if self._is_live else f"{line}\n")
 
