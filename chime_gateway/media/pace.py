@@ -14,14 +14,23 @@ from __future__ import annotations
 from math import inf
 from typing import Final
 
+from chime_gateway.audio import PTIME_MS
+
 #: The maximum lead is taken of windows of this length, each with some audio.
 _WINDOW_SECONDS: Final = 0.24
+
+#: The length of a window until the agent is settled.  If an agent that is ahead pauses,
+#: its lead falls and rises again.  The maximum of a longer window would hide that.
+_FIRST_WINDOW_SECONDS: Final = 0.08
 
 #: The agent is steady if the lead differed by no more than this ...
 _STEADY_SECONDS: Final = 0.05
 
 #: ... for this long.
 _SETTLED_SECONDS: Final = 0.72
+
+#: If the last beat was at most this long ago, the process is not stalled.
+_BEAT_SECONDS: Final = PTIME_MS / 1000 + 1e-3
 
 #: A lead that is far lower in two windows, or a little lower in three, has fallen for
 #: good.  Once may be chance: after a stall of the connection the last piece may be late
@@ -45,7 +54,7 @@ class Pace:
 
     __slots__ = (
         *("_before", "_ends_at", "_fallen", "_free_at", "_is_level", "_late_at"),
-        *("_lead", "_level", "_longest", "_settled", "_since", "_windows"),
+        *("_lead", "_level", "_longest", "_lowest", "_settled", "_since", "_windows"),
         *("beat_at", "piece", "said"),
     )
 
@@ -57,7 +66,7 @@ class Pace:
         self._longest = self._before = 0.0
         self._ends_at = 0.0
         self._lead = -inf
-        self._level = -inf
+        self._level = self._lowest = -inf
         self._since = self._settled = 0.0
         self._is_level = False
         self._fallen = self._windows = 0
@@ -79,36 +88,49 @@ class Pace:
             self._end_window(now)
 
     def _end_window(self, now: float) -> None:
-        level = self._level
+        level, newest = self._level, self._lead
+        is_settled = self.is_settled
         self._is_level = False
-        if self._lead > level + _STEADY_SECONDS:
+        if newest > (level if is_settled else self._lowest) + _STEADY_SECONDS:
             self._rise(now)
-        elif self._lead >= level - _STEADY_SECONDS:
+        elif newest >= level - _STEADY_SECONDS:
             self._is_level = True
+            if not is_settled:
+                self._level = max(level, newest)
+                self._lowest = min(self._lowest, newest)
             self._fallen = 0
             self._windows += 1
-            self._settled = now - self._since
+            # A pause may be hidden behind the maximum of the window that it ended.
+            if is_settled or self.said - now >= level - 2 * _STEADY_SECONDS:
+                self._settled = now - self._since
         else:
-            lead = max(self._lead, self.said - self._read_since())
+            lead = max(newest, self.said - self._read_since(now))
             is_far = lead < level - _STEADY_SECONDS - self.piece
             self._fallen += _FAR if is_far else _NEAR
             if self._fallen >= _FALLEN:
                 self._rise(now)
-        self._ends_at = now + _WINDOW_SECONDS
+            elif not is_settled and lead < level - _STEADY_SECONDS:
+                # The agent has not kept step: it may return to the level from below.
+                self._settle_anew(now)
+        self._ends_at = now + (_WINDOW_SECONDS if is_settled else _FIRST_WINDOW_SECONDS)
         self._lead = -inf
         longest, self._longest = self._longest, 0.0
         self.piece = min(_LONGEST_PIECE_SECONDS, max(longest, self._before))
         self._before = longest
 
-    def _read_since(self) -> float:
+    def _read_since(self, now: float) -> float:
         """@return: audio that came before this time was read at once."""
         is_late = self._late_at == self.beat_at
-        return self._free_at if is_late else self.beat_at
+        since = self._free_at if is_late else self.beat_at
+        return since if now - since > _BEAT_SECONDS else now
 
     def _rise(self, now: float) -> None:
-        self._level, self._since = self._lead, now
-        self._fallen = self._windows = 0
-        self._settled = 0.0
+        self._level = self._lowest = self._lead
+        self._fallen = 0
+        self._settle_anew(now)
+
+    def _settle_anew(self, now: float) -> None:
+        self._since, self._settled, self._windows = now, 0.0, 0
 
     @property
     def is_settled(self) -> bool:
