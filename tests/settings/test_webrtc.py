@@ -79,7 +79,9 @@ class WebRtcConfigTests(ConfigTestCase):
 
         self.assertIn("is not set", advice())
         self.assertEqual(advice(is_local=True), "")
-        self.assertIn("is not a public address", advice(CHIMEGW_PUBLIC_ADDRESS="10.0.0.1"))
+        self.assertIn(
+            "is not a public address", advice(CHIMEGW_PUBLIC_ADDRESS="10.0.0.1")
+        )
         self.assertIn("TCP", advice(CHIMEGW_WEBRTC_LISTEN="tcp:443"))
         self.assertIn("every site", advice(CHIMEGW_WEBRTC_ORIGINS="*"))
 
