@@ -147,7 +147,7 @@ class CallOptions(NameFirst):
         call_secret = read_call_secret(process_environment())
         if call_secret and urlsplit(self["to"]).scheme in SIP_SCHEMES:
             # Like the Lambda.
-            proof = prove(call_secret, "", self["agent"], time.time())
+            proof = prove(call_secret, "", self["agent"] or "", time.time())
             proven = {**plan.parameters, "X-Gw-Auth": proof}
             plan = evolve(plan, parameters=proven)
         secret = read_secret(process_environment())
